@@ -1,0 +1,36 @@
+"""Named data sets: what `--data <name>` stands for. Free of torch."""
+
+from __future__ import annotations
+
+from zoo import hookimpl
+from zoo.spec import DataSpec
+
+MNIST = DataSpec(
+    name="mnist",
+    summary="handwritten digits, 28x28, grey, labels 0 to 9",
+    repo="ylecun/mnist",
+    licence="CC BY-SA 3.0",
+    label_column="label",
+    holdout=5000,
+)
+BINARIZED_MNIST = DataSpec(
+    name="binarized_mnist",
+    summary="MNIST in the fixed binarisation of Salakhutdinov and Murray (2008), 28x28, black and white",
+    repo=None,
+    licence="as MNIST: CC BY-SA 3.0",
+    splits={"train": "train", "validation": "validation", "test": "test"},
+)
+CIFAR10 = DataSpec(
+    name="cifar10",
+    summary="small photographs of ten classes, 32x32, RGB, labels 0 to 9",
+    repo="uoft-cs/cifar10",
+    licence="none stated; published for research",
+    image_column="img",
+    label_column="label",
+    holdout=5000,
+)
+
+
+@hookimpl
+def zoo_datasets():
+    return [MNIST, BINARIZED_MNIST, CIFAR10]

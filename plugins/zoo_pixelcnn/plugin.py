@@ -1,0 +1,50 @@
+"""What the zoo sees of PixelCNN. Free of torch."""
+
+from __future__ import annotations
+
+from zoo import hookimpl
+from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
+from zoo.spec import ModelSpec
+
+PIXELCNN = ModelSpec(
+    name="pixelcnn",
+    summary="A stack of masked convolutions; every sub-pixel is a softmax over the ones before it",
+    paper="van den Oord, Kalchbrenner, Kavukcuoglu: Pixel Recurrent Neural Networks, ICML 2016, arXiv 1601.06759",
+    kind="autoregressive",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={
+        "tiny": {"image_shape": (1, 8, 8), "levels": 4, "n_layers": 2, "width": 8, "head_width": 8},
+        # Table 1 of the paper gives 15 layers and h = 128 for CIFAR-10; for MNIST only the head of 32 features.
+        "mnist": {"image_shape": (1, 28, 28), "levels": 256, "n_layers": 10, "width": 32, "head_width": 64},
+        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "n_layers": 15, "width": 32, "head_width": 32},
+        "cifar10": {"image_shape": (3, 32, 32), "levels": 256, "n_layers": 15, "width": 128, "head_width": 1024},
+    },
+    sample_options=AUTOREGRESSIVE_OPTIONS,
+)
+
+
+@hookimpl
+def zoo_models():
+    return [PIXELCNN]
+
+
+@hookimpl
+def zoo_build(spec, config):
+    from zoo_pixelcnn.pixelcnn import PixelCNN
+
+    return PixelCNN(**config)
+
+
+@hookimpl
+def zoo_train(spec, model, settings, accelerator):
+    from zoo_pixelcnn.train import LikelihoodTrainer
+
+    return LikelihoodTrainer(model, settings, accelerator)
+
+
+@hookimpl
+def zoo_sample(spec, model, request):
+    from zoo.nn.autoregressive import draw
+
+    return draw(model, request)

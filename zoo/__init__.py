@@ -1,0 +1,52 @@
+"""pixelzoo: a plugin-based zoo of generative image and video models with a hub interface.
+
+    import zoo
+    model = zoo.load("pixelcnn", weights="mnist")
+    images = model.sample(16, seed=0)               # uint8, (N, C, H, W)
+
+Names are imported on first use, so that `import zoo` and everything `zoo list` touches stays free of torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import ZooError
+from zoo.hookspecs import hookimpl
+from zoo.registry import datasets, models
+from zoo.spec import DataSpec, ModelSpec, Option, Weights
+
+if TYPE_CHECKING:
+    from zoo.building import build
+    from zoo.hub import load, push, save
+    from zoo.model import Model
+
+__version__ = "0.1.0"
+__all__ = [
+    "DataSpec",
+    "Model",
+    "ModelSpec",
+    "Option",
+    "Weights",
+    "ZooError",
+    "build",
+    "datasets",
+    "hookimpl",
+    "load",
+    "models",
+    "push",
+    "save",
+]
+
+_LAZY = {"Model": "zoo.model", "build": "zoo.building", "load": "zoo.hub", "save": "zoo.hub", "push": "zoo.hub"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'zoo' has no attribute '{name}'")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

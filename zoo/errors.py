@@ -1,0 +1,59 @@
+"""Errors that a user can cause. Each message is one line that says what is wrong and how to mend it.
+
+The command line prints them without a traceback and exits with 2. Everything else is a defect and stays an ordinary
+exception.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZooError(Exception):
+    """Base of all errors that a user can cause."""
+
+
+class UnknownNameError(ZooError):
+    """A model, tag, preset, option or data set that nobody registered."""
+
+
+class OptionError(ZooError):
+    """A value of the wrong type, out of range, or of the wrong shape."""
+
+
+class PluginError(ZooError):
+    """A plugin that could not be imported, declares nonsense, or fails in a hook."""
+
+
+class DuplicateModelError(PluginError):
+    """Two plugins declare a model of the same name."""
+
+
+class DataError(ZooError):
+    """Data that is missing, or pictures of the wrong size, mode or range."""
+
+
+class WeightsError(ZooError):
+    """Weights that are missing, damaged, or made for another model."""
+
+
+class HubError(ZooError):
+    """The Hub can't be reached, or refuses."""
+
+
+class TrainingError(ZooError):
+    """A run that can't start, resume or go on."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
+    """The error for a misspelt name: the nearest known one, or all of them when none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        mend = f"did you mean '{near[0]}'?"
+    elif names:
+        mend = f"there are: {', '.join(names)}"
+    else:
+        mend = "there are none"
+    return UnknownNameError(f"unknown {kind} '{name}'; {mend}{' ' + hint if hint else ''}")

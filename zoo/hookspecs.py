@@ -1,0 +1,79 @@
+"""The whole plugin surface of the zoo: ten hooks. First-party plugins have no other door.
+
+A plugin is a module (or object) named by an entry point of group "zoo". It implements any of these functions under
+`@zoo.hookimpl`; arguments it does not need may be left out. Keep that module free of torch: import the heavy parts
+inside the hooks.
+
+Owner-only dispatch: `zoo_build`, `zoo_train`, `zoo_sample` and `zoo_import_weights` are called on the plugin that
+declared the model and on nobody else, so there is no "is it mine?" check to write. Hook wrappers of any plugin apply.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from zoo.spec import DataSpec, ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+    from zoo.model import Model
+    from zoo.sampling import SampleRequest
+    from zoo.training import Run, Settings, Trainer
+
+hookspec = pluggy.HookspecMarker("zoo")
+hookimpl = pluggy.HookimplMarker("zoo")
+
+
+@hookspec
+def zoo_models() -> list[ModelSpec]:  # type: ignore[empty-body]
+    """The models this plugin brings."""
+
+
+@hookspec
+def zoo_datasets() -> list[DataSpec]:  # type: ignore[empty-body]
+    """The named data sets this plugin brings."""
+
+
+@hookspec(firstresult=True)
+def zoo_build(spec: ModelSpec, config: dict[str, Any]) -> Model:  # type: ignore[empty-body]
+    """A fresh model; `config` holds the constructor's keyword arguments, all of them JSON values."""
+
+
+@hookspec(firstresult=True)
+def zoo_train(spec: ModelSpec, model: Model, settings: Settings, accelerator: Accelerator) -> Trainer:  # type: ignore[empty-body]
+    """The objective: an object with `modules()`, `optimizers()` and `step(batch, seen) -> metrics`."""
+
+
+@hookspec(firstresult=True)
+def zoo_sample(spec: ModelSpec, model: Model, request: SampleRequest) -> torch.Tensor:  # type: ignore[empty-body]
+    """One batch of samples, uint8, made from the request's noise on the request's device."""
+
+
+@hookspec(firstresult=True)
+def zoo_import_weights(spec: ModelSpec, source: Path) -> dict[str, torch.Tensor]:  # type: ignore[empty-body]
+    """A foreign checkpoint as this model's state dict, read without executing anything in it."""
+
+
+@hookspec
+def zoo_run_started(run: Run) -> None:
+    """A training run is about to take its first step, or its first after a resume."""
+
+
+@hookspec
+def zoo_run_logged(run: Run, metrics: dict[str, Any]) -> None:
+    """A line was added to the run's metrics."""
+
+
+@hookspec
+def zoo_run_checkpointed(run: Run, path: Path) -> None:
+    """A checkpoint was written, whole, to `path`."""
+
+
+@hookspec
+def zoo_run_finished(run: Run, summary: dict[str, Any]) -> None:
+    """The run ended: all examples seen, out of time, or interrupted (`summary["reason"]`)."""

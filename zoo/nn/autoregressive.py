@@ -1,0 +1,231 @@
+"""What all autoregressive image models have in common: the interface, the likelihood, and drawing pixel by pixel.
+
+Shapes: B batch, C colour channels, H, W height and width, L levels of a sub-pixel.
+
+A picture is a sequence of sub-pixels x_1, x_2, ... in raster order, R before G before B, and
+p(x) = prod_i p(x_i | x_1 ... x_{i-1}) (van den Oord et al., arXiv 1601.06759, eq. 1).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional as F
+
+from zoo.errors import OptionError
+from zoo.model import Model
+from zoo.sampling import SampleRequest
+
+
+class CachedNetwork(Protocol):
+    """A network that is evaluated one sub-pixel at a time and remembers what later ones need.
+
+    `draw` fills one row after the other; the network holds the state of the row being drawn and of those above that it
+    still needs. All buffers are allocated once, and no call depends on the number of the row, so that on CUDA one
+    captured graph draws every row.
+    """
+
+    def reset(self) -> None:
+        """Back to the state before the first row."""
+
+    def start_row(self) -> None:
+        """The row in progress is complete and becomes the one above; compute what it adds to the next."""
+
+    def logits(self, column: int, channel: int) -> torch.Tensor:
+        """(B, L) for one sub-pixel of the row in progress; all sub-pixels before it have been put."""
+
+    def put(self, column: int, channel: int, levels: torch.Tensor) -> None:
+        """The sub-pixel's value, (B,) of 0 to L - 1."""
+
+
+class AutoregressiveModel(Model):
+    """An image model with exact likelihood.
+
+    Args:
+        image_shape: (C, H, W).
+        levels: L, the number of values of a sub-pixel: 2 for binary pictures, 256 for bytes, more for codes.
+    """
+
+    def __init__(self, *, image_shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__()
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise ValueError(f"image_shape must be (channels, height, width), all at least 1, not {image_shape}")
+        if levels < 2:
+            raise ValueError(f"levels must be at least 2, not {levels}")
+        self.image_shape = tuple(image_shape)
+        self.levels = levels
+
+    @abstractmethod
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (B, L, C, H, W) of images (B, C, H, W) in 0 to L - 1."""
+
+    @abstractmethod
+    def cached(self, batch: int) -> CachedNetwork:
+        """A stepwise evaluator of this network for `batch` pictures, on the model's device."""
+
+    def scale(self, images: torch.Tensor) -> torch.Tensor:
+        """Levels 0 to L - 1 as floats from -1 to 1."""
+        return images.to(self.dtype) * (2 / (self.levels - 1)) - 1
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters."""
+        return next(self.parameters()).dtype
+
+    def check_images(self, images: torch.Tensor, what: str = "images") -> torch.Tensor:
+        """The images on the model's device; raises OptionError unless they are (B, C, H, W) integers below L."""
+        wanted = f"{what} must be (N, {', '.join(map(str, self.image_shape))}) integers from 0 to {self.levels - 1}"
+        if not isinstance(images, torch.Tensor):
+            raise OptionError(f"{wanted}, not {type(images).__name__}")
+        if images.is_floating_point() or images.is_complex() or images.dtype == torch.bool:
+            raise OptionError(f"{wanted}, not {images.dtype}")
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+            raise OptionError(f"{wanted}, not {tuple(images.shape)}")
+        if images.numel() and (int(images.max()) >= self.levels or int(images.min()) < 0):
+            raise OptionError(f"{wanted}, but values go from {int(images.min())} to {int(images.max())}")
+        return images.to(self.device)
+
+    def nats(self, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Negative log-likelihood of each picture, (B,), from its logits."""
+        # Level last: softmax over a strided axis is several times slower, and models give logits in this layout.
+        rows = logits.permute(0, 3, 4, 2, 1).flatten(0, 3).float()  # B*H*W*C L
+        targets = images.permute(0, 2, 3, 1).flatten().long()
+        return F.cross_entropy(rows, targets, reduction="none").view(len(images), -1).sum(1)
+
+    def log_prob(self, images: torch.Tensor, *, batch_size: int = 128, **conditions: Any) -> torch.Tensor:
+        """Exact log-likelihood.
+
+        Args:
+            images: (N, C, H, W), integers from 0 to L - 1, as `sample` returns them.
+            batch_size: pictures per pass; a matter of memory alone.
+            conditions: what the model is conditioned on, if anything, as `forward` takes it.
+
+        Returns:
+            (N,) nats; divide by -C H W ln 2 for bits per dimension.
+
+        Raises:
+            OptionError: images of the wrong shape, type or range.
+        """
+        images = self.check_images(images)
+        was_training = self.training
+        self.eval()
+        try:
+            batches = [-self.nats(batch, self(batch, **conditions)) for batch in images.split(batch_size)]
+        finally:
+            self.train(was_training)
+        return torch.cat(batches) if batches else torch.zeros(0, device=self.device)
+
+
+def pick(logits: torch.Tensor, uniform: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The level at which the cumulative distribution passes `uniform`: (B, L), (B,) -> (B,)."""
+    if temperature == 0:
+        return logits.argmax(1)
+    scaled = logits.float() / temperature
+    cumulative = (scaled - scaled.amax(1, keepdim=True)).exp_().cumsum(1)
+    passed = cumulative <= uniform[:, None] * cumulative[:, -1:]
+    return passed.sum(1).clamp_(max=logits.shape[1] - 1)
+
+
+def draw(model: AutoregressiveModel, request: SampleRequest) -> torch.Tensor:
+    """Samples (B, C, H, W) by inverse transform of one uniform number a sub-pixel; the body of `zoo_sample`.
+
+    Options: `method` "cached" or "naive", `temperature`, and `given` with `given_rows` to complete pictures.
+    """
+    channels, height, width = model.image_shape
+    uniform = request.uniform(channels, height, width)
+    rows = request.options["given_rows"]
+    images = torch.zeros(request.n, channels, height, width, dtype=torch.int64, device=request.device)
+    if rows > height:
+        raise OptionError(f"option 'given_rows' is {rows}, but the pictures have {height} rows")
+    if rows and request.options["given"] is None:
+        raise OptionError("option 'given_rows' needs pictures in option 'given'")
+    if rows:
+        images[:, :, :rows] = model.check_images(request.options["given"], "option 'given'")[:, :, :rows]
+    run = draw_naive if request.options["method"] == "naive" else draw_cached
+    images = run(model, images, uniform, rows, request)
+    return images if model.levels > 256 else images.to(torch.uint8)
+
+
+def draw_naive(
+    model: AutoregressiveModel, images: torch.Tensor, uniform: torch.Tensor, rows: int, request: SampleRequest
+) -> torch.Tensor:
+    """The reference: the whole network once for every sub-pixel."""
+    channels, height, width = model.image_shape
+    for row in range(rows, height):
+        for column in range(width):
+            for channel in range(channels):
+                logits = model(images)[:, :, channel, row, column]
+                images[:, channel, row, column] = pick(
+                    logits, uniform[:, channel, row, column], request.options["temperature"]
+                )
+        request.progress((row + 1 - rows) / (height - rows))
+    return images
+
+
+def draw_cached(
+    model: AutoregressiveModel, images: torch.Tensor, uniform: torch.Tensor, rows: int, request: SampleRequest
+) -> torch.Tensor:
+    """The same pictures, computing for each sub-pixel only what it adds to every layer."""
+    height = model.image_shape[1]
+    row_drawer = RowDrawer(model.cached(request.n), images[:, :, 0], request.options["temperature"])
+    for row in range(height):
+        if row < rows:
+            row_drawer.keep(images[:, :, row])
+        else:
+            images[:, :, row] = row_drawer.draw(uniform[:, :, row])
+            request.progress((row + 1 - rows) / (height - rows))
+    return images
+
+
+class RowDrawer:
+    """Draws one row after the other. On CUDA a row is captured once as a graph and replayed for every row, so that
+    the host neither launches kernels nor waits within a picture."""
+
+    def __init__(self, network: CachedNetwork, row: torch.Tensor, temperature: float) -> None:
+        self.network, self.temperature = network, temperature
+        self.levels = torch.zeros_like(row)  # (B, C, W): what the row holds
+        self.uniform = torch.zeros_like(row, dtype=torch.float32)
+        self.graph: torch.cuda.CUDAGraph | None = None
+        network.reset()
+        if row.is_cuda:
+            self.graph = self._capture()
+            network.reset()
+
+    def keep(self, levels: torch.Tensor) -> None:
+        """The next row is given, (B, C, W): pass it through the network without drawing."""
+        self.network.start_row()
+        for column in range(levels.shape[2]):
+            for channel in range(levels.shape[1]):
+                self.network.logits(column, channel)
+                self.network.put(column, channel, levels[:, channel, column])
+
+    def draw(self, uniform: torch.Tensor) -> torch.Tensor:
+        """Draw the next row, (B, C, W), by its uniform noise, (B, C, W); valid until the next call."""
+        self.uniform.copy_(uniform)
+        if self.graph is not None:
+            self.graph.replay()
+        else:
+            self._draw()
+        return self.levels
+
+    def _draw(self) -> None:
+        self.network.start_row()
+        for column in range(self.levels.shape[2]):
+            for channel in range(self.levels.shape[1]):
+                logits = self.network.logits(column, channel)
+                drawn = pick(logits, self.uniform[:, channel, column], self.temperature)
+                self.levels[:, channel, column] = drawn
+                self.network.put(column, channel, drawn)
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries allocate their workspaces before the capture
+            self._draw()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._draw()
+        return graph

@@ -1,0 +1,23 @@
+"""Sampling options that all autoregressive models share. Free of torch, so that a `plugin.py` may import it."""
+
+from zoo.spec import Option
+
+AUTOREGRESSIVE_OPTIONS = (
+    Option(
+        name="temperature",
+        type="float",
+        default=1.0,
+        minimum=0.0,
+        maximum=10.0,
+        help="divides the logits; below 1 plainer pictures, 0 always takes the likeliest level",
+    ),
+    Option(
+        name="method",
+        type="str",
+        default="cached",
+        choices=("cached", "naive"),
+        help="cached computes what each pixel adds; naive runs the whole network for every sub-pixel",
+    ),
+    Option(name="given", type="image", per_sample=True, help="pictures to complete, values 0 to levels - 1"),
+    Option(name="given_rows", type="int", default=0, minimum=0, help="how many top rows of `given` to keep"),
+)
