@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -24,12 +23,12 @@ class Model(nn.Module):
 
     sample_batch_size: ClassVar[int] = 64
     spec: ModelSpec
-    config: Mapping[str, Any]
+    config: dict[str, Any]
 
     def attach(self, spec: ModelSpec, config: Mapping[str, Any]) -> None:
         """Called once by the core after `zoo_build`."""
         self.spec = spec
-        self.config = MappingProxyType(dict(config))
+        self.config = dict(config)
 
     @property
     def device(self) -> torch.device:

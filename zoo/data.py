@@ -1,0 +1,209 @@
+"""Data for training and measuring: a name, a Hub data set, or a local folder or parquet, by `datasets.load_dataset`.
+
+Pictures are uint8 from 0 to 255 at this door, (C, H, W); a model brings them to its own range inside. They are decoded
+once into memory where they fit, else batch by batch.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from zoo import registry
+from zoo.errors import DataError, unknown
+from zoo.images import from_pil
+from zoo.spec import DataSpec
+
+MODES = {1: ("1", "L"), 3: ("RGB",)}
+MEMORY_LIMIT = 4 * 2**30  # bytes of decoded pictures kept
+SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a `--data` argument leads: the arguments of `load_dataset` and what is known about the set."""
+
+    name: str
+    path: str
+    arguments: dict[str, Any]
+    spec: DataSpec
+    revision: str
+
+
+class Pictures:
+    """One split of a data set.
+
+    Attributes:
+        source: where it comes from.
+        split: "train", "validation" or "test".
+        image_shape: (C, H, W) of every picture.
+        classes: names of the labels, or () if there are none.
+    """
+
+    def __init__(self, table: Any, source: Source, split: str, image_shape: tuple[int, int, int], threads: int) -> None:
+        import datasets
+
+        self.source, self.split, self.image_shape = source, split, image_shape
+        self.column = _image_column(table, source)
+        self._table = table.cast_column(self.column, datasets.Image(decode=False))
+        self._pool = ThreadPoolExecutor(max(1, threads))
+        self.labels, self.classes = _labels(table, source.spec)
+        self._decoded: torch.Tensor | None = None
+        if len(table) and len(table) * torch.Size(image_shape).numel() <= MEMORY_LIMIT:
+            self._decoded = self._decode(range(len(table)))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Pictures by number: "image" (B, C, H, W), uint8, and where there are labels "label" (B,), int64."""
+        if self._decoded is not None:
+            batch = {"image": self._decoded[list(indices)]}
+        else:
+            batch = {"image": self._decode(indices)}
+        if self.labels is not None:
+            batch["label"] = self.labels[list(indices)]
+        return batch
+
+    def batches(self, size: int, limit: int | None = None) -> Iterator[dict[str, torch.Tensor]]:
+        """All pictures in order, or the first `limit`."""
+        n = len(self) if limit is None else min(limit, len(self))
+        for first in range(0, n, size):
+            yield self.batch(range(first, min(first + size, n)))
+
+    def _decode(self, indices: Sequence[int]) -> torch.Tensor:
+        parts = []
+        for first in range(0, len(indices), 1024):
+            rows = self._table[list(indices[first : first + 1024])][self.column]
+            parts.append(torch.stack(list(self._pool.map(self._picture, rows))))
+        return torch.cat(parts)
+
+    def _picture(self, cell: dict[str, Any]) -> torch.Tensor:
+        channels, height, width = self.image_shape
+        where = f"column '{self.column}' of {self.source.name}"
+        try:
+            with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as picture:
+                if picture.size != (width, height) or picture.mode not in MODES[channels]:
+                    raise DataError(
+                        f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; "
+                        f"the model needs {width}x{height}, mode {MODES[channels][-1]}"
+                    )
+                return from_pil(picture, channels)
+        except (OSError, TypeError) as error:
+            raise DataError(f"{where} holds something that is no picture: {error}") from None
+
+
+def find(data: str) -> Source:
+    """What a `--data` argument means: a local path, a registered name, or a Hub id, in this order.
+
+    Raises:
+        UnknownNameError: none of them.
+        DataError: a name that has no source on the Hub and is not in `$ZOO_DATA`.
+    """
+    spec = registry.data_spec(data)
+    if spec is not None:
+        shelf = os.environ.get("ZOO_DATA")
+        if shelf and (Path(shelf) / data).is_dir():
+            return Source(data, str(Path(shelf) / data), {}, spec, "local")
+        if spec.repo is None:
+            raise DataError(f"'{data}' is not on the Hub; put its folder into $ZOO_DATA as $ZOO_DATA/{data}")
+        return Source(data, spec.repo, {"revision": spec.revision}, spec, spec.revision or "main")
+    path = Path(data).expanduser()
+    guessed = DataSpec(name=data, summary="", repo=None, licence="unknown", image_column="", holdout=-1)
+    if path.is_dir():
+        return Source(data, str(path), {}, guessed, "local")
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise DataError(f"'{data}' is no table; a file must be one of {', '.join(SUFFIXES)}")
+        return Source(data, SUFFIXES[path.suffix], {"data_files": str(path)}, guessed, "local")
+    if data.count("/") == 1 and not data.startswith((".", "/", "~")):
+        return Source(data, data, {}, guessed, "main")
+    hint = "(or a folder, a parquet file, or owner/name on the Hub)"
+    raise unknown("data set", data, [spec.name for spec in registry.datasets()], hint)
+
+
+def load(data: str, split: str, image_shape: tuple[int, int, int], *, threads: int = 2) -> Pictures:
+    """One split of a data set, ready to use.
+
+    Args:
+        data: a registered name, a Hub id, a folder of pictures, a folder or file of tables.
+        split: "train", "validation" or "test". A set without validation split gives the end of its training split.
+        image_shape: (C, H, W) that every picture must have.
+        threads: decoding threads.
+
+    Raises:
+        UnknownNameError: no such data set or split.
+        DataError: no picture column, or pictures of another size or mode.
+    """
+    if image_shape[0] not in MODES:
+        raise DataError(f"pictures have 1 or 3 channels, but the model has {image_shape[0]}")
+    source = find(data)
+    tables = _tables(source)
+    own = source.spec.splits.get(split, split)
+    holdout = source.spec.holdout
+    if own not in tables and not (split == "validation" and holdout):
+        raise unknown(f"split of {data}", split, tables)
+    table = tables[own] if own in tables else tables[source.spec.splits["train"]]
+    if holdout and source.spec.splits.get("validation", "validation") not in tables:
+        held = holdout if holdout > 0 else min(5000, max(1, len(table) // 20))
+        if split == "train":
+            table = table.select(range(max(0, len(table) - held)))
+        elif split == "validation":
+            table = table.select(range(max(0, len(table) - held), len(table)))
+    if not len(table):
+        raise DataError(f"split '{split}' of {data} is empty")
+    return Pictures(table, source, split, image_shape, threads)
+
+
+def _tables(source: Source) -> dict[str, Any]:
+    """All splits of a data set, as `datasets` loads them."""
+    try:
+        import datasets
+    except ImportError:
+        raise DataError("reading data needs the 'datasets' package: pip install datasets") from None
+    datasets.disable_progress_bars()
+    try:
+        if (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
+            loaded = datasets.load_from_disk(source.path)
+        else:
+            loaded = datasets.load_dataset(source.path, **source.arguments)
+    except Exception as error:  # datasets raises a dozen types, its builders more
+        text = " ".join(str(error).split())
+        raise DataError(f"can't load '{source.name}': {text[:300]}") from error
+    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+
+
+def _image_column(table: Any, source: Source) -> str:
+    import datasets
+
+    columns = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
+    wanted = source.spec.image_column
+    if wanted in columns:
+        return wanted
+    if columns:
+        return "image" if "image" in columns else columns[0]
+    found = ", ".join(f"{name} ({feature})" for name, feature in table.features.items())
+    raise DataError(f"{source.name} has no picture column; it has: {found[:300]}")
+
+
+def _labels(table: Any, spec: DataSpec) -> tuple[torch.Tensor | None, tuple[str, ...]]:
+    import datasets
+
+    column = spec.label_column or "label"
+    feature = table.features.get(column)
+    if isinstance(feature, datasets.ClassLabel):
+        return torch.tensor(table[column][:], dtype=torch.int64), tuple(feature.names)
+    if isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint")):
+        labels = torch.tensor(table[column][:], dtype=torch.int64)
+        return labels, tuple(str(i) for i in range(int(labels.max()) + 1))
+    if spec.label_column:
+        raise DataError(f"{spec.name} has no label column '{column}'; it has: {', '.join(table.features)}")
+    return None, ()

@@ -1,0 +1,514 @@
+"""The training loop of every model: device, precision, processes, accumulation, EMA, evaluation, samples, checkpoints.
+
+The plugin owns the objective (`zoo_train` gives a `Trainer`); this file owns everything around it. Progress counts
+examples, not steps. All randomness of a step follows from (seed, examples seen, process), and the order of the data
+from (seed, epoch), so a run resumed from a checkpoint continues with the same numbers as one that was never stopped.
+
+A run folder holds `run.json` (settings and the resolved config), `metrics.jsonl`, `samples/`, `checkpoints/`,
+`tensorboard/`, and at the end the weights folder's files, so that `zoo.load(name, weights=<run folder>)` opens it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import GradientAccumulationPlugin
+from torch import nn
+
+from zoo import building, hub, images, metrics, registry
+from zoo.checkpoints import Checkpoints, write_atomically
+from zoo.data import Pictures, load
+from zoo.errors import OptionError, TrainingError, ZooError
+from zoo.model import Model
+from zoo.sampling import derive_seed
+from zoo.spec import ModelSpec
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Trainer(Protocol):
+    """What `zoo_train` returns: the objective, with whatever it optimises already prepared by the accelerator."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything with state to checkpoint: the model, and what is trained beside it."""
+
+    def optimizers(self) -> dict[str, Any]:
+        """Every optimizer, as `accelerator.prepare` gave it back."""
+
+    def step(self, batch: dict[str, torch.Tensor], seen: int) -> dict[str, torch.Tensor]:
+        """One update from one batch; `seen` is the number of examples before it. Returns scalars to be averaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that determines a run.
+
+    Attributes:
+        model, data, preset, overrides: what to train on what; `overrides` on top of the preset.
+        out: the run folder.
+        examples: how many to see in all.
+        batch_size: of one update, over all processes and accumulated parts.
+        learning_rate: None takes the trainer's own.
+        seed: of weights, order and noise.
+        precision: "no", "bf16" or "fp16".
+        accumulate: parts that a process splits its share of a batch into.
+        ema_images: half-life of the weights' moving average in examples; 0 for none.
+        max_minutes: wall-clock limit of this call; the run ends with a checkpoint.
+        eval_every, sample_every, checkpoint_every, log_every: in examples; 0 for never.
+        eval_count: held-out pictures of an evaluation.
+        workers: threads that decode pictures.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    model: str
+    data: str
+    out: str
+    preset: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    examples: int = 1_000_000
+    batch_size: int = 32
+    learning_rate: float | None = None
+    seed: int = 0
+    precision: str = "no"
+    accumulate: int = 1
+    ema_images: int = 10_000
+    max_minutes: float | None = None
+    eval_every: int = 50_000
+    sample_every: int = 50_000
+    checkpoint_every: int = 10_000
+    log_every: int = 2_000
+    eval_count: int = 1_000
+    workers: int = 2
+    device: str = "auto"
+
+    # What a resumed run may change without becoming another run.
+    FREE = ("out", "examples", "max_minutes", "workers", "device", "accumulate")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Settings:
+        """The settings of an existing run."""
+        try:
+            stored = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))["settings"]
+            return cls(**{**stored, "out": str(folder)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"'{folder}' holds no run that could be resumed: {error}") from None
+
+    def check(self) -> None:
+        """Raise OptionError for a value that makes no sense."""
+        for name in ("examples", "batch_size", "accumulate", "eval_count", "workers"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("ema_images", "eval_every", "sample_every", "checkpoint_every", "log_every", "seed"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} must not be negative, but is {getattr(self, name)}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise OptionError(f"learning_rate must be positive, not {self.learning_rate}")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise OptionError(f"max_minutes must be positive, not {self.max_minutes}")
+        for name, choices in (("precision", ("no", "bf16", "fp16")), ("device", ("auto", "cpu", "cuda"))):
+            if getattr(self, name) not in choices:
+                raise OptionError(f"{name} takes one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise OptionError("device 'cuda' is not available; use --device cpu")
+
+
+def warm_cosine(seen: int, examples: int, warm: float = 0.01, last: float = 0.02) -> float:
+    """Factor of the learning rate: linear from 0 over the first `warm` share, then a half cosine down to `last`."""
+    share = min(1.0, seen / examples)
+    if share < warm:
+        return (share + 1e-3) / (warm + 1e-3)
+    return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * (share - warm) / (1 - warm)))
+
+
+def plan(settings: Settings) -> dict[str, Any]:
+    """The resolved run, without starting it: settings, constructor arguments, parameter count, data."""
+    settings.check()
+    spec, model = _build(settings, device="meta")
+    pictures = load(settings.data, "train", model.image_shape, threads=settings.workers)  # type: ignore[arg-type]
+    return {
+        "settings": asdict(settings),
+        "config": dict(model.config),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "data": {"name": settings.data, "train": len(pictures), "image_shape": list(pictures.image_shape)},
+        "paper": spec.paper,
+    }
+
+
+def train(settings: Settings, *, resume: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+    """Train, and leave a run folder.
+
+    Args:
+        settings: of the run; with `resume` they may differ from the stored ones only in `Settings.FREE`.
+        resume: go on from the newest checkpoint.
+        progress: called after every update with "seen", "examples" and "images_per_second", and at log events
+            "metrics".
+
+    Returns:
+        "reason" ("finished", "max_minutes" or "interrupted"), "seen", "minutes", "folder" and the last "metrics".
+
+    Raises:
+        TrainingError: nothing to resume, a folder in use, a loss that is not finite, or a full disk.
+    """
+    settings.check()
+    return Run(settings, resume=resume, progress=progress).go()
+
+
+def _build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
+    spec = registry.model_spec(settings.model)
+    torch.manual_seed(derive_seed(settings.seed, "weights"))
+    with torch.device(device):
+        return spec, building.build(settings.model, settings.preset, **settings.overrides)
+
+
+class Run:
+    """One training run; hooks `zoo_run_*` receive it.
+
+    Attributes:
+        folder: the run folder.
+        settings: as given.
+        spec, model: what is trained; `average` is the moving average that is evaluated, sampled and saved.
+        seen: examples so far.
+        is_main: whether this process writes.
+    """
+
+    def __init__(self, settings: Settings, *, resume: bool, progress: Progress | None) -> None:
+        self.settings, self.folder, self.progress = settings, Path(settings.out), progress
+        self.accelerator = _accelerator(settings)
+        self.is_main = self.accelerator.is_main_process
+        world = self.accelerator.num_processes * settings.accumulate
+        if settings.batch_size % world:
+            raise OptionError(
+                f"batch_size {settings.batch_size} can't be split into {self.accelerator.num_processes} processes "
+                f"times {settings.accumulate} accumulated parts"
+            )
+        self.spec, self.model = _build(settings, device="cpu")
+        if self.accelerator.device.type == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        shape: tuple[int, int, int] = self.model.image_shape  # type: ignore[assignment]
+        self.pictures = load(settings.data, "train", shape, threads=settings.workers)
+        self.held_out = self._held_out(shape)
+        self.average = copy.deepcopy(self.model).to(self.accelerator.device).eval().requires_grad_(False)
+        self.trainer: Trainer = registry.call(
+            self.spec, "zoo_train", model=self.model, settings=settings, accelerator=self.accelerator
+        )
+        self.checkpoints = Checkpoints(self.folder / "checkpoints")
+        self.seen, self.minutes, self.order = 0, 0.0, _Order(len(self.pictures), settings.seed)
+        self.window: dict[str, torch.Tensor] = {}
+        self.window_steps = 0
+        self.last: dict[str, Any] = {}
+        self._prepare_folder(resume)
+        self._writer: Any = None
+
+    def _held_out(self, shape: tuple[int, int, int]) -> Pictures | None:
+        if not (self.settings.eval_every and self.model.has_likelihood):
+            return None
+        return load(self.settings.data, "validation", shape, threads=self.settings.workers)
+
+    # Folder, checkpoints and metrics
+
+    def _prepare_folder(self, resume: bool) -> None:
+        if resume:
+            stored, own = asdict(Settings.read(self.folder)), asdict(self.settings)
+            changed = [name for name in own if name not in Settings.FREE and stored[name] != own[name]]
+            if changed:
+                raise TrainingError(f"the run in '{self.folder}' has another {', '.join(changed)}; start a new one")
+            self._restore()
+        elif self.folder.exists() and any(self.folder.iterdir()):
+            raise TrainingError(f"'{self.folder}' is not empty; resume it with --resume, or choose another --out")
+        self.accelerator.wait_for_everyone()
+        if self.is_main:
+            try:
+                for name in ("checkpoints", "samples"):
+                    (self.folder / name).mkdir(parents=True, exist_ok=True)
+                run = {"settings": asdict(self.settings), "config": dict(self.model.config)}
+                write_atomically(self.folder / "run.json", json.dumps(run, indent=2).encode())
+                self._trim_metrics()
+            except OSError as error:
+                raise TrainingError(f"can't write into '{self.folder}': {error.strerror or error}") from None
+
+    def _state(self) -> dict[str, Any]:
+        unwrap = self.accelerator.unwrap_model
+        scaler = self.accelerator.scaler
+        return {
+            "seen": self.seen,
+            "minutes": self.minutes,
+            "modules": {name: unwrap(module).state_dict() for name, module in self.trainer.modules().items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.trainer.optimizers().items()},
+            "average": self.average.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+            "window": {name: value.cpu() for name, value in self.window.items()},
+            "window_steps": self.window_steps,
+        }
+
+    def _restore(self) -> None:
+        state = self.checkpoints.newest()
+        if state is None:  # killed before the first checkpoint: begin again
+            return
+        try:
+            for name, module in self.trainer.modules().items():
+                self.accelerator.unwrap_model(module).load_state_dict(state["modules"][name])
+            for name, optimizer in self.trainer.optimizers().items():
+                optimizer.load_state_dict(state["optimizers"][name])
+            self.average.load_state_dict(state["average"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise TrainingError(f"the checkpoint in '{self.folder}' is of another model: {error}"[:300]) from None
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.seen, self.minutes = state["seen"], state["minutes"]
+        self.window = {name: value.to(self.accelerator.device) for name, value in state["window"].items()}
+        self.window_steps = state["window_steps"]
+
+    def _trim_metrics(self) -> None:
+        """Drop metric lines that lie after the checkpoint; the resumed run writes them again."""
+        path = self.folder / "metrics.jsonl"
+        if path.exists():
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _line_seen(line) <= self.seen]
+            write_atomically(path, "".join(line + "\n" for line in lines).encode())
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint, whole or not at all; the main process only."""
+        if self.is_main:
+            path = self.checkpoints.write(self._state(), self.seen)
+            registry.notify("zoo_run_checkpointed", run=self, path=path)
+        self.accelerator.wait_for_everyone()
+
+    def log(self, values: dict[str, Any]) -> None:
+        """Add a line to the metrics; the main process only."""
+        self.last.update(values)
+        if not self.is_main:
+            return
+        line = {"seen": self.seen, "minutes": round(self.minutes, 4), **values}
+        try:
+            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise TrainingError(f"can't write into '{self.folder}': {error.strerror or error}") from None
+        for name, value in values.items():
+            self._tensorboard().add_scalar(name, value, self.seen)
+        registry.notify("zoo_run_logged", run=self, metrics=line)
+
+    def _tensorboard(self) -> Any:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.seen)
+        return self._writer
+
+    # The loop
+
+    def go(self) -> dict[str, Any]:
+        """Train to the end, to the time limit, or to an interrupt."""
+        settings = self.settings
+        if self.is_main:
+            registry.notify("zoo_run_started", run=self)
+        begun, before = time.monotonic(), self.minutes
+        reason = "finished"
+        with _interrupts() as interrupted:
+            while self.seen < settings.examples:
+                started = time.monotonic()
+                self._step()
+                self.minutes = before + (time.monotonic() - begun) / 60
+                over = settings.max_minutes is not None and self.minutes - before >= settings.max_minutes
+                self._events(time.monotonic() - started)
+                reason = self._agree("interrupted" if interrupted() else "max_minutes" if over else "finished")
+                if reason != "finished":
+                    break
+            if reason != "finished" or self.checkpoints.last != self.seen:
+                self.checkpoint()
+            return self._finish(reason)
+
+    def _step(self) -> None:
+        settings, rank = self.settings, self.accelerator.process_index
+        share = settings.batch_size // self.accelerator.num_processes
+        first = self.seen + rank * share
+        batch = self.pictures.batch([self.order[i] for i in range(first, first + share)])
+        torch.manual_seed(derive_seed(settings.seed, "step", self.seen, rank))
+        size = share // settings.accumulate
+        for part in range(settings.accumulate):
+            chunk = {k: v[part * size : (part + 1) * size].to(self.accelerator.device) for k, v in batch.items()}
+            with self.accelerator.accumulate(*self.trainer.modules().values()):
+                for name, value in self.trainer.step(chunk, self.seen).items():
+                    self.window[name] = self.window.get(name, 0) + value.detach().float() / settings.accumulate
+        self.window_steps += 1
+        self.seen += settings.batch_size
+        self._update_average()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """The average forgets with a half-life of `ema_images` examples, faster in the beginning."""
+        steps = self.seen / self.settings.batch_size
+        half_life = self.settings.ema_images
+        keep = min(0.5 ** (self.settings.batch_size / half_life), steps / (steps + 10)) if half_life else 0.0
+        ours, theirs = list(self.average.parameters()), [p.detach() for p in self.model.parameters()]
+        torch._foreach_lerp_(ours, theirs, 1 - keep)
+        for mine, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(buffer)
+
+    def _events(self, step_seconds: float) -> None:
+        settings = self.settings
+        report: dict[str, Any] = {"seen": self.seen, "examples": settings.examples}
+        report["images_per_second"] = settings.batch_size / step_seconds
+        if self._due(settings.log_every):
+            report["metrics"] = self._log_window(step_seconds)
+        if self.held_out is not None and self._due(settings.eval_every):
+            report["metrics"] = {**report.get("metrics", {}), **self._evaluate(self.held_out)}
+        if self._due(settings.sample_every) and self.is_main:
+            self._draw_samples()
+        if self._due(settings.checkpoint_every):
+            self.checkpoint()
+        if self.progress:
+            self.progress(report)
+
+    def _due(self, every: int) -> bool:
+        """Whether the last update crossed a multiple of `every` examples."""
+        return bool(every) and self.seen // every > (self.seen - self.settings.batch_size) // every
+
+    def _log_window(self, step_seconds: float) -> dict[str, Any]:
+        means = {name: value / self.window_steps for name, value in self.window.items()}
+        values = {f"train/{name}": float(self.accelerator.reduce(mean, "mean")) for name, mean in means.items()}
+        self.window, self.window_steps = {}, 0
+        for name, value in values.items():
+            if not math.isfinite(value):
+                last = self.checkpoints.last
+                raise TrainingError(
+                    f"{name} is {value} after {self.seen} examples; the last good checkpoint is at {last or 'none'}. "
+                    "Try a lower --learning-rate, or --precision no"
+                )
+        values = {name: round(value, 6) for name, value in values.items()}
+        values["images_per_second"] = round(self.settings.batch_size / step_seconds, 1)
+        self.log(values)
+        return values
+
+    def _evaluate(self, held_out: Pictures) -> dict[str, Any]:
+        nats, count = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)
+        shape: tuple[int, ...] = self.model.image_shape  # type: ignore[assignment]
+        values = {"validation/bits_per_dim": round(metrics.in_unit(nats, "bits_per_dim", shape), 6)}
+        values["validation/nats"] = round(nats, 4)
+        self.log(values)
+        return values
+
+    def _draw_samples(self) -> None:
+        drawn = images.to_bytes(self.average.sample(16, seed=self.settings.seed), int(self.model.levels))  # type: ignore[arg-type]
+        canvas = images.grid(drawn)
+        images.write_image(canvas, self.folder / "samples" / f"{self.seen:09d}.png", scale=2)
+        self._tensorboard().add_image("samples", canvas, self.seen)
+
+    def _agree(self, reason: str) -> str:
+        """The main process decides when to stop; the others ask it every tenth update."""
+        if self.accelerator.num_processes == 1:
+            return reason
+        if self.seen // self.settings.batch_size % 10:
+            return "finished"
+        reasons = ("finished", "max_minutes", "interrupted")
+        vote = torch.tensor(reasons.index(reason), device=self.accelerator.device)
+        return reasons[int(self.accelerator.gather(vote.view(1)).max())]
+
+    def _finish(self, reason: str) -> dict[str, Any]:
+        receipts = []
+        if self.held_out is not None:
+            nats, count = metrics.likelihood(self.average, self.held_out, limit=self.settings.eval_count)
+            receipts = [metrics.receipt(m, nats, self.average, self.held_out, count) for m in metrics.METRICS]
+            self.last.update({f"validation/{r['name']}": r["value"] for r in receipts})
+        summary = {"reason": reason, "seen": self.seen, "minutes": round(self.minutes, 2), "folder": str(self.folder)}
+        summary["metrics"] = dict(self.last)
+        if self.is_main:
+            hub.save(
+                self.average,
+                self.folder,
+                data=self.settings.data,
+                training=self.receipt(),
+                metrics=receipts,
+                licence="apache-2.0",
+            )
+            if self._writer is not None:
+                self._writer.close()
+            registry.notify("zoo_run_finished", run=self, summary=summary)
+        self.accelerator.wait_for_everyone()
+        return summary
+
+    def receipt(self) -> dict[str, Any]:
+        """How these weights came to be, for config.json and the card."""
+        device = self.accelerator.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        kept = ("preset", "overrides", "batch_size", "seed", "precision", "ema_images", "learning_rate")
+        return {
+            "examples": self.seen,
+            "minutes": round(self.minutes, 1),
+            "device": name,
+            "processes": self.accelerator.num_processes,
+            "torch": torch.__version__,
+            "data_licence": self.pictures.source.spec.licence,
+            **{name: getattr(self.settings, name) for name in kept},
+        }
+
+
+class _Order:
+    """The order of examples: one permutation an epoch, from (seed, epoch)."""
+
+    def __init__(self, n: int, seed: int) -> None:
+        self.n, self.seed, self._epochs = n, seed, dict[int, list[int]]()
+
+    def __getitem__(self, position: int) -> int:
+        epoch, offset = divmod(position, self.n)
+        if epoch not in self._epochs:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+            kept = {e: order for e, order in self._epochs.items() if e >= epoch - 1}
+            self._epochs = {**kept, epoch: torch.randperm(self.n, generator=generator).tolist()}
+        return self._epochs[epoch][offset]
+
+
+def _accelerator(settings: Settings) -> Accelerator:
+    if torch.backends.cuda.is_built():
+        torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        return Accelerator(
+            cpu=settings.device == "cpu",
+            mixed_precision=settings.precision,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(
+                num_steps=settings.accumulate, sync_with_dataloader=False
+            ),
+        )
+    except ValueError as error:
+        raise OptionError(f"precision {settings.precision}: {error}") from None
+
+
+def _line_seen(line: str) -> int:
+    try:
+        return int(json.loads(line)["seen"])
+    except (ValueError, KeyError, TypeError):
+        return 2**63  # a line cut off by a kill
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C lets the update finish; a second one is an ordinary KeyboardInterrupt."""
+    caught = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal caught
+        if caught:
+            raise KeyboardInterrupt
+        caught = True
+
+    try:
+        previous = signal.signal(signal.SIGINT, handle)
+    except ValueError:  # not the main thread
+        yield lambda: False
+        return
+    try:
+        yield lambda: caught
+    finally:
+        signal.signal(signal.SIGINT, previous)
