@@ -29,7 +29,7 @@ def likelihood(
     total, done = 0.0, 0
     with torch.no_grad():
         for batch in pictures.batches(batch_size, n):
-            images = quantise(batch["image"], int(model.levels))  # type: ignore[arg-type]
+            images = quantise(batch["image"], model.levels)
             total -= float(model.log_prob(images).double().sum())
             done += len(images)
             if progress:
@@ -75,8 +75,7 @@ def evaluate(
         raise OptionError(f"limit takes an integer of at least 1, not {limit}")
     if not model.has_likelihood:
         raise OptionError(f"{model.spec.name} has no likelihood, so no {' or '.join(metrics or METRICS)}")
-    image_shape: tuple[int, int, int] = model.image_shape  # type: ignore[assignment]
-    pictures = load(data, split, image_shape)
+    pictures = load(data, split, model.image_shape)
     nats, count = likelihood(model, pictures, limit=limit, batch_size=batch_size, progress=progress)
     if not math.isfinite(nats):
         raise DataError(f"the likelihood of {data} is {nats}; the weights are broken")
@@ -88,7 +87,7 @@ def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: i
     whole = "" if count == len(pictures) else f"[:{count}]"
     return {
         "name": metric,
-        "value": round(in_unit(nats, metric, model.image_shape), 4),  # type: ignore[arg-type]
+        "value": round(in_unit(nats, metric, model.image_shape), 4),
         "data": pictures.source.name,
         "revision": pictures.source.revision,
         "split": pictures.split + whole,

@@ -18,10 +18,14 @@ class Model(nn.Module):
         spec: what the plugin declared about this model.
         config: the constructor's keyword arguments, completed with defaults; `zoo.build(spec.name, **config)` makes
             the same architecture.
+        image_shape: (C, H, W) of one picture or frame; the constructor sets it.
+        levels: values of a sub-pixel; samples and `log_prob` use 0 to levels - 1.
         sample_batch_size: how many samples one call of the sampling hook makes, unless the caller says otherwise.
     """
 
     sample_batch_size: ClassVar[int] = 64
+    image_shape: tuple[int, int, int]
+    levels: int = 256
     spec: ModelSpec
     config: dict[str, Any]
 

@@ -149,7 +149,7 @@ class PluginSet:
 
     def _declared(self, name: str, hook: str, kind: type) -> list[Any]:
         """What one plugin answers to `zoo_models` or `zoo_datasets`, checked to be a list of specs."""
-        specs = []
+        specs: list[Any] = []
         for answer in self._call_only(name, hook)():
             if not isinstance(answer, list | tuple) or not all(isinstance(item, kind) for item in answer):
                 raise PluginError(f"{hook} must return a list of {kind.__name__}, not {answer!r:.80}")

@@ -13,12 +13,11 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -31,7 +30,7 @@ from torch import nn
 from zoo import building, hub, images, metrics, registry
 from zoo.checkpoints import Checkpoints, write_atomically
 from zoo.data import Pictures, load
-from zoo.errors import OptionError, TrainingError, ZooError
+from zoo.errors import OptionError, TrainingError
 from zoo.model import Model
 from zoo.sampling import derive_seed
 from zoo.spec import ModelSpec
@@ -137,7 +136,7 @@ def plan(settings: Settings) -> dict[str, Any]:
     """The resolved run, without starting it: settings, constructor arguments, parameter count, data."""
     settings.check()
     spec, model = _build(settings, device="meta")
-    pictures = load(settings.data, "train", model.image_shape, threads=settings.workers)  # type: ignore[arg-type]
+    pictures = load(settings.data, "train", model.image_shape, threads=settings.workers)
     return {
         "settings": asdict(settings),
         "config": dict(model.config),
@@ -186,7 +185,7 @@ class Run:
 
     def __init__(self, settings: Settings, *, resume: bool, progress: Progress | None) -> None:
         self.settings, self.folder, self.progress = settings, Path(settings.out), progress
-        self.accelerator = _accelerator(settings)
+        self.accelerator = make_accelerator(settings)
         self.is_main = self.accelerator.is_main_process
         world = self.accelerator.num_processes * settings.accumulate
         if settings.batch_size % world:
@@ -196,10 +195,9 @@ class Run:
             )
         self.spec, self.model = _build(settings, device="cpu")
         if self.accelerator.device.type == "cpu":
-            self.model = self.model.to(memory_format=torch.channels_last)
-        shape: tuple[int, int, int] = self.model.image_shape  # type: ignore[assignment]
-        self.pictures = load(settings.data, "train", shape, threads=settings.workers)
-        self.held_out = self._held_out(shape)
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.pictures = self._load("train")
+        self.held_out = self._load("validation") if settings.eval_every and self.model.has_likelihood else None
         self.average = copy.deepcopy(self.model).to(self.accelerator.device).eval().requires_grad_(False)
         self.trainer: Trainer = registry.call(
             self.spec, "zoo_train", model=self.model, settings=settings, accelerator=self.accelerator
@@ -208,14 +206,13 @@ class Run:
         self.seen, self.minutes, self.order = 0, 0.0, _Order(len(self.pictures), settings.seed)
         self.window: dict[str, torch.Tensor] = {}
         self.window_steps = 0
+        self._timed = (self.seen, time.monotonic())  # examples and clock at the last log event
         self.last: dict[str, Any] = {}
         self._prepare_folder(resume)
         self._writer: Any = None
 
-    def _held_out(self, shape: tuple[int, int, int]) -> Pictures | None:
-        if not (self.settings.eval_every and self.model.has_likelihood):
-            return None
-        return load(self.settings.data, "validation", shape, threads=self.settings.workers)
+    def _load(self, split: str) -> Pictures:
+        return load(self.settings.data, split, self.model.image_shape, threads=self.settings.workers)
 
     # Folder, checkpoints and metrics
 
@@ -240,15 +237,11 @@ class Run:
                 raise TrainingError(f"can't write into '{self.folder}': {error.strerror or error}") from None
 
     def _state(self) -> dict[str, Any]:
-        unwrap = self.accelerator.unwrap_model
-        scaler = self.accelerator.scaler
         return {
             "seen": self.seen,
             "minutes": self.minutes,
-            "modules": {name: unwrap(module).state_dict() for name, module in self.trainer.modules().items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.trainer.optimizers().items()},
+            **take_state(self.trainer, self.accelerator),
             "average": self.average.state_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else None,
             "window": {name: value.cpu() for name, value in self.window.items()},
             "window_steps": self.window_steps,
         }
@@ -258,15 +251,10 @@ class Run:
         if state is None:  # killed before the first checkpoint: begin again
             return
         try:
-            for name, module in self.trainer.modules().items():
-                self.accelerator.unwrap_model(module).load_state_dict(state["modules"][name])
-            for name, optimizer in self.trainer.optimizers().items():
-                optimizer.load_state_dict(state["optimizers"][name])
+            load_state(self.trainer, self.accelerator, state)
             self.average.load_state_dict(state["average"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(f"the checkpoint in '{self.folder}' is of another model: {error}"[:300]) from None
-        if self.accelerator.scaler is not None and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
         self.seen, self.minutes = state["seen"], state["minutes"]
         self.window = {name: value.to(self.accelerator.device) for name, value in state["window"].items()}
         self.window_steps = state["window_steps"]
@@ -315,14 +303,14 @@ class Run:
         if self.is_main:
             registry.notify("zoo_run_started", run=self)
         begun, before = time.monotonic(), self.minutes
+        self._timed = (self.seen, begun)
         reason = "finished"
         with _interrupts() as interrupted:
             while self.seen < settings.examples:
-                started = time.monotonic()
                 self._step()
                 self.minutes = before + (time.monotonic() - begun) / 60
                 over = settings.max_minutes is not None and self.minutes - before >= settings.max_minutes
-                self._events(time.monotonic() - started)
+                self._events()
                 reason = self._agree("interrupted" if interrupted() else "max_minutes" if over else "finished")
                 if reason != "finished":
                     break
@@ -352,17 +340,18 @@ class Run:
         steps = self.seen / self.settings.batch_size
         half_life = self.settings.ema_images
         keep = min(0.5 ** (self.settings.batch_size / half_life), steps / (steps + 10)) if half_life else 0.0
-        ours, theirs = list(self.average.parameters()), [p.detach() for p in self.model.parameters()]
+        ours, theirs = ([p.detach() for p in model.parameters()] for model in (self.average, self.model))
         torch._foreach_lerp_(ours, theirs, 1 - keep)
         for mine, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mine.copy_(buffer)
 
-    def _events(self, step_seconds: float) -> None:
+    def _events(self) -> None:
         settings = self.settings
         report: dict[str, Any] = {"seen": self.seen, "examples": settings.examples}
-        report["images_per_second"] = settings.batch_size / step_seconds
+        report["images_per_second"] = (self.seen - self._timed[0]) / (time.monotonic() - self._timed[1])
         if self._due(settings.log_every):
-            report["metrics"] = self._log_window(step_seconds)
+            report["metrics"] = self._log_window(report["images_per_second"])
+            self._timed = (self.seen, time.monotonic())
         if self.held_out is not None and self._due(settings.eval_every):
             report["metrics"] = {**report.get("metrics", {}), **self._evaluate(self.held_out)}
         if self._due(settings.sample_every) and self.is_main:
@@ -376,7 +365,7 @@ class Run:
         """Whether the last update crossed a multiple of `every` examples."""
         return bool(every) and self.seen // every > (self.seen - self.settings.batch_size) // every
 
-    def _log_window(self, step_seconds: float) -> dict[str, Any]:
+    def _log_window(self, images_per_second: float) -> dict[str, Any]:
         means = {name: value / self.window_steps for name, value in self.window.items()}
         values = {f"train/{name}": float(self.accelerator.reduce(mean, "mean")) for name, mean in means.items()}
         self.window, self.window_steps = {}, 0
@@ -388,20 +377,20 @@ class Run:
                     "Try a lower --learning-rate, or --precision no"
                 )
         values = {name: round(value, 6) for name, value in values.items()}
-        values["images_per_second"] = round(self.settings.batch_size / step_seconds, 1)
+        values["images_per_second"] = round(images_per_second, 1)
         self.log(values)
         return values
 
     def _evaluate(self, held_out: Pictures) -> dict[str, Any]:
-        nats, count = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)
-        shape: tuple[int, ...] = self.model.image_shape  # type: ignore[assignment]
-        values = {"validation/bits_per_dim": round(metrics.in_unit(nats, "bits_per_dim", shape), 6)}
+        nats, _ = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)
+        bits = metrics.in_unit(nats, "bits_per_dim", self.model.image_shape)
+        values = {"validation/bits_per_dim": round(bits, 6)}
         values["validation/nats"] = round(nats, 4)
         self.log(values)
         return values
 
     def _draw_samples(self) -> None:
-        drawn = images.to_bytes(self.average.sample(16, seed=self.settings.seed), int(self.model.levels))  # type: ignore[arg-type]
+        drawn = images.to_bytes(self.average.sample(16, seed=self.settings.seed), self.model.levels)
         canvas = images.grid(drawn)
         images.write_image(canvas, self.folder / "samples" / f"{self.seen:09d}.png", scale=2)
         self._tensorboard().add_image("samples", canvas, self.seen)
@@ -442,7 +431,9 @@ class Run:
     def receipt(self) -> dict[str, Any]:
         """How these weights came to be, for config.json and the card."""
         device = self.accelerator.device
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        name = (
+            torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        )
         kept = ("preset", "overrides", "batch_size", "seed", "precision", "ema_images", "learning_rate")
         return {
             "examples": self.seen,
@@ -453,6 +444,26 @@ class Run:
             "data_licence": self.pictures.source.spec.licence,
             **{name: getattr(self.settings, name) for name in kept},
         }
+
+
+def take_state(trainer: Trainer, accelerator: Accelerator) -> dict[str, Any]:
+    """All state of a trainer: modules, optimizers, and the loss scale of fp16."""
+    modules, scaler = trainer.modules().items(), accelerator.scaler
+    return {
+        "modules": {name: accelerator.unwrap_model(module).state_dict() for name, module in modules},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in trainer.optimizers().items()},
+        "scaler": scaler.state_dict() if scaler is not None else None,
+    }
+
+
+def load_state(trainer: Trainer, accelerator: Accelerator, state: dict[str, Any]) -> None:
+    """Undo `take_state`; raises KeyError, RuntimeError or ValueError if it is of another model."""
+    for name, module in trainer.modules().items():
+        accelerator.unwrap_model(module).load_state_dict(state["modules"][name])
+    for name, optimizer in trainer.optimizers().items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    if accelerator.scaler is not None and state["scaler"]:
+        accelerator.scaler.load_state_dict(state["scaler"])
 
 
 class _Order:
@@ -470,9 +481,9 @@ class _Order:
         return self._epochs[epoch][offset]
 
 
-def _accelerator(settings: Settings) -> Accelerator:
-    if torch.backends.cuda.is_built():
-        torch.backends.cuda.matmul.allow_tf32 = True
+def make_accelerator(settings: Settings) -> Accelerator:
+    """The device, precision, processes and accumulation that the settings ask for."""
+    torch.backends.cuda.matmul.allow_tf32 = True
     try:
         return Accelerator(
             cpu=settings.device == "cpu",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
+
 from zoo.nn.autoregressive import AutoregressiveModel
 from zoo.nn.cached import CachedConv
 from zoo.nn.masked import MaskedConv2d

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+
 from zoo.images import quantise
 from zoo.training import warm_cosine
 

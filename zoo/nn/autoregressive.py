@@ -54,7 +54,7 @@ class AutoregressiveModel(Model):
             raise ValueError(f"image_shape must be (channels, height, width), all at least 1, not {image_shape}")
         if levels < 2:
             raise ValueError(f"levels must be at least 2, not {levels}")
-        self.image_shape = tuple(image_shape)
+        self.image_shape = image_shape
         self.levels = levels
 
     @abstractmethod
@@ -112,7 +112,7 @@ class AutoregressiveModel(Model):
         was_training = self.training
         self.eval()
         try:
-            batches = [-self.nats(batch, self(batch, **conditions)) for batch in images.split(batch_size)]
+            batches = [-self.nats(batch, self(batch, **conditions)) for batch in torch.split(images, batch_size)]
         finally:
             self.train(was_training)
         return torch.cat(batches) if batches else torch.zeros(0, device=self.device)
@@ -220,7 +220,7 @@ class RowDrawer:
                 self.network.put(column, channel, drawn)
 
     def _capture(self) -> torch.cuda.CUDAGraph:
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # libraries allocate their workspaces before the capture
             self._draw()

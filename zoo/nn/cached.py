@@ -77,6 +77,4 @@ class CachedConv:
     def step(self, column: int, group: int, out: torch.Tensor | None = None) -> torch.Tensor:
         """The output features of a group at a column, (B, O_g), in `out` or a buffer of this layer."""
         result = self._outputs[group] if out is None else out
-        return torch.addmm(
-            self._above[group][column], self._windows[group][column], self._weights[group], out=result
-        )
+        return torch.addmm(self._above[group][column], self._windows[group][column], self._weights[group], out=result)

@@ -9,6 +9,7 @@ channels of the pixels before, in raster order, and on channels <= c of their ow
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -24,7 +25,7 @@ def group_bounds(features: int, groups: int) -> list[int]:
 def group_of(features: int, groups: int) -> torch.Tensor:
     """The group of every feature, (features,)."""
     bounds = group_bounds(features, groups)
-    sizes = torch.tensor([end - start for start, end in zip(bounds, bounds[1:], strict=False)], device="cpu")
+    sizes = torch.tensor([end - start for start, end in itertools.pairwise(bounds)], device="cpu")
     return torch.repeat_interleave(torch.arange(groups, device="cpu"), sizes)
 
 

@@ -1,0 +1,253 @@
+"""The conformance kit: what every model of the zoo must show, ours and third parties' alike.
+
+`zoo check <model>` prints the report; a plugin's own test suite needs only
+
+    from zoo.testing import check
+    def test_conformance():
+        assert not [result for result in check("my_model") if result.status == "fail"]
+
+Everything runs on the model's "tiny" preset, on a CPU, in seconds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo import building, hub, registry, training
+from zoo.model import Model
+from zoo.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the report; `status` is "pass", "fail" or "n/a"."""
+
+    name: str
+    status: str
+    detail: str = ""
+
+
+class NotApplicableError(Exception):
+    """Raised by a check that says nothing about this model; the message says why."""
+
+
+CHECKS: dict[str, Callable[[ModelSpec], str | None]] = {}
+
+
+def _check(function: Callable[[ModelSpec], str | None]) -> Callable[[ModelSpec], str | None]:
+    CHECKS[function.__name__.removeprefix("check_")] = function
+    return function
+
+
+def check(name: str, only: str | None = None) -> list[Result]:
+    """Run the kit on a registered model; raises UnknownNameError if there is none of that name."""
+    spec = registry.model_spec(name)
+    return [_run(check_name, spec) for check_name in CHECKS if only in (None, check_name)]
+
+
+def _run(name: str, spec: ModelSpec) -> Result:
+    try:
+        return Result(name, "pass", CHECKS[name](spec) or "")
+    except NotApplicableError as error:
+        return Result(name, "n/a", str(error))
+    except Exception as error:  # a plugin may raise anything; the report says what
+        return Result(name, "fail", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def expect(condition: bool, text: str) -> None:
+    """An assertion that survives `python -O`."""
+    if not condition:
+        raise AssertionError(text)
+
+
+def tiny(spec: ModelSpec, seed: int = 0) -> Model:
+    """The tiny preset with fixed random weights."""
+    torch.manual_seed(seed)
+    return building.build(spec.name, "tiny")
+
+
+def random_images(model: Model, n: int, seed: int = 0) -> torch.Tensor:
+    """Random pictures (or clips) in the range that the model models."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, model.levels, (n, *model.sample(1).shape[1:]), generator=generator)
+
+
+@_check
+def check_spec(spec: ModelSpec) -> None:
+    """The spec is well formed, and every weights tag is pinned."""
+    expect(not spec.problems(), "; ".join(spec.problems()))
+
+
+@_check
+def check_plugin_is_torch_free(spec: ModelSpec) -> None:
+    """Importing the plugin module imports no torch, so that `zoo list` stays quick."""
+    module = registry.owner(spec).value
+    code = (
+        "import sys, zoo; zoo.models(); assert 'torch' not in sys.modules, 'zoo.models() imports torch';"
+        f"import {module}; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_root(), check=False)
+    expect(done.returncode == 0, f"{module} imports torch" if "AssertionError" in done.stderr else done.stderr[-300:])
+
+
+@_check
+def check_docs(spec: ModelSpec) -> None:
+    """The class has a docstring, and every constructor argument is described in it."""
+    model = tiny(spec)
+    text = type(model).__doc__ or ""
+    expect(len(text.strip()) > 20, f"{type(model).__name__} has no docstring")
+    missing = [name for name in model.config if name not in text]
+    expect(not missing, f"the docstring of {type(model).__name__} does not describe {', '.join(missing)}")
+
+
+@_check
+def check_gradients(spec: ModelSpec) -> str:
+    """Two training steps: finite metrics, and every parameter receives a gradient and moves."""
+    model = tiny(spec)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for metrics in _train_steps(spec, model, 2):
+        bad = [name for name, value in metrics.items() if not math.isfinite(float(value))]
+        expect(not bad, f"{', '.join(bad)} not finite")
+    still = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+    expect(not still, f"never moved: {', '.join(still[:5])}")
+    return f"{len(before)} tensors moved"
+
+
+@_check
+def check_resume(spec: ModelSpec) -> None:
+    """Stopped after two steps and resumed, training gives the same weights, bit for bit."""
+    models = [tiny(spec), tiny(spec)]
+    list(_train_steps(spec, models[0], 4))
+    states: list[dict[str, Any]] = []
+    list(_train_steps(spec, models[1], 2, states=states))
+    fresh = tiny(spec, seed=1)
+    list(_train_steps(spec, fresh, 4, restore=states[-1]))
+    for name, value in fresh.state_dict().items():
+        expect(torch.equal(value, models[0].state_dict()[name]), f"{name} differs after the resume")
+
+
+@_check
+def check_save_and_load(spec: ModelSpec) -> None:
+    """A saved model loads with equal weights and samples."""
+    model = tiny(spec).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        hub.save(model, folder, samples=0)
+        loaded = hub.load(spec.name, weights=folder, device="cpu")
+    for name, value in model.state_dict().items():
+        expect(torch.equal(value, loaded.state_dict()[name]), f"{name} differs")
+    expect(torch.equal(model.sample(2), loaded.sample(2)), "samples differ")
+
+
+@_check
+def check_samples(spec: ModelSpec) -> str:
+    """Sample i of seed s is the same in batches of 1, 3 and all; other seeds and indices give others."""
+    model = tiny(spec).eval()
+    whole = model.sample(5, seed=3)
+    for size in (1, 3):
+        expect(_close(whole, model.sample(5, seed=3, batch_size=size)), f"samples change with batch_size={size}")
+    expect(_close(whole[2:], model.sample(3, seed=3, start=2)), "start=2 does not continue the same samples")
+    expect(not torch.equal(whole, model.sample(5, seed=4)), "another seed gives the same samples")
+    expect(not torch.equal(whole[0], whole[1]), "all samples are the same")
+    return f"{tuple(whole.shape[1:])}, {whole.dtype}"
+
+
+@_check
+def check_normalised(spec: ModelSpec) -> str:
+    """If the model has a likelihood: the probabilities of all 512 binary 3x3 pictures sum to 1."""
+    if not tiny(spec).has_likelihood:
+        raise NotApplicableError("it claims no likelihood")
+    torch.manual_seed(0)
+    model = building.build(spec.name, "tiny", image_shape=(1, 3, 3), levels=2).double()
+    pictures = torch.tensor(list(itertools.product((0, 1), repeat=9)), dtype=torch.uint8).view(512, 1, 3, 3)
+    with torch.no_grad():
+        total = float(model.log_prob(pictures).exp().sum())
+    expect(abs(total - 1) < 1e-5, f"they sum to {total}")
+    return f"sum {total:.8f}"
+
+
+@_check
+def check_causal(spec: ModelSpec) -> None:
+    """If it is autoregressive: no logit depends on its own or a later sub-pixel."""
+    model = tiny(spec).double().eval()
+    if spec.kind != "autoregressive":
+        raise NotApplicableError("it is not autoregressive")
+    image = random_images(model, 1)
+    with torch.no_grad():
+        base = model(image).permute(0, 3, 4, 2, 1).flatten(1, 3)[0]  # H*W*C L, in the order of drawing
+        for position in range(base.shape[0]):
+            changed = image.permute(0, 2, 3, 1).flatten().clone()
+            changed[position] = (changed[position] + 1) % model.levels
+            _, c, h, w = image.shape
+            moved = model(changed.view(1, h, w, c).permute(0, 3, 1, 2)).permute(0, 3, 4, 2, 1).flatten(1, 3)[0]
+            leak = (moved[: position + 1] - base[: position + 1]).abs().max()
+            expect(float(leak) == 0, f"sub-pixel {position} reaches a logit at or before itself")
+
+
+@_check
+def check_cached(spec: ModelSpec) -> None:
+    """If it has a fast sampler: the same pictures as the slow one."""
+    methods = [option for option in spec.sample_options if option.name == "method"]
+    if not methods or "naive" not in methods[0].choices:
+        raise NotApplicableError("it has one sampling method")
+    model = tiny(spec).eval()
+    slow = model.sample(4, seed=1, method="naive")
+    for method in methods[0].choices:
+        expect(_close(slow, model.sample(4, seed=1, method=method)), f"method '{method}' differs from 'naive'")
+
+
+@_check
+def check_gpu_agrees(spec: ModelSpec) -> None:
+    """If there is a CUDA device: it draws the same samples as the CPU."""
+    if not torch.cuda.is_available():
+        raise NotApplicableError("there is no CUDA device")
+    model = tiny(spec).eval()
+    ours = model.sample(4, seed=1)
+    expect(_close(ours, model.cuda().sample(4, seed=1)), "CPU and GPU samples differ")
+
+
+def _close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    """Equal but for rounding: one level here and there."""
+    difference = (ours.long() - theirs.long()).abs()
+    return ours.shape == theirs.shape and int(difference.max()) <= 1 and float((difference > 0).float().mean()) < 0.01
+
+
+def _root() -> str:
+    return str(Path(__file__).resolve().parent.parent)
+
+
+def _train_steps(
+    spec: ModelSpec,
+    model: Model,
+    steps: int,
+    *,
+    restore: dict[str, Any] | None = None,
+    states: list[dict[str, Any]] | None = None,
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Steps of the model's own trainer on random pictures, with a state before them or one taken after each."""
+    settings = training.Settings(model=spec.name, data="random", out="", examples=64, batch_size=4, device="cpu")
+    accelerator = training.make_accelerator(settings)
+    trainer: training.Trainer = registry.call(
+        spec, "zoo_train", model=model, settings=settings, accelerator=accelerator
+    )
+    first = 0
+    if restore:
+        first = restore["steps"]
+        training.load_state(trainer, accelerator, restore)
+    for step in range(first, steps):
+        bytes_ = torch.randint(0, 256, random_images(model, 4).shape, generator=torch.Generator().manual_seed(step))
+        torch.manual_seed(step)
+        batch = {"image": bytes_.to(torch.uint8), "label": torch.arange(4) % 2}
+        model.train()
+        yield trainer.step(batch, 4 * step)
+        if states is not None:
+            states.append({"steps": step + 1, **training.take_state(trainer, accelerator)})
