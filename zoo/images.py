@@ -61,7 +61,7 @@ def check_output(path: Path) -> None:
     Raises:
         OptionError: no such folder, no permission, or an ending that is no picture format.
     """
-    if path.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise OptionError(f"can't write '{path}': '{path.suffix}' is no picture format; try .png")
     if path.is_dir():
         raise OptionError(f"can't write '{path}': it is a folder")

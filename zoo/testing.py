@@ -178,9 +178,9 @@ def check_normalised(spec: ModelSpec) -> str:
 @_check
 def check_causal(spec: ModelSpec) -> None:
     """If it is autoregressive: no logit depends on its own or a later sub-pixel."""
-    model = tiny(spec).double().eval()
     if spec.kind != "autoregressive":
         raise NotApplicableError("it is not autoregressive")
+    model = tiny(spec).double().eval()  # in double precision rounding stays far below any dependence
     image = random_images(model, 1)
     with torch.no_grad():
         base = model(image).permute(0, 3, 4, 2, 1).flatten(1, 3)[0]  # H*W*C L, in the order of drawing
@@ -190,7 +190,7 @@ def check_causal(spec: ModelSpec) -> None:
             _, c, h, w = image.shape
             moved = model(changed.view(1, h, w, c).permute(0, 3, 1, 2)).permute(0, 3, 4, 2, 1).flatten(1, 3)[0]
             leak = (moved[: position + 1] - base[: position + 1]).abs().max()
-            expect(float(leak) == 0, f"sub-pixel {position} reaches a logit at or before itself")
+            expect(float(leak) < 1e-10, f"sub-pixel {position} reaches a logit at or before itself")
 
 
 @_check

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 from torch import nn
 
@@ -484,6 +485,8 @@ class _Order:
 def make_accelerator(settings: Settings) -> Accelerator:
     """The device, precision, processes and accumulation that the settings ask for."""
     torch.backends.cuda.matmul.allow_tf32 = True
+    if not torch.distributed.is_initialized():  # accelerate keeps the first device and precision of a process
+        AcceleratorState._reset_state(reset_partial_state=True)  # type: ignore[no-untyped-call]
     try:
         return Accelerator(
             cpu=settings.device == "cpu",

@@ -9,6 +9,8 @@ p(x) = prod_i p(x_i | x_1 ... x_{i-1}) (van den Oord et al., arXiv 1601.06759, e
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -122,12 +124,13 @@ def pick(logits: torch.Tensor, uniform: torch.Tensor, temperature: float) -> tor
     """The level at which the cumulative distribution passes `uniform`: (B, L), (B,) -> (B,)."""
     if temperature == 0:
         return logits.argmax(1)
-    scaled = logits.float() / temperature
+    scaled = logits.float() if temperature == 1 else logits.float() / temperature
     cumulative = (scaled - scaled.amax(1, keepdim=True)).exp_().cumsum(1)
     passed = cumulative <= uniform[:, None] * cumulative[:, -1:]
     return passed.sum(1).clamp_(max=logits.shape[1] - 1)
 
 
+@torch.inference_mode()
 def draw(model: AutoregressiveModel, request: SampleRequest) -> torch.Tensor:
     """Samples (B, C, H, W) by inverse transform of one uniform number a sub-pixel; the body of `zoo_sample`.
 
@@ -169,14 +172,27 @@ def draw_cached(
 ) -> torch.Tensor:
     """The same pictures, computing for each sub-pixel only what it adds to every layer."""
     height = model.image_shape[1]
-    row_drawer = RowDrawer(model.cached(request.n), images[:, :, 0], request.options["temperature"])
-    for row in range(height):
-        if row < rows:
-            row_drawer.keep(images[:, :, row])
-        else:
-            images[:, :, row] = row_drawer.draw(uniform[:, :, row])
-            request.progress((row + 1 - rows) / (height - rows))
+    with _one_thread():
+        row_drawer = RowDrawer(model.cached(request.n), images[:, :, 0], request.options["temperature"])
+        for row in range(height):
+            if row < rows:
+                row_drawer.keep(images[:, :, row])
+            else:
+                images[:, :, row] = row_drawer.draw(uniform[:, :, row])
+                request.progress((row + 1 - rows) / (height - rows))
     return images
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The products of one pixel are too small to share: threads would wait for each other far longer than they work,
+    on a busy machine tens of times."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class RowDrawer:

@@ -32,8 +32,8 @@ class CachedConv:
         in_bounds, out_bounds = group_bounds(inputs, conv.groups), group_bounds(outputs, conv.groups)
         own = weight[:, :, c, : c + 1].permute(2, 1, 0).reshape((c + 1) * inputs, outputs)
         self._weights, self._windows, self._slots, self._above, self._outputs = [], [], [], [], []
-        # Where a row has nothing above (k = 1), every column adds the bias alone.
-        self.above = self.bias.expand(batch, width, outputs) if c == 0 else weight.new_empty(batch, width, outputs)
+        # Column first, so that what addmm adds is contiguous: a broadcast or strided addend costs it a copy more.
+        self.above = self.bias.repeat(width if c else 1, batch, 1)  # W B O; for k = 1 the bias alone
         for g in range(conv.groups):
             seen = c * inputs + in_bounds[g + 1 if conv.mask_type == "B" else g]
             features = slice(out_bounds[g], out_bounds[g + 1])
@@ -45,13 +45,13 @@ class CachedConv:
             self._slots.append(
                 [self.current[:, column + c, in_bounds[g] : in_bounds[g + 1]] for column in range(width)]
             )
-            self._above.append([self.above[:, column, features] for column in range(width)])
+            self._above.append([self.above[column if c else 0, :, features] for column in range(width)])
             self._outputs.append(weight.new_empty(batch, out_bounds[g + 1] - out_bounds[g]))
         if c:
             self.weight_above = weight[:, :, :c].permute(2, 3, 1, 0).reshape(-1, outputs)  # (c k I, O)
             self.rows = weight.new_zeros(batch, c, width + 2 * c, inputs)
-            size = (batch, width, c, conv.kernel_size * inputs)
-            strides = (self.rows.stride(0), inputs, self.rows.stride(1), 1)
+            size = (width, batch, c, conv.kernel_size * inputs)
+            strides = (inputs, self.rows.stride(0), self.rows.stride(1), 1)
             self._windows_above = self.rows.as_strided(size, strides)
 
     def reset(self) -> None:
@@ -67,7 +67,7 @@ class CachedConv:
         if self.centre > 1:
             self.rows[:, :-1] = self.rows[:, 1:].clone()
         self.rows[:, -1] = self.current
-        windows = self._windows_above.flatten(0, 1).flatten(1)  # (B W, c k I), a copy: the windows overlap
+        windows = self._windows_above.flatten(0, 1).flatten(1)  # (W B, c k I), a copy: the windows overlap
         torch.addmm(self.bias, windows, self.weight_above, out=self.above.view(-1, self.out_features))
 
     def slot(self, column: int, group: int) -> torch.Tensor:

@@ -1,0 +1,273 @@
+"""Properties that make an autoregressive model exact: dependence, normalisation, and samplers that agree."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+import zoo
+from zoo.errors import OptionError
+from zoo.nn.autoregressive import pick
+from zoo.nn.masked import MaskedConv2d, group_bounds
+
+SHAPES = [((1, 6, 5), 2), ((1, 5, 6), 256), ((3, 4, 5), 2), ((3, 5, 4), 256), ((1, 4, 4), 512)]
+
+
+def build(image_shape: tuple[int, int, int], levels: int, **overrides: int) -> zoo.Model:
+    torch.manual_seed(1)
+    sizes = {"n_layers": 3, "width": 10, "head_width": 11, **overrides}
+    model = zoo.build("pixelcnn", image_shape=image_shape, levels=levels, **sizes)
+    with torch.no_grad():  # larger weights than at the start of training, so that pixels do depend on each other
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    return model.eval()
+
+
+def random_images(image_shape: tuple[int, int, int], levels: int, n: int = 2) -> torch.Tensor:
+    return torch.randint(0, levels, (n, *image_shape), generator=torch.Generator().manual_seed(2))
+
+
+def dependence(model: zoo.Model, image: torch.Tensor, row: int, column: int, channel: int) -> torch.Tensor:
+    """(C, H, W), true where the logits at one sub-pixel depend on the input; by the Jacobian in double precision."""
+    scaled = model.scale(image).double().requires_grad_()
+    model = model.double()
+    model.scale = lambda images: images  # type: ignore[method-assign]
+    logits = model(scaled)[0, :, channel, row, column]
+    weights = torch.rand(len(logits), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    (gradient,) = torch.autograd.grad((logits * weights).sum(), scaled)
+    return gradient[0] != 0
+
+
+@pytest.mark.parametrize(("image_shape", "levels"), SHAPES)
+def test_no_logit_depends_on_its_own_or_a_later_sub_pixel(image_shape: tuple[int, int, int], levels: int) -> None:
+    """By perturbing every input in double precision: nothing moves before and at it, R before G before B."""
+    model = build(image_shape, levels).double()
+    image = random_images(image_shape, levels, n=1)
+    channels, height, width = image_shape
+    with torch.no_grad():
+        base = model(image)
+        for row, column, channel in itertools.product(range(height), range(width), range(channels)):
+            changed = image.clone()
+            changed[0, channel, row, column] = (changed[0, channel, row, column] + 1) % levels
+            moved = ((model(changed) - base).abs() > 1e-10).any(1)[0]  # C H W
+            order = moved.permute(1, 2, 0).flatten()
+            position = (row * width + column) * channels + channel
+            assert not order[: position + 1].any()
+
+
+def test_channels_see_each_other_in_the_order_red_green_blue() -> None:
+    """At the pixel itself: R sees none, G sees R, B sees R and G (reference: [[0,0,0],[1,0,0],[1,1,0]])."""
+    image = random_images((3, 5, 5), 256, n=1)
+    seen = [dependence(build((3, 5, 5), 256), image, 2, 2, channel)[:, 2, 2].tolist() for channel in range(3)]
+    assert seen == [[False, False, False], [True, False, False], [True, True, False]]
+
+
+def test_the_blind_spot_is_the_papers() -> None:
+    """12 mask-B layers of 3x3 after the 7x7 mask A on a 17x17 canvas: the centre sees 129 of its 144 past pixels.
+
+    Alone, 3x3 layers widen the field by one column a row, which leaves the upper right wedge unseen; the first layer
+    reaches three columns over three rows and so saves a part of it. Gated PixelCNN mends this.
+    """
+    model = build((1, 17, 17), 2, n_layers=12, width=4, head_width=4)
+    seen = dependence(model, random_images((1, 17, 17), 2, n=1), 8, 8, 0)[0]
+    past = torch.arange(17 * 17).view(17, 17) < 8 * 17 + 8
+    assert not (seen & ~past).any()
+    wedge = torch.tensor([[column - 8 > blind_from(8 - row) for column in range(17)] for row in range(17)])
+    assert torch.equal(seen, past & ~wedge)
+    assert (int(past.sum()), int(seen.sum())) == (144, 129)
+
+
+def blind_from(rows_up: int) -> int:
+    """The furthest column to the right that is seen `rows_up` rows above the pixel."""
+    return 0 if rows_up <= 0 else rows_up + 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_probabilities_of_all_binary_pictures_sum_to_one(channels: int) -> None:
+    """All 512 binary 3x3 pictures; for RGB all 512 of 3 channels by 1x3."""
+    shape = (1, 3, 3) if channels == 1 else (3, 1, 3)
+    model = build(shape, 2)
+    pictures = torch.tensor(list(itertools.product((0, 1), repeat=9)), dtype=torch.uint8).view(512, *shape)
+    with torch.no_grad():
+        assert float(model.log_prob(pictures).exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("image_shape", "levels"), SHAPES)
+def test_cached_equals_naive(image_shape: tuple[int, int, int], levels: int) -> None:
+    model = build(image_shape, levels)
+    naive = model.sample(6, seed=5, method="naive")
+    assert torch.equal(naive, model.sample(6, seed=5, method="cached"))
+    assert naive.dtype == (torch.uint8 if levels <= 256 else torch.int64)
+    assert naive.unique().numel() > 1
+
+
+@pytest.mark.parametrize(("image_shape", "levels"), SHAPES)
+def test_cached_logits_equal_the_full_forward_to_rounding(image_shape: tuple[int, int, int], levels: int) -> None:
+    """In double precision, fed with given pixels, every logit of the stepwise network agrees to 1e-12."""
+    model = build(image_shape, levels).double()
+    images = random_images(image_shape, levels, n=3)
+    channels, height, width = image_shape
+    with torch.no_grad():
+        full = model(images)
+        network = model.cached(3)
+        network.reset()
+        for row in range(height):
+            network.start_row()
+            for column, channel in itertools.product(range(width), range(channels)):
+                logits = network.logits(column, channel)
+                torch.testing.assert_close(logits, full[:, :, channel, row, column], rtol=0, atol=1e-12)
+                network.put(column, channel, images[:, channel, row, column])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_a_sample_does_not_depend_on_the_batch(batch_size: int) -> None:
+    model = build((1, 6, 6), 256)
+    assert torch.equal(model.sample(16, seed=7), model.sample(16, seed=7, batch_size=batch_size))
+
+
+def test_start_continues_the_same_samples() -> None:
+    model = build((1, 6, 6), 256)
+    assert torch.equal(model.sample(8, seed=7)[5:], model.sample(3, seed=7, start=5))
+
+
+@pytest.mark.parametrize("method", ["cached", "naive"])
+def test_given_rows_are_kept_and_the_rest_drawn(method: str) -> None:
+    model = build((3, 5, 4), 16)
+    given = random_images((3, 5, 4), 16, n=6).to(torch.uint8)
+    drawn = model.sample(6, seed=1, method=method, given=given, given_rows=2)
+    assert torch.equal(drawn[:, :, :2], given[:, :, :2])
+    other = model.sample(6, seed=2, method=method, given=given, given_rows=2)
+    assert not torch.equal(drawn[:, :, 2:], other[:, :, 2:])
+    assert torch.equal(drawn, model.sample(6, seed=1, given=given, given_rows=2, batch_size=4))
+
+
+def test_all_rows_given_come_back_as_they_are() -> None:
+    model = build((1, 5, 4), 16)
+    given = random_images((1, 5, 4), 16, n=1).to(torch.uint8)
+    assert torch.equal(model.sample(3, given=given, given_rows=5), given.expand(3, -1, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"given_rows": 2}, "needs pictures"),
+        ({"given_rows": 9, "given": torch.zeros(1, 1, 8, 8, dtype=torch.uint8)}, "have 8 rows"),
+        ({"given_rows": 2, "given": torch.zeros(1, 1, 8, 7, dtype=torch.uint8)}, r"not \(2, 1, 8, 7\)"),
+        ({"given_rows": 2, "given": torch.full((1, 1, 8, 8), 4)}, "values go from 4 to 4"),
+        ({"given_rows": 2, "given": torch.zeros(3, 1, 8, 8, dtype=torch.uint8)}, "one for each of the 2 samples"),
+        ({"given_rows": 2, "given": torch.zeros(1, 1, 8, 8)}, "float32"),
+        ({"temperature": -1.0}, "from 0.0 to 10.0"),
+        ({"temperature": float("nan")}, "from 0.0 to 10.0"),
+        ({"method": "fast"}, "one of cached, naive"),
+        ({"n": -1}, "at least 0"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"precision": "int8"}, "one of fp32"),
+    ],
+)
+def test_bad_sampling_arguments_are_named(tiny: zoo.Model, options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        tiny.sample(**{"n": 2, **options})
+
+
+def test_an_unknown_option_gives_the_nearest_name(tiny: zoo.Model) -> None:
+    with pytest.raises(zoo.ZooError, match="did you mean 'temperature'"):
+        tiny.sample(1, temprature=1.0)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 1, 8, 9, dtype=torch.uint8), r"\(N, 1, 8, 8\).*not \(2, 1, 8, 9\)"),
+        (torch.zeros(1, 8, 8, dtype=torch.uint8), r"not \(1, 8, 8\)"),
+        (torch.zeros(2, 1, 8, 8), "not torch.float32"),
+        (torch.full((2, 1, 8, 8), 9), "values go from 9 to 9"),
+        (torch.full((2, 1, 8, 8), -1), "values go from -1 to -1"),
+    ],
+)
+def test_log_prob_names_what_is_wrong_with_its_images(tiny: zoo.Model, images: torch.Tensor, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        tiny.log_prob(images)
+
+
+def test_log_prob_is_the_sum_of_the_chosen_log_softmax(tiny: zoo.Model) -> None:
+    images = random_images((1, 8, 8), 4, n=3)
+    with torch.no_grad():
+        chosen = tiny(images).log_softmax(1).gather(1, images[:, None]).flatten(1).sum(1)
+        torch.testing.assert_close(tiny.log_prob(images, batch_size=2), chosen)
+    assert not tiny.training
+
+
+def test_temperature_zero_takes_the_likeliest_level(tiny: zoo.Model) -> None:
+    drawn = tiny.sample(2, temperature=0.0)
+    assert torch.equal(drawn[0], drawn[1])
+    with torch.no_grad():
+        assert torch.equal(tiny(drawn[:1]).argmax(1)[0], drawn[0].long())
+
+
+def test_pick_draws_from_the_softmax() -> None:
+    """Uniform numbers on a grid hit every level in proportion to its probability."""
+    logits = torch.tensor([[0.0, 1.0, -2.0, 0.5]])
+    n = 100_000
+    uniform = (torch.arange(n) + 0.5) / n
+    for temperature in (1.0, 0.5):
+        counts = pick(logits.expand(n, -1), uniform, temperature).bincount(minlength=4) / n
+        torch.testing.assert_close(counts, (logits[0] / temperature).softmax(0), rtol=0, atol=1e-4)
+
+
+def test_pick_never_leaves_the_range() -> None:
+    uniform = torch.tensor([0.0, 1 - 2**-24])
+    assert pick(torch.zeros(2, 256), uniform, 1.0).tolist() == [0, 255]
+
+
+def test_masked_weights_get_no_gradient_and_no_update() -> None:
+    """The mask is in the graph: what it hides is never touched, whatever the optimiser's momentum."""
+    conv = MaskedConv2d(3, 6, 3, mask="A", groups=3)
+    before = conv.weight.detach().clone()
+    optimizer = torch.optim.Adam(conv.parameters(), lr=0.1)
+    for _ in range(3):
+        conv(torch.randn(2, 3, 5, 5)).square().sum().backward()
+        optimizer.step()
+    moved = conv.weight != before
+    assert torch.equal(moved, conv.mask.bool())
+
+
+def test_group_bounds_cover_any_width() -> None:
+    for features, groups in itertools.product(range(3, 20), (1, 2, 3)):
+        bounds = group_bounds(features, groups)
+        assert bounds[0] == 0
+        assert bounds[-1] == features
+        assert all(start < end for start, end in itertools.pairwise(bounds))
+
+
+def test_bad_constructor_arguments_are_named() -> None:
+    with pytest.raises(OptionError, match="levels must be at least 2"):
+        zoo.build("pixelcnn", levels=1)
+    with pytest.raises(OptionError, match="image_shape"):
+        zoo.build("pixelcnn", image_shape=(1, 0, 8))
+    with pytest.raises(OptionError, match="channel groups"):
+        zoo.build("pixelcnn", image_shape=(3, 8, 8), width=1)
+    with pytest.raises(OptionError, match="setting 'width' of pixelcnn must be int, not 'wide'"):
+        zoo.build("pixelcnn", width="wide")
+    with pytest.raises(zoo.ZooError, match="did you mean 'width'"):
+        zoo.build("pixelcnn", widht=8)
+
+
+def test_bits_per_dim_of_a_uniform_model_is_log2_of_its_levels() -> None:
+    model = build((1, 4, 4), 8)
+    with torch.no_grad():
+        model.output.weight.zero_()
+        model.output.bias.zero_()
+        nats = -model.log_prob(random_images((1, 4, 4), 8))
+    torch.testing.assert_close(nats / (16 * math.log(2)), torch.full((2,), 3.0))
+
+
+@pytest.mark.gpu
+def test_the_graph_on_a_gpu_draws_the_same_pictures() -> None:
+    model = build((3, 6, 5), 256)
+    ours = model.sample(8, seed=1)
+    model.cuda()
+    assert (model.sample(8, seed=1, method="naive") == ours).float().mean() > 0.999
+    assert (model.sample(8, seed=1) == ours).float().mean() > 0.999
+    assert torch.equal(model.sample(8, seed=1), model.sample(8, seed=1))

@@ -1,0 +1,569 @@
+"""The command line: what it prints, its exit codes, and that what a user can cause ends in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import zoo
+from zoo import hub, metrics, registry, testing, training
+from zoo import weights as stored
+from zoo.cli import app, main
+from zoo.cli.console import choose_weights, print_table, progress, size
+from zoo.cli.sample import parse_options, write_clip
+from zoo.errors import DataError, OptionError
+from zoo.plugins import PluginRecord
+from zoo.spec import ModelSpec, Option, Weights
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def folder(tmp_path, tiny):
+    """A weights folder of the tiny preset."""
+    return zoo.save(tiny, tmp_path / "weights")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "given.png"
+    Image.frombytes("L", (8, 8), bytes(range(0, 256, 4))).save(path)
+    return path
+
+
+@pytest.fixture
+def error(capsys):
+    """Run a command that must end in one line and exit code 2; the line."""
+
+    def run(*arguments):
+        assert main([str(argument) for argument in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith("error: ")
+        return err.removeprefix("error: ").strip()
+
+    return run
+
+
+@pytest.fixture
+def output(capsys):
+    """Run a command that must succeed; what it printed on stdout."""
+
+    def run(*arguments, code=0):
+        assert main([str(argument) for argument in arguments]) == code, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def pin(**changes):
+    return Weights(**{"repo": "me/x", "revision": None, "sha256": "0" * 64, "size": 1_300_000, **changes})
+
+
+def spec(**changes):
+    base = {"name": "other", "summary": "s", "paper": "p", "kind": "gan", "task": "image-generation"}
+    return ModelSpec(**{**base, "data_shape": ("C", "H", "W"), "presets": {"tiny": {}}, **changes})
+
+
+# Looking
+
+
+def test_list(output):
+    lines = output("list").splitlines()
+    assert lines[0].split() == ["name", "kind", "weights", "summary"]
+    names = [spec.name for spec in zoo.models()]
+    assert [line.split()[0] for line in lines[1:]] == names
+    rows = json.loads(output("list", "--json"))
+    assert [row["name"] for row in rows] == names
+    assert set(rows[0]) == {"name", "kind", "task", "weights", "summary"}
+
+
+def test_info(output):
+    text = output("info", "pixelcnn")
+    declared = registry.model_spec("pixelcnn")
+    for expected in (declared.paper, "temperature", "a number from 0.0 to 10.0", "binarized_mnist", "levels=256"):
+        assert expected in text
+    found = json.loads(output("info", "pixelcnn", "--json"))
+    assert set(found) == {
+        *("name", "summary", "paper", "kind", "task", "data_shape"),
+        *("presets", "options", "weights", "plugin"),
+    }
+    assert found["presets"]["tiny"]["image_shape"] == [1, 8, 8]
+    assert [option["name"] for option in found["options"]] == [option.name for option in declared.sample_options]
+    assert [row["tag"] for row in found["weights"]] == list(declared.weights)
+    assert found["plugin"]["distribution"] == "pixelzoo"
+
+
+def test_info_shows_weights(output, monkeypatch):
+    shown = spec(weights={"photos": pin(summary="photographs")})
+    monkeypatch.setattr(registry, "model_spec", lambda name: shown)
+    monkeypatch.setattr(registry, "owner", lambda spec: PluginRecord("other", "other.plugin", "theirs", "2.0"))
+    text = output("info", "other")
+    assert re.search(r"photos +me/x +bundled +1\.3 MB +photographs", text)
+    assert "sampling options\nnone" in text
+
+
+def test_plugins_shows_what_is_broken(output, monkeypatch):
+    record = PluginRecord("bad", "bad.plugin", "theirs", "2.0", state="broken", error="ImportError: no [bold]wings[/]")
+    monkeypatch.setattr(registry.plugins(), "records", [*registry.plugins().records, record])
+    assert "ImportError: no [bold]wings[/]" in output("plugins")
+    rows = json.loads(output("plugins", "--json"))
+    keys = {"name", "distribution", "version", "state", "models", "datasets", "hooks", "error"}
+    assert all(set(row) == keys for row in rows)
+    assert next(row for row in rows if row["name"] == "pixelcnn")["models"] == ["pixelcnn"]
+    assert rows[-1]["state"] == "broken"
+    assert main(["list"]) == 0
+
+
+def test_version_and_help(output):
+    assert output("--version") == f"pixelzoo {zoo.__version__}\n"
+    assert output("--help") == output()
+    for verb in app.VERBS:
+        assert output(verb, "--help").startswith(f"Usage: zoo {verb} ")
+
+
+def test_runs_under_typer_too():
+    result = CliRunner().invoke(app.app, ["list", "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"], ["info", "pixelcnn"], ["plugins"]])
+def test_looking_imports_neither_torch_nor_rich(arguments):
+    code = (
+        "import sys; from zoo.cli import main; code = main(sys.argv[1:]);"
+        "print([m for m in ('torch', 'numpy', 'rich', 'datasets', 'huggingface_hub') if m in sys.modules]);"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_list_imports_no_pydantic():
+    """Newer typer converts values with pydantic, which is slow to import; `zoo list` has no value to convert."""
+    code = "import sys; from zoo.cli import main; main(['list']); sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT).returncode == 0
+
+
+def test_nobody_reads():
+    code = "import sys; from zoo.cli import main; sys.exit(main(['info', 'pixelcnn']))"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    os.close(write)
+    assert done.returncode == 141
+    assert done.stderr == b""
+
+
+def test_a_terminal_gets_a_drawn_table(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_table(("name", "error"), [("a", "[red]text[/]")])
+    assert "[red]text[/]" in capsys.readouterr().out
+
+
+def test_size():
+    assert [size(n) for n in (5, 1300, 2_500_000, 7_000_000_000)] == ["5 B", "1.3 kB", "2.5 MB", "7.0 GB"]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ("smaple", "unknown verb 'smaple'; did you mean 'sample'?"),
+        ("list --jsno", "unknown option '--jsno'; did you mean '--json'?"),
+        ("info", "missing argument 'MODEL' (see 'zoo info --help')"),
+        ("info pixlecnn", "unknown model 'pixlecnn'; did you mean 'pixelcnn'?"),
+        ("sample pixlecnn", "unknown model 'pixlecnn'; did you mean 'pixelcnn'?"),
+        ("sample pixelcnn --weights run -n none", "invalid value for '-n'"),
+        ("sample pixelcnn --weights run -n 0", "invalid value for '-n'"),
+        ("sample pixelcnn --weights nowhere", "unknown weights of pixelcnn 'nowhere'"),
+        ("sample pixelcnn --weights . --option temprature=1", "did you mean 'temperature'?"),
+        ("sample pixelcnn --weights . --option temperature=99", "a number from 0.0 to 10.0, not '99'"),
+        ("sample pixelcnn --weights . --option temperature", "--option takes name=value, not 'temperature'"),
+        ("sample pixelcnn --weights . --option method=fast", "takes one of cached, naive, not 'fast'"),
+        ("sample pixelcnn --weights . --option given=/no/such.png", "there is no file or folder '/no/such.png'"),
+        ("sample pixelcnn --weights . --precision fp8", "--precision takes one of fp32, bf16, fp16, not 'fp8'"),
+        ("sample pixelcnn --weights . --device gpu", "--device takes one of auto, cpu"),
+        ("train", "zoo train needs a MODEL and --data"),
+        ("train pixelcnn", "zoo train needs --data"),
+        ("train pixlecnn --data mnist", "did you mean 'pixelcnn'?"),
+        ("train pixelcnn --data mnist --preset minst", "did you mean 'mnist'?"),
+        ("train pixelcnn --data mnist --set widht=3", "unknown setting of pixelcnn 'widht'; did you mean 'width'?"),
+        ("train pixelcnn --data mnist --set width=wide", "setting 'width' of pixelcnn must be int, not 'wide'"),
+        ("train pixelcnn --data mnist --learning-rate -1", "learning_rate must be positive"),
+        ("train --resume", "zoo train --resume needs --out"),
+        ("train --resume --out /no/such/run", "holds no run"),
+        ("eval pixelcnn --weights . --data mnist --metric bits_per_dime", "did you mean 'bits_per_dim'?"),
+        ("eval pixelcnn --weights .", "missing option '--data'"),
+        ("publish . --repo me", "--repo takes owner/name"),
+        ("publish /no/such --repo me/x", "there is no folder"),
+        ("download pixelcnn --weights nowhere", "unknown weights"),
+        ("check pixlecnn", "did you mean 'pixelcnn'?"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, text, error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "load", lambda *a, **k: pytest.fail("it loaded the model first"))
+    assert text in error(*arguments.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["no/folder/x.png", "x.txt", "x", "{}.txt", "file/x.png", "file/sub/", "folder"])
+def test_an_output_that_cannot_be_written_is_found_out_first(name, error, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "load", lambda *a, **k: pytest.fail("it loaded the model first"))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    assert "can't write" in error("sample", "pixelcnn", "--weights", tmp_path, "-o", f"{tmp_path}/{name}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_weights_are_chosen_or_the_error_lists_them():
+    assert choose_weights(spec(weights={"a": pin()}), None) == "a"
+    assert choose_weights(spec(weights={"a": pin()}), "me/mine@main") == "me/mine@main"
+    with pytest.raises(OptionError, match="several weights; choose with --weights a, b"):
+        choose_weights(spec(weights={"b": pin(), "a": pin()}), None)
+    with pytest.raises(OptionError, match="no pretrained weights"):
+        choose_weights(spec(), None)
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(capsys):
+    for arguments in (["--debug", "info", "nothing"], ["info", "nothing", "--debug"]):
+        assert main(arguments) == 2
+        err = capsys.readouterr().err
+        assert "Traceback" in err
+        assert err.splitlines()[-1].startswith("error: unknown model 'nothing'")
+
+
+def test_defects_stay_exceptions_and_ctrl_c_is_130(capsys, monkeypatch):
+    def fail(error):
+        def raise_it():
+            raise error
+
+        return raise_it
+
+    monkeypatch.setattr(registry, "models", fail(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["list"])
+    monkeypatch.setattr(registry, "models", fail(KeyboardInterrupt()))
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    monkeypatch.setattr(registry, "models", fail(torch.OutOfMemoryError("CUDA out of memory")))
+    assert main(["list"]) == 2
+    assert "smaller --batch-size" in capsys.readouterr().err
+
+
+def test_no_control_characters_reach_the_terminal(capsys):
+    assert main(["info", "a\x1b[31m\nb"]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert err.count("\n") == 1
+
+
+# Sampling
+
+
+def test_sample_writes_one_grid(folder, tmp_path, output):
+    path = tmp_path / "s.png"
+    arguments = ("sample", "pixelcnn", "--weights", folder, "-n", 6, "--columns", 3, "--scale", 2, "-o", path)
+    assert re.fullmatch(rf"wrote 6 samples to {re.escape(str(path))} in [0-9.]+ s\n", output(*arguments))
+    with Image.open(path) as image:
+        assert image.size == (2 * (3 * 10 + 2), 2 * (2 * 10 + 2))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_sample_can_write_one_file_each(folder, tmp_path, output):
+    base = ("sample", "pixelcnn", "--weights", folder, "-n", 3)
+    output(*base, "-o", f"{tmp_path}/new/folder/")
+    assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    output(*base, "--start", 1, "-o", f"{tmp_path}/x-{{}}.png")
+    one, other = tmp_path / "new/folder/00002.png", tmp_path / "x-00002.png"
+    assert one.read_bytes() == other.read_bytes()  # sample i of a seed is the same however it is asked for
+    assert Image.open(one).size == (8, 8)
+
+
+def test_sample_completes_pictures(folder, tmp_path, output, picture, error):
+    base = ("sample", "pixelcnn", "--weights", folder, "-n", 2, "-o", f"{tmp_path}/{{}}.png", "--option")
+    output(*base, f"given={picture}", "--option", "given_rows=8")
+    levels = torch.arange(0, 256, 4) * 4 // 256 * 255 // 3
+    assert list(Image.open(tmp_path / "00001.png").tobytes()) == levels.tolist()
+    Image.new("L", (9, 8)).save(picture)
+    assert "is 9x8 pixels, but pixelcnn needs 8x8" in error(*base, f"given={picture}")
+
+
+def test_sample_passes_everything_on(tmp_path, monkeypatch, output):
+    calls = []
+
+    class Fake:
+        levels = 2
+
+        def sample(self, n, progress, **options):
+            progress(0.5)
+            calls.append((n, options))
+            return torch.ones((n, 1, 4, 4), dtype=torch.uint8)
+
+    def load(name, weights, device):
+        calls.append((name, weights, device))
+        return Fake()
+
+    monkeypatch.setattr(hub, "load", load)
+    path = tmp_path / "a.png"
+    text = "sample pixelcnn --weights me/x@v1 -n 1 --seed 3 --start 4 --batch-size 5 --precision bf16 --device cpu"
+    output(*text.split(), "--option", "temperature=0.5", "-o", path)
+    settings = {"seed": 3, "start": 4, "batch_size": 5, "precision": "bf16", "temperature": 0.5}
+    assert calls == [("pixelcnn", "me/x@v1", "cpu"), (1, settings)]
+    assert set(Image.open(path).tobytes()) == {255}
+
+
+def test_one_value_for_each_sample():
+    label = Option(name="label", type="int", minimum=0, maximum=9, per_sample=True)
+    other = spec(sample_options=(label,))
+    assert parse_options(other, ["label=3"]) == ({"label": 3}, {})
+    assert parse_options(other, ["label=3,1, 4"]) == ({"label": [3, 1, 4]}, {})
+    with pytest.raises(OptionError, match="from 0 to 9, not '11'"):
+        parse_options(other, ["label=3,11"])
+
+
+def test_clips_are_animations(tmp_path, monkeypatch, error, capsys):
+    frames = [torch.full((1, 4, 6), 80 * t, dtype=torch.uint8) for t in range(3)]
+    write_clip(frames, tmp_path / "a.gif", scale=2)
+    with Image.open(tmp_path / "a.gif") as clip:
+        assert (clip.size, clip.n_frames) == ((12, 8), 3)
+    video = spec(data_shape=("T", "C", "H", "W"), task="video-generation", weights={"a": pin()})
+    monkeypatch.setattr(registry, "model_spec", lambda name: video)
+
+    class Fake:
+        def sample(self, n, **options):
+            return torch.zeros((n, 2, 1, 4, 4), dtype=torch.uint8)
+
+    monkeypatch.setattr(hub, "load", lambda *a, **k: Fake())
+    assert main(["sample", "other", "-n", "4", "-o", f"{tmp_path}/b.webp"]) == 0
+    assert Image.open(tmp_path / "b.webp").size == (14, 14)
+    capsys.readouterr()
+    assert "a clip needs .gif or .webp" in error("sample", "other", "-o", f"{tmp_path}/c.png")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_time_left(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("sampling", 8, "samples") as update:
+        for done in (1, 2, 4):
+            time.sleep(0.05)
+            update(done, "loss [1.5]")
+        time.sleep(0.25)
+    shown = sys.stderr.getvalue()
+    assert "4/8" in shown
+    assert re.search(r"[0-9.]+ samples/s", shown)
+    assert re.search(r"0:00:0\d", shown)
+    assert "loss [1.5]" in shown
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress("sampling", 8, "samples") as update:
+        update(4)
+    assert sys.stderr.getvalue() == ""
+
+
+def test_missing_weights_folder_is_one_line(tmp_path, error):
+    assert "config.json" in error("sample", "pixelcnn", "--weights", tmp_path, "-o", tmp_path / "a.png")
+    assert not (tmp_path / "a.png").exists()
+
+
+# Training and measuring
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """Replaces the training loop; what it was called with."""
+    calls = []
+
+    def train(settings, *, resume=False, progress=None):
+        calls.append((settings, resume))
+        if progress:
+            progress({"seen": 32, "examples": 64, "images_per_second": 10.0})
+            values = {"train/bits_per_dim": 1.5, "images_per_second": 10.0}
+            progress({"seen": 64, "examples": 64, "images_per_second": 10.0, "metrics": values})
+        reason = "interrupted" if settings.seed == 13 else "finished"
+        return {"reason": reason, "seen": 64, "minutes": 0.1, "folder": settings.out, "metrics": {"loss": 1.0}}
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "train", train)
+    return calls
+
+
+def test_train(trained, capsys):
+    text = (
+        "train pixelcnn --data mnist --set levels=16 --examples 64 --learning-rate 0.01 --ema-images 0 --accumulate 2"
+    )
+    assert main(text.split()) == 0
+    settings, resume = trained[0]
+    assert not resume
+    assert (settings.model, settings.data, settings.preset) == ("pixelcnn", "mnist", "mnist")
+    assert (settings.overrides, settings.out) == ({"levels": 16}, "runs/pixelcnn-mnist")
+    assert (settings.examples, settings.learning_rate, settings.ema_images, settings.accumulate) == (64, 0.01, 0, 2)
+    assert settings.batch_size == training.Settings(model="", data="", out="").batch_size
+    out, err = capsys.readouterr()
+    assert err == "64/64  10.0 images/s  train/bits_per_dim 1.5\n"  # no bar without a terminal, a line at a log event
+    assert out.startswith("finished after 64 examples")
+
+
+def test_train_interrupted(trained, capsys):
+    assert main(["train", "pixelcnn", "--data", "./photos", "--seed", "13", "--preset", "tiny"]) == 130
+    assert "go on with: zoo train --resume --out runs/pixelcnn-photos" in capsys.readouterr().out
+
+
+def test_train_is_quiet_in_other_processes(trained, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert main(["train", "pixelcnn", "--data", "mnist"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_train_refuses_a_folder_in_use(trained, tmp_path, error):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/x").touch()
+    assert "is not empty; resume it with --resume" in error("train", "pixelcnn", "--data", "mnist", "--out", "run")
+    assert "is a file" in error("train", "pixelcnn", "--data", "mnist", "--out", "run/x")
+    assert not trained
+
+
+def test_train_resumes_with_the_stored_settings(trained, tmp_path, output):
+    settings = {"model": "pixelcnn", "data": "mnist", "out": "elsewhere", "preset": "tiny", "batch_size": 7, "seed": 5}
+    (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
+    output("train", "--resume", "--out", tmp_path, "--examples", 99, "--max-minutes", 2)
+    found, resume = trained[0]
+    assert resume
+    assert (found.batch_size, found.seed, found.preset, found.out) == (7, 5, "tiny", str(tmp_path))
+    assert (found.examples, found.max_minutes) == (99, 2)
+
+
+def test_dry_run(trained, monkeypatch, output):
+    plan = {"settings": {"model": "pixelcnn"}, "parameters": 123_456, "data": {"train": 60_000}}
+    monkeypatch.setattr(training, "plan", lambda settings: plan)
+    base = ("train", "pixelcnn", "--data", "mnist", "--dry-run")
+    assert re.search(r"parameters +123,456", output(*base))
+    assert json.loads(output(*base, "--json")) == plan
+    assert not trained
+
+
+def test_the_help_of_train_tells_the_real_defaults(output, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    text = " ".join(output("train", "--help").split())
+    for field in fields(training.Settings):
+        flag = "--" + field.name.replace("_", "-")
+        found = re.search(rf"{flag} .*?\[default: ([^\];]*)", text)
+        if field.name not in ("model", "data", "out", "preset", "overrides"):
+            assert found, flag
+            assert found[1] == {"max_minutes": "no limit", "learning_rate": "the model's own"}.get(
+                field.name, str(field.default)
+            )
+
+
+def test_eval(monkeypatch, output):
+    receipt = {"name": "nats", "value": 78.9, "data": "mnist", "split": "test", "count": 10}
+    calls = []
+
+    def evaluate(model, *, progress, **arguments):
+        progress(1.0)
+        calls.append(arguments)
+        return [receipt]
+
+    monkeypatch.setattr(hub, "load", lambda *a, **k: None)
+    monkeypatch.setattr(metrics, "evaluate", evaluate)
+    base = ("eval", "pixelcnn", "--weights", "me/x", "--data", "mnist", "--metric", "nats, bits_per_dim")
+    assert output(*base).splitlines()[1].split() == ["nats", "78.9", "mnist", "test", "10"]
+    assert json.loads(output(*base, "--json", "--limit", 5, "--split", "validation")) == [receipt]
+    names = ["nats", "bits_per_dim"]
+    assert calls == [
+        {"data": "mnist", "split": "test", "metrics": names, "limit": None, "batch_size": 128},
+        {"data": "mnist", "split": "validation", "metrics": names, "limit": 5, "batch_size": 128},
+    ]
+
+
+def test_train_sample_and_eval_for_real(tmp_path, output):
+    for i in range(8):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.frombytes("L", (8, 8), bytes((i * j) % 256 for j in range(64))).save(tmp_path / f"photos/{i}.png")
+    data, run = tmp_path / "photos", tmp_path / "run"
+    flags = ["--data", data, "--preset", "tiny", "--device", "cpu", "--batch-size", 4, "--examples", 8, "--out", run]
+    output("train", "pixelcnn", *flags, "--log-every", 4)
+    output("train", "--resume", "--out", run, "--examples", 12)
+    assert "finished after 12 examples" in output("train", "--resume", "--out", run)
+    output("sample", "pixelcnn", "--weights", run, "-n", 2, "-o", tmp_path / "s.png")
+    receipts = json.loads(output("eval", "pixelcnn", "--weights", run, "--data", data, "--split", "train", "--json"))
+    assert {"nats", "bits_per_dim"} == {receipt["name"] for receipt in receipts}
+    assert "this would go to me/tiny" in output("publish", run, "--repo", "me/tiny", "--dry-run")
+
+
+# Weights
+
+
+def test_download(folder, output):
+    assert output("download", "pixelcnn", "--weights", folder).strip() == str(folder)
+    found = json.loads(output("download", "pixelcnn", "--weights", folder, "--json"))
+    assert found == {"model": "pixelcnn", "weights": str(folder), "folder": str(folder)}
+
+
+def test_publish(folder, output, monkeypatch):
+    calls = []
+
+    def push(source, repo, *, private, message):
+        calls.append((source, repo, private, message))
+        return pin(revision="1" * 40)
+
+    monkeypatch.setattr(hub, "push", push)
+    assert "1" * 40 in output("publish", folder, "--repo", "me/tiny", "--private", "--message", "first")
+    assert calls == [(folder, "me/tiny", True, "first")]
+
+
+def test_publish_dry_run_finds_damage(folder, error):
+    with (folder / stored.TENSORS).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x55")
+    assert "sha256" in error("publish", folder, "--repo", "me/tiny", "--dry-run")
+
+
+def test_check_weights(folder, output, monkeypatch):
+    text = output("check", "pixelcnn", "--weights", folder)
+    assert re.search(r"pass +golden sample", text)
+    monkeypatch.setattr(stored, "check_golden", lambda model, golden: (False, "3 of 64 differ"))
+    rows = json.loads(output("check", "pixelcnn", "--weights", folder, "--json", code=1))
+    assert rows[-1] == {"name": "golden sample", "status": "fail", "detail": "3 of 64 differ"}
+
+
+def test_check_model(output, monkeypatch):
+    results = [testing.Result("spec", "pass"), testing.Result("gpu", "n/a", "no device")]
+    monkeypatch.setattr(testing, "check", lambda name: results)
+    assert output("check", "pixelcnn").splitlines() == ["pass  spec", "n/a   gpu   no device", "1 pass, 1 n/a"]
+    results.append(testing.Result("causal", "fail", "it sees\nthe future"))
+    assert "fail  causal  it sees the future" in output("check", "pixelcnn", code=1)
+
+
+def test_read_pictures_needs_a_shape(picture):
+    from zoo.cli.sample import read_pictures
+
+    class Shapeless:
+        spec = spec()
+
+    with pytest.raises((OptionError, DataError), match="does not say what shape"):
+        read_pictures(Shapeless(), "given", picture)

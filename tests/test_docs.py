@@ -1,0 +1,157 @@
+"""What the documentation says about hooks, fields, commands and code is true."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zoo import hookspecs, plugins, sampling, spec, training
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = ROOT / "docs" / "writing-a-plugin.md"
+TEMPLATE = ROOT / "examples" / "zoo-plugin-template"
+PAGES = sorted({ROOT / "README.md", GUIDE, TEMPLATE / "README.md", *(ROOT / "docs").glob("*.md")})
+SHELLS = ("sh", "bash")
+FENCE = re.compile(r"^( *)(```+|~~~+)([^\n]*)\n(.*?)^ *\2 *$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The fenced code of one page in one of the languages."""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [textwrap.dedent(code) for _, _, language, code in found if language.strip() in languages]
+
+
+def functions(source: str) -> list[ast.FunctionDef]:
+    """The hooks written at the top of a piece of code."""
+    body = ast.parse(source).body
+    return [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("zoo_")]
+
+
+def signature(function: ast.FunctionDef) -> str:
+    return f"{function.name}({ast.unparse(function.args)}) -> {ast.unparse(function.returns or ast.Constant(None))}"
+
+
+def specified() -> dict[str, ast.FunctionDef]:
+    return {function.name: function for function in functions(inspect.getsource(hookspecs))}
+
+
+def documented() -> list[ast.FunctionDef]:
+    """The reference of the guide: hooks written with annotations."""
+    found = [function for code in blocks(GUIDE, "python") for function in functions(code)]
+    return [function for function in found if function.returns is not None]
+
+
+def ids(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def test_there_are_hooks_to_compare() -> None:
+    """The tests below would pass on nothing at all if the parsing broke."""
+    assert set(specified()) == plugins.HOOK_NAMES
+    assert len(specified()) == 10
+
+
+def test_every_hook_is_documented_once_in_the_order_of_the_code() -> None:
+    assert [function.name for function in documented()] == list(specified())
+
+
+@pytest.mark.parametrize("hook", specified())
+def test_signature_and_meaning_in_the_docs_are_those_of_the_code(hook: str) -> None:
+    [ours] = [function for function in documented() if function.name == hook]
+    assert signature(ours) == signature(specified()[hook])
+    assert ast.get_docstring(ours) == ast.get_docstring(specified()[hook])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_hooks_in_examples_take_the_arguments_of_the_code(page: Path) -> None:
+    for code in blocks(page, "python"):
+        for function in functions(code):
+            assert function.name in specified(), f"{function.name} is no hook"
+            known = [argument.arg for argument in specified()[function.name].args.args]
+            assert [argument.arg for argument in function.args.args] == known, function.name
+
+
+@pytest.mark.parametrize("kind", [spec.ModelSpec, spec.Option, spec.Weights, spec.DataSpec])
+def test_every_field_is_in_the_table_of_its_class(kind: type) -> None:
+    named = table(kind.__name__)
+    assert sorted(named) == sorted(field.name for field in dataclasses.fields(kind))
+
+
+@pytest.mark.parametrize("kind", [sampling.SampleRequest, training.Trainer])
+def test_every_member_is_in_the_table_of_its_class(kind: type) -> None:
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    members = {name for name in vars(kind) if not name.startswith("_")} | {field.name for field in fields}
+    assert set(table(kind.__name__)) == {name for name in members if not name.startswith("_")}
+
+
+def table(title: str) -> list[str]:
+    """The names in the first column of the table under a heading, without their arguments."""
+    _, found, rest = GUIDE.read_text(encoding="utf-8").partition(f"\n### {title}\n")
+    assert found, f"there is no section '{title}'"
+    rows = [line.split("|")[1] for line in rest.partition("\n#")[0].splitlines() if line.startswith("| `")]
+    return [name.partition("(")[0] for row in rows for name in re.findall(r"`([^`]+)`", row)]
+
+
+def test_the_settings_that_the_docs_name_exist() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    fields = {field.name for field in dataclasses.fields(training.Settings)}
+    assert set(re.findall(r"settings\.(\w+)", text)) <= fields
+
+
+def test_the_guide_shows_the_spec_of_the_template() -> None:
+    """The code of the walk-through is that of the template, or a part of it."""
+    ours = (TEMPLATE / "src" / "zoo_nade" / "plugin.py").read_text(encoding="utf-8")
+    hooks = {function.name: ast.dump(function) for function in functions(ours)}
+    shown = [f for code in blocks(GUIDE, "python") for f in functions(code) if f.returns is None]
+    assert {function.name for function in shown} == set(hooks)
+    for name, code in hooks.items():
+        assert code in [ast.dump(function) for function in shown if function.name == name], name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_python_in_the_docs_compiles(page: Path) -> None:
+    assert page.is_file(), f"there is no {page.relative_to(ROOT)}"
+    for code in blocks(page, "python", "py"):
+        compile(code, str(page), "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_fence_names_its_language(page: Path) -> None:
+    """So that no code escapes the tests of this file."""
+    text = page.read_text(encoding="utf-8")
+    languages = [language.strip() for _, _, language, _ in FENCE.findall(text)]
+    assert len(re.findall(r"^ *(?:```|~~~)", text, re.MULTILINE)) == 2 * len(languages), "a fence is not closed"
+    assert set(languages) <= {"python", *SHELLS, "toml", "json", "yaml", "text", "bibtex", "mermaid"}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `zoo <verb> ...` in shell code, in words."""
+    lines = "\n".join(blocks(page, *SHELLS)).replace("\\\n", " ").splitlines()
+    calls = [re.split(r"\s+#", call)[0].split() for line in lines for call in re.split(r"&&|\|\||[|;]", line)]
+    return [words for words in calls if words[:1] == ["zoo"]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_commands_in_the_docs_exist_with_their_options(page: Path) -> None:
+    from typer.main import get_command
+    from zoo.cli.app import app
+
+    group: Any = get_command(app)
+    for _, *words in commands(page):
+        command = group
+        if words and not words[0].startswith("-"):
+            command = group.commands.get(words[0])
+            assert command is not None, f"there is no verb 'zoo {words[0]}'"
+        known = {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)}
+        given = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
+        assert given <= known | {"--help", "-h", "--debug"}, f"zoo {' '.join(words)}"
+
+
+def test_there_are_commands_to_compare() -> None:
+    assert len(commands(GUIDE)) >= 8

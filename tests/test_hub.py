@@ -1,0 +1,278 @@
+"""Loading, saving and publishing through a Hub in memory.
+
+huggingface_hub reads its settings when it is imported, so every scenario runs in a process of its own, which starts the
+server, sets the environment, and only then imports the zoo.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hub_server
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(scenario: str, folder: Path, **environment: str) -> None:
+    """Run one `scenario_...` of this file in a process of its own."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOO_")) and "proxy" not in k.lower()}
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    code = f"import pathlib, test_hub; test_hub.scenario_{scenario}(pathlib.Path({str(folder)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, "PYTHONPATH": paths, "NO_PROXY": "127.0.0.1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def one_line_error(kind: type[Exception], action, *words: str) -> str:
+    with pytest.raises(kind) as caught:
+        action()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(word in text for word in words), text
+    return text
+
+
+def pin_the_model(pin) -> None:
+    """Give PixelCNN of this process a tag "test"."""
+    from zoo import registry
+
+    models = registry.plugins().owners["pixelcnn"].models
+    models[:] = [dataclasses.replace(s, weights={"test": pin}) if s.name == "pixelcnn" else s for s in models]
+
+
+def same(a, b) -> bool:
+    return all(x.equal(y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def scenario_publish(folder: Path) -> None:
+    """Push, push again, load by every kind of name, offline reads from the cache, a damaged cache heals."""
+    with hub_server.running() as server:
+        os.environ |= server.environment(folder / "home")
+        import zoo
+        from zoo import hub
+        from zoo.errors import HubError, UnknownNameError, WeightsError
+
+        assert "huggingface_hub" not in sys.modules
+        model = zoo.build("pixelcnn", preset="tiny")
+        saved = hub.save(
+            model, folder / "weights", samples=4, data="me/digits", licence="mit", training={"examples": 7}
+        )
+        assert sorted(path.name for path in saved.iterdir()) == sorted(
+            ["README.md", "config.json", "model.safetensors", "samples.png"]
+        )
+        assert same(model, hub.load("pixelcnn", weights=saved, device="cpu"))
+        assert "huggingface_hub" not in sys.modules  # a folder loads without it
+
+        pin = hub.push(saved, "me/tiny")
+        repo = server.repos["models/me/tiny"]
+        assert pin.revision == repo.branches["main"]
+        assert len(repo.commits) == 2  # the initial one and ours
+        assert set(repo.find("main")[1]) == {".gitattributes", *(path.name for path in saved.iterdir())}
+        card = repo.find("main")[1]["README.md"].decode()
+        assert 'weights="me/tiny"' in card
+        assert (saved / "README.md").read_text() == card
+        assert hub.push(saved, "me/tiny") == pin
+        assert len(repo.commits) == 2
+
+        for name in ("me/tiny", f"me/tiny@{pin.revision}", "me/tiny@main"):
+            loaded = hub.load("pixelcnn", weights=name, device="cpu")
+            assert same(model, loaded)
+            assert not loaded.training
+        before = len(server.requests)
+        hub.load("pixelcnn", weights=f"me/tiny@{pin.revision}")
+        assert len(server.requests) == before  # a full commit hash in the cache needs no request
+
+        pin_the_model(pin)
+        assert same(model, hub.load("pixelcnn", weights="test"))
+        one_line_error(UnknownNameError, lambda: hub.load("pixelcnn", weights="tset"), "did you mean 'test'?")
+        for some in (pin, dataclasses.replace(pin, revision=None, summary='it\'s "quoted"')):
+            assert eval(hub.pin_text(some), {"Weights": zoo.Weights}) == some
+
+        cached = hub.download("pixelcnn", "test")
+        blob = (cached / "model.safetensors").resolve()
+        content = blob.read_bytes()
+        blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert same(model, hub.load("pixelcnn", weights="test"))
+        assert (cached / "model.safetensors").read_bytes() == content
+
+        (cached / "config.json").resolve().write_bytes(b"{")
+        assert same(model, hub.load("pixelcnn", weights="test"))
+
+        # A Hub that keeps sending wrong bytes is an error, and a single hiccup is none.
+        hub._forget(cached)
+        server.corrupt("model.safetensors", times=1)
+        assert same(model, hub.load("pixelcnn", weights="test"))
+        hub._forget(cached)
+        server.corrupt("model.safetensors", times=2)
+        one_line_error(WeightsError, lambda: hub.load("pixelcnn", weights="test"), "sha256")
+        server.corrupted.clear()
+        hub.load("pixelcnn", weights="test")
+
+        # Another revision, as a branch.
+        other = hub.push(hub.save(zoo.build("pixelcnn", preset="tiny"), saved, licence="mit"), "me/tiny", revision="v2")
+        assert other.revision == repo.branches["v2"] != pin.revision
+        assert not same(model, hub.load("pixelcnn", weights="me/tiny@v2"))
+        assert same(model, hub.load("pixelcnn", weights="test"))
+        wrong = dataclasses.replace(pin, sha256="0" * 64)
+        pin_the_model(wrong)
+        one_line_error(WeightsError, lambda: hub.load("pixelcnn", weights="test"), "the pin says 000000000000")
+        pin_the_model(dataclasses.replace(pin, revision=None))
+        one_line_error(HubError, lambda: hub.load("pixelcnn", weights="test"), "only bundled with the source")
+        pin_the_model(pin)
+        hub.load("pixelcnn", weights="test")
+        (folder / "revision").write_text(pin.revision)
+    # The server is gone now, and what is cached still loads, a branch too.
+    assert same(model, hub.load("pixelcnn", weights="test"))
+    assert hub.load("pixelcnn", weights="me/tiny@main") is not None
+
+
+def scenario_offline(folder: Path) -> None:
+    """HF_HUB_OFFLINE=1 after `scenario_publish`, without a server."""
+    from zoo import hub
+    from zoo.errors import HubError, WeightsError
+
+    revision = (folder / "revision").read_text()
+    assert hub.load("pixelcnn", weights=f"me/tiny@{revision}").sample(1).shape == (1, 1, 8, 8)
+    hub.load("pixelcnn", weights="me/tiny")
+    one_line_error(HubError, lambda: hub.load("pixelcnn", weights="me/other"), "HF_HUB_OFFLINE", "me/other")
+    one_line_error(HubError, lambda: hub.push(folder / "weights", "me/tiny"), "offline mode is on")
+    cached = hub.download("pixelcnn", f"me/tiny@{revision}")
+    (cached / "model.safetensors").resolve().write_bytes(b"junk")
+    load = lambda: hub.load("pixelcnn", weights=f"me/tiny@{revision}")  # noqa: E731
+    one_line_error(WeightsError, load, "damaged copy was removed", "HF_HUB_OFFLINE")
+    one_line_error(HubError, load, "is not in the cache")
+
+
+def scenario_refusals(folder: Path) -> None:
+    """What the Hub refuses, with its mend; nothing is sent for a folder that is not fit to be published."""
+    with hub_server.running() as server:
+        os.environ |= server.environment(folder / "home", token=None)
+        from huggingface_hub import constants
+
+        import zoo
+        from zoo import hub
+        from zoo.errors import HubError, WeightsError
+
+        def load(name: str):
+            return lambda: hub.load("pixelcnn", weights=name)
+
+        saved = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "weights", samples=0, licence="mit")
+        one_line_error(HubError, lambda: hub.push(saved, "me/tiny"), "without a token", "hf auth login")
+        one_line_error(HubError, lambda: hub.push(saved, "tiny", token="x"), "owner/name")
+        assert not server.requests
+        one_line_error(HubError, lambda: hub.push(saved, "me/tiny", token="hf_bad"), "token", "hf auth login")
+        one_line_error(HubError, lambda: hub.push(saved, "me/tiny", token=hub_server.READER), "hf auth login", "'me'")
+        assert not server.repos
+        hub.push(saved, "me/tiny", token=hub_server.TOKEN)
+
+        unlicensed = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "unlicensed", samples=0)
+        broken = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "broken", samples=0, licence="mit")
+        (broken / "model.safetensors").write_bytes(b"junk")
+        before = len(server.requests)
+        one_line_error(WeightsError, lambda: hub.push(unlicensed, "me/no", token=hub_server.TOKEN), "license")
+        one_line_error(WeightsError, lambda: hub.push(broken, "me/no", token=hub_server.TOKEN), "4 bytes")
+        (unlicensed / "README.md").unlink()
+        one_line_error(WeightsError, lambda: hub.push(unlicensed, "me/no", token=hub_server.TOKEN), "card")
+        assert len(server.requests) == before
+
+        one_line_error(HubError, load("me/none"), "no such repository", "hf auth login")
+        one_line_error(HubError, load("me/tiny@v9"), "no revision 'v9'")
+        server.repos["models/me/empty"] = empty = hub_server.Repo()
+        empty.add("main", "empty", {"pytorch_model.bin": b"x"})
+        one_line_error(HubError, load("me/empty"), "no config.json or no model.safetensors")
+        server.repos["models/me/tiny"].gated = True
+        one_line_error(HubError, load("me/tiny"), "gated", f"{server.url}/me/tiny")
+        server.repos["models/me/tiny"] = dataclasses.replace(server.repos["models/me/tiny"], gated=False, private=True)
+        one_line_error(HubError, load("me/tiny"), "or it is private", "hf auth login")
+        os.environ["HF_TOKEN"] = "hf_revoked"
+        one_line_error(HubError, load("me/tiny"), "hf auth login")
+        os.environ["HF_TOKEN"] = hub_server.TOKEN
+        assert load("me/tiny")() is not None
+        assert server.url == constants.ENDPOINT
+        server.fail_next(403, times=5, path="/preupload")
+        (saved / "samples.png").write_bytes(b"new")
+        one_line_error(HubError, lambda: hub.push(saved, "me/tiny"), "may not do that", "hf auth login")
+        assert len(server.repos["models/me/tiny"].commits) == 2
+
+
+def scenario_unreachable(folder: Path) -> None:
+    """A dead endpoint without a cache is an error within a few seconds."""
+    from zoo import hub
+    from zoo.errors import HubError
+
+    start = time.monotonic()
+    one_line_error(HubError, lambda: hub.load("pixelcnn", weights="me/tiny"), "can't reach http://127.0.0.1:9", "cache")
+    assert time.monotonic() - start < 6
+
+
+def test_publish_load_and_heal_then_load_offline(tmp_path):
+    run("publish", tmp_path)
+    run("offline", tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "home"), HF_ENDPOINT="http://127.0.0.1:9")
+
+
+def test_refusals_name_the_mend(tmp_path):
+    run("refusals", tmp_path)
+
+
+def test_dead_endpoint_is_reported_quickly(tmp_path):
+    run("unreachable", tmp_path, HF_HOME=str(tmp_path), HF_ENDPOINT="http://127.0.0.1:9")
+
+
+def test_bundled_weights_need_neither_cache_nor_hub(tmp_path, monkeypatch):
+    import zoo
+    from zoo import hub, weights
+    from zoo.errors import HubError
+
+    model = zoo.build("pixelcnn", preset="tiny")
+    folder = hub.save(model, tmp_path / "model_cards" / "tiny", samples=0)
+    config = weights.read_config(folder)
+    pin = zoo.Weights(repo="me/tiny", revision=None, sha256=config.sha256, size=config.size)
+    spec = dataclasses.replace(model.spec, weights={"test": pin})
+    monkeypatch.setattr(hub, "checkout", lambda: tmp_path)
+    assert hub.resolve(spec, "test") == (folder, pin)
+    assert hub.download(spec, "test") == folder
+    damaged = (folder / "model.safetensors").read_bytes()[:-1] + b"?"
+    (folder / "model.safetensors").write_bytes(damaged)
+    with pytest.raises(HubError, match="does not hold them"):
+        hub.resolve(spec, "test")
+
+
+def test_save_writes_a_card_that_validates(tmp_path):
+    from PIL import Image
+
+    import zoo
+    from zoo import card, hub
+
+    receipt = {
+        "name": "bits_per_dim",
+        "value": 1.25,
+        "data": "me/digits",
+        "split": "test",
+        "count": 9,
+        "command": "a|b",
+    }
+    model = zoo.build("pixelcnn", preset="tiny")
+    info = {"data": "me/digits", "training": {"examples": 9, "minutes": 0.5}, "metrics": [receipt]}
+    folder = hub.save(model, tmp_path / "w", samples=4, licence="Apache-2.0", limitations="Tiny.", **info)
+    text = (folder / "README.md").read_text()
+    assert card.validate(text) == []
+    for part in ("license: apache-2.0", "model-index", "me/digits", "| bits_per_dim | 1.25 |", "a\\|b", "Tiny."):
+        assert part in text
+    with Image.open(folder / "samples.png") as picture:
+        assert picture.size == (22, 22)  # 2 x 2 samples of 8 x 8 with 2 between
+    assert card.validate("# No metadata") != []
+    assert "license" in card.validate(text.replace("license: apache-2.0\n", ""))[0]
+    assert card.validate("---\n- [\n---\ntext") != []
+    own = card.metadata(model.spec, {"licence": "My Licence 2"})
+    assert (own["license"], own["license_name"]) == ("other", "my-licence-2")

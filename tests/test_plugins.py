@@ -1,0 +1,446 @@
+"""Plugins are found once, broken ones take nothing down, and nobody is called for another's model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import zoo
+from zoo import building, hookimpl, plugins, registry
+from zoo.errors import DuplicateModelError, PluginError, UnknownNameError
+from zoo.plugins import PluginRecord, PluginSet
+from zoo.spec import DataSpec, ModelSpec, Option
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def spec(name: str = "fake", **changes: Any) -> ModelSpec:
+    given = {
+        "name": name,
+        "summary": "a fake",
+        "paper": "none",
+        "kind": "gan",
+        "task": "image-generation",
+        "data_shape": ("C", "H", "W"),
+        "presets": {"tiny": {}},
+    }
+    return ModelSpec(**{**given, **changes})
+
+
+def models(*specs: ModelSpec) -> Any:
+    @hookimpl
+    def zoo_models() -> list[ModelSpec]:
+        return list(specs)
+
+    return zoo_models
+
+
+def module(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> PluginRecord:
+    """A plugin module `name` with these hooks, ready to be imported."""
+    fake = types.ModuleType(name)
+    vars(fake).update(functions)
+    monkeypatch.setitem(sys.modules, name, fake)
+    return record(name)
+
+
+def record(name: str, value: str | None = None) -> PluginRecord:
+    return PluginRecord(name, value or name, f"dist-{name}", "1.0")
+
+
+def ours() -> list[PluginRecord]:
+    return [found for found in plugins.candidates() if found.distribution == plugins.DISTRIBUTION]
+
+
+Use = Callable[..., PluginSet]
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Use]:
+    """`use(record, ...)` puts these plugins behind ours, as the whole zoo of this process."""
+    # Constructors are remembered by the name of the model; each test brings its own models.
+    building._constructor.cache_clear()
+
+    def install(*records: PluginRecord) -> PluginSet:
+        found = PluginSet(found=[*ours(), *records])
+        monkeypatch.setattr(registry, "_discover", lambda: found)
+        return found
+
+    yield install
+    building._constructor.cache_clear()
+
+
+def assert_pixelcnn_works() -> None:
+    assert zoo.build("pixelcnn", preset="tiny").sample(2).shape == (2, 1, 8, 8)
+
+
+# What can be wrong with a plugin: its source, and what its error says.
+BROKEN = {
+    "import_error": ("import no_such_module_of_anybody", "ModuleNotFoundError: No module named 'no_such_module_of"),
+    "missing_name": ("from zoo import no_such_name", "ImportError: cannot import name 'no_such_name'"),
+    "syntax_error": ("def zoo_models(:\n", "SyntaxError"),
+    "exit": ("import sys\nsys.exit('goodbye')", "SystemExit: goodbye"),
+    "exception": ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+    "base_exception": ("class Odd(BaseException): pass\nraise Odd", "Odd"),
+    "no_hook": ("", "implements no hook"),
+    "misspelt": ("@hookimpl\ndef zoo_modles():\n    return []", "there is no hook 'zoo_modles'"),
+    "unmarked": ("def zoo_models():\n    return []", "hook 'zoo_models' lacks @zoo.hookimpl"),
+    "renamed_argument": ("@hookimpl\ndef zoo_build(spec, kwargs):\n    pass", "kwargs"),
+    "raises": ("@hookimpl\ndef zoo_models():\n    return [1 / 0]", "ZeroDivisionError"),
+    "exits": ("@hookimpl\ndef zoo_models():\n    raise SystemExit(3)", "SystemExit: 3"),
+    "not_a_list": ("@hookimpl\ndef zoo_models():\n    return 'pixelcnn'", "zoo_models must return a list of ModelSpec"),
+    "not_specs": ("@hookimpl\ndef zoo_models():\n    return [{'name': 'x'}]", "zoo_models must return a list of Mod"),
+    "not_data_specs": ("@hookimpl\ndef zoo_datasets():\n    return ['mnist']", "zoo_datasets must return a list of Da"),
+    "bad_field": ("@hookimpl\ndef zoo_models():\n    return [zoo.ModelSpec(nome='x')]", "TypeError"),
+}
+HEADER = "import zoo\nfrom zoo import hookimpl\n"
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_plugin_is_recorded_and_nothing_else_happens(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Use
+) -> None:
+    source, error = BROKEN[fault]
+    (tmp_path / f"broken_{fault}.py").write_text(HEADER + source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    broken = record("bad", f"broken_{fault}")
+    found = use(broken)
+    assert broken.state == "broken"
+    assert error in broken.error
+    assert "\n" not in broken.error
+    assert broken.exception is not None
+    assert (broken.models, broken.datasets) == ([], [])
+    assert not found.manager.has_plugin("bad")
+    assert [r.state for r in found.records if r is not broken] == ["ok"] * (len(found.records) - 1)
+    assert_pixelcnn_works()
+
+
+BAD_SPECS = {
+    "name": {"name": "Bad Name"},
+    "empty": {"summary": ""},
+    "axes": {"data_shape": ("H", "W")},
+    "no_tiny": {"presets": {"big": {}}},
+    "presets": {"presets": None},
+    "option_type": {"sample_options": (Option(name="o", type="complex"),)},
+    "option_default": {"sample_options": (Option(name="o", type="int", default=9, maximum=3),)},
+    "pin": {"weights": {"a": zoo.Weights(repo="x", revision=None, sha256="0", size=0)}},
+    "revision": {"weights": {"a": zoo.Weights(repo="x/y", revision="main", sha256="0" * 64, size=1)}},
+}
+
+
+@pytest.mark.parametrize("fault", BAD_SPECS)
+def test_one_bad_spec_breaks_its_plugin_whole(fault: str, monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    bad = module(monkeypatch, "fake_bad_spec", zoo_models=models(spec("good"), spec(**BAD_SPECS[fault])))
+    use(bad)
+    assert bad.state == "broken"
+    assert bad.error
+    with pytest.raises(UnknownNameError, match="plugin 'fake_bad_spec' is broken"):
+        zoo.build("good")
+    assert_pixelcnn_works()
+
+
+def test_a_missing_file_of_a_plugin(use: Use) -> None:
+    gone = record("gone", "zoo_uninstalled_by_hand.plugin")
+    use(gone)
+    assert gone.state == "broken"
+    assert "No module named 'zoo_uninstalled_by_hand'" in gone.error
+    assert_pixelcnn_works()
+
+
+def test_ctrl_c_during_an_import_is_no_broken_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "interrupted_plugin.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        PluginSet(found=[record("interrupted", "interrupted_plugin")])
+
+
+# Names
+
+
+def test_two_plugins_of_one_name(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    first = module(monkeypatch, "fake_first", zoo_models=models(spec("first")))
+    second = module(monkeypatch, "fake_second", zoo_models=models(spec("second")))
+    first.name = second.name = "same"
+    use(first, second)
+    assert (first.state, second.state) == ("ok", "broken")
+    assert "already called 'same'" in second.error
+    assert [s.name for s in zoo.models() if s.name in ("first", "second")] == ["first"]
+
+
+def test_a_second_plugin_can_not_take_the_name_of_ours(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    [our] = [r for r in ours() if r.name == "pixelcnn"]
+    thief = module(monkeypatch, "fake_thief", zoo_models=models(spec("pixelcnn")), zoo_build=hookimpl(_build_nothing))
+    use(thief)
+    assert thief.state == "broken"
+    assert isinstance(thief.exception, DuplicateModelError)
+    assert our.origin in thief.error
+    assert thief.origin in thief.error
+    assert_pixelcnn_works()
+
+
+def test_a_name_that_two_third_parties_declare_is_an_error_naming_both(
+    monkeypatch: pytest.MonkeyPatch, use: Use
+) -> None:
+    pair = [
+        module(monkeypatch, f"fake_{name}", zoo_models=models(spec("twin"), spec(f"only_{name}"))) for name in "ab"
+    ]
+    use(*pair)
+    with pytest.raises(DuplicateModelError) as caught:
+        zoo.build("twin")
+    for party in pair:
+        assert party.distribution in str(caught.value)
+    assert "ZOO_DISABLE=fake_b" in str(caught.value)
+    monkeypatch.setenv("ZOO_DISABLE", "fake_b")
+    pair = [record(party.name) for party in pair]
+    use(*pair)
+    assert registry.owner(registry.model_spec("twin")).name == "fake_a"
+
+
+def test_one_plugin_that_declares_a_name_twice(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    twice = module(monkeypatch, "fake_twice", zoo_models=models(spec("again"), spec("again")))
+    use(twice)
+    assert "declares model 'again' twice" in twice.error
+
+
+def test_an_unknown_model_suggests_the_nearest_and_names_broken_plugins(use: Use) -> None:
+    use(record("gone", "zoo_uninstalled_by_hand.plugin"))
+    with pytest.raises(UnknownNameError) as caught:
+        zoo.build("pixlcnn")
+    assert "unknown model 'pixlcnn'; did you mean 'pixelcnn'?" in str(caught.value)
+    assert "plugin 'gone' is broken: ModuleNotFoundError" in str(caught.value)
+
+
+# Switches
+
+
+def test_a_disabled_plugin_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    (tmp_path / "disabled_plugin.py").write_text("import pathlib\npathlib.Path('imported').touch()", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_DISABLE", " other , off,")
+    monkeypatch.setenv("ZOO_STRICT", "1")  # what is not imported is not broken either
+    off = record("off", "disabled_plugin")
+    use(off)
+    assert off.state == "disabled"
+    assert not (tmp_path / "imported").exists()
+    assert_pixelcnn_works()
+
+
+def test_strict_makes_a_broken_plugin_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = record("gone", "zoo_uninstalled_by_hand.plugin")
+    monkeypatch.setenv("ZOO_STRICT", "0")
+    PluginSet(found=[gone])
+    monkeypatch.setenv("ZOO_STRICT", "1")
+    with pytest.raises(PluginError, match=r"'gone'.*No module named 'zoo_uninstalled_by_hand'") as caught:
+        PluginSet(found=[gone])
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_disabling_ours_in_a_fresh_process() -> None:
+    code = (
+        "import sys, zoo; print([s.name for s in zoo.models()], [s.name for s in zoo.datasets()]);"
+        "assert not any(name.startswith('zoo_pixelcnn') for name in sys.modules)"
+    )
+    done = run(code, ZOO_DISABLE="pixelcnn")
+    assert "pixelcnn" not in done.stdout
+    assert "mnist" in done.stdout
+    assert run("import zoo; print(zoo.models())", ZOO_STRICT="1").stdout  # ours are all sound
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+
+
+# Dispatch
+
+
+def _build_nothing(spec: ModelSpec, config: dict[str, Any]) -> None:
+    raise AssertionError("called for another's model")
+
+
+def test_only_the_owner_is_called(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    """Every owner-only hook of a stranger stays untouched, whether it comes before or after the owner."""
+    called: list[str] = []
+
+    def hijack(name: str, arguments: str) -> Any:
+        code = f"def {name}({arguments}): called.append('{name}')"
+        scope: dict[str, Any] = {"called": called}
+        exec(code, scope)
+        return hookimpl(scope[name], tryfirst=True)
+
+    hooks = {
+        "zoo_build": hijack("zoo_build", "spec, config"),
+        "zoo_train": hijack("zoo_train", "spec, model, settings, accelerator"),
+        "zoo_sample": hijack("zoo_sample", "spec, model, request"),
+        "zoo_import_weights": hijack("zoo_import_weights", "spec, source"),
+    }
+    stranger = module(monkeypatch, "fake_stranger", zoo_models=models(spec("strange")), **hooks)
+    found = use(stranger)
+    assert stranger.state == "ok"
+    assert_pixelcnn_works()
+    pixelcnn = registry.model_spec("pixelcnn")
+    assert registry.call(pixelcnn, "zoo_train", **trainer_arguments()) is not None
+    with pytest.raises(PluginError, match="gives no zoo_import_weights for model 'pixelcnn'"):
+        registry.call(pixelcnn, "zoo_import_weights", source=Path("x"))
+    assert called == []
+    for name in hooks:  # its own model, though, gets its own hooks, which here answer nothing
+        with pytest.raises(PluginError, match=f"{name} for model 'strange'"):
+            found.owner_call(name, {**_arguments(name), "spec": registry.model_spec("strange")})
+    assert called == list(hooks)
+
+
+def _arguments(hook: str) -> dict[str, None]:
+    specified = registry.plugins().manager.hook
+    return dict.fromkeys(getattr(specified, hook).spec.argnames)
+
+
+def trainer_arguments() -> dict[str, Any]:
+    from zoo import training
+
+    settings = training.Settings(model="pixelcnn", data="none", out="", device="cpu")
+    model = zoo.build("pixelcnn", preset="tiny")
+    return {"model": model, "settings": settings, "accelerator": training.make_accelerator(settings)}
+
+
+def test_a_wrapper_of_any_plugin_applies(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    """Pictures come out inverted, because a stranger's wrapper says so."""
+    plain = zoo.build("pixelcnn", preset="tiny")
+
+    @hookimpl(wrapper=True)
+    def zoo_sample(spec: ModelSpec, request: Any) -> Any:
+        images = yield
+        return 3 - images
+
+    straight = plain.sample(3)
+    wrapper = module(monkeypatch, "fake_wrapper", zoo_sample=zoo_sample)
+    use(wrapper)
+    assert wrapper.state == "ok"
+    assert torch.equal(plain.sample(3), 3 - straight)
+
+
+def test_a_plugin_of_events_alone_hears_every_run(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    heard: list[str] = []
+
+    @hookimpl
+    def zoo_run_finished(summary: dict[str, Any]) -> None:
+        heard.append(summary["reason"])
+
+    listener = module(monkeypatch, "fake_listener", zoo_run_finished=zoo_run_finished)
+    use(listener)
+    assert listener.hooks == ["zoo_run_finished"]
+    registry.notify("zoo_run_finished", run=None, summary={"reason": "finished"})
+    assert heard == ["finished"]
+
+
+def test_a_model_that_is_no_zoo_model(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    @hookimpl
+    def zoo_build(spec: ModelSpec, config: dict[str, Any]) -> torch.nn.Module:
+        return torch.nn.Linear(2, 2)
+
+    use(module(monkeypatch, "fake_linear", zoo_models=models(spec("linear")), zoo_build=zoo_build))
+    with pytest.raises(PluginError, match=r"zoo_build of 'linear' must return a zoo.Model, not Linear"):
+        zoo.build("linear")
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (lambda n: torch.zeros(n, 1, 8, 8), "torch.float32"),
+        (lambda n: torch.zeros(n, 8, 8, dtype=torch.uint8), r"\(2, 8, 8\)"),
+        (lambda n: torch.zeros(n + 1, 1, 8, 8, dtype=torch.uint8), r"\(3, 1, 8, 8\)"),
+        (lambda n: [1] * n, "list"),
+    ],
+)
+def test_samples_that_are_no_pictures(
+    answer: Callable[[int], Any], found: str, monkeypatch: pytest.MonkeyPatch, use: Use
+) -> None:
+    @hookimpl(wrapper=True)
+    def zoo_sample(request: Any) -> Any:
+        yield
+        return answer(request.n)
+
+    model = zoo.build("pixelcnn", preset="tiny")
+    use(module(monkeypatch, "fake_answer", zoo_sample=zoo_sample))
+    with pytest.raises(PluginError, match=f"zoo_sample of 'pixelcnn' must return .*{found}"):
+        model.sample(2)
+
+
+def test_data_sets_of_a_plugin_are_listed(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    @hookimpl
+    def zoo_datasets() -> list[DataSpec]:
+        return [DataSpec(name="faces", summary="faces", repo=None, licence="none")]
+
+    use(module(monkeypatch, "fake_faces", zoo_datasets=zoo_datasets))
+    assert "faces" in [data.name for data in zoo.datasets()]
+    assert registry.data_spec("faces") is not None
+
+
+# Discovery
+
+
+def point(name: str, value: str, distribution: str, version: str = "9") -> Any:
+    return SimpleNamespace(name=name, value=value, dist=SimpleNamespace(name=distribution, version=version))
+
+
+def discover(monkeypatch: pytest.MonkeyPatch, *points: Any) -> list[tuple[str, str, str]]:
+    monkeypatch.setattr(plugins.metadata, "entry_points", lambda *, group: points if group == "zoo" else ())
+    return [(found.name, found.value, found.distribution) for found in plugins.candidates()]
+
+
+OURS = ("pixelcnn", "zoo_pixelcnn.plugin", "pixelzoo")
+
+
+@pytest.mark.parametrize("spelling", ["pixelzoo", "PixelZoo"])
+def test_a_checkout_that_is_installed_too_registers_once(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
+    """An editable install, or an older wheel beside the clone: the clone's own table counts."""
+    old = point("removed_long_ago", "zoo_removed.plugin", spelling)
+    found = discover(monkeypatch, point("pixelcnn", "zoo_pixelcnn.plugin", spelling), old)
+    assert found.count(OURS) == 1
+    assert len(found) == len({name for name, _, _ in found})
+    assert "removed_long_ago" not in [name for name, _, _ in found]
+
+
+def test_an_installed_copy_reads_its_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "checkout", lambda: None)
+    third = point("aaa", "aaa.plugin", "zoo-aaa")
+    ours = point("pixelcnn", "zoo_pixelcnn.plugin", "pixelzoo")
+    assert discover(monkeypatch, third, ours) == [OURS, ("aaa", "aaa.plugin", "zoo-aaa")]
+
+
+def test_one_entry_point_seen_twice_registers_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is on the path twice, or the metadata of an old version left behind."""
+    third = [point("nade", "zoo_nade.plugin", "zoo-nade", version) for version in ("1", "2")]
+    found = discover(monkeypatch, *third)
+    assert found.count(("nade", "zoo_nade.plugin", "zoo-nade")) == 1
+
+
+def test_third_parties_come_after_ours_in_order_of_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = discover(monkeypatch, *(point(name, f"{name}.plugin", f"zoo-{name}") for name in ("zz", "aa")))
+    assert [name for name, _, distribution in found if distribution != "pixelzoo"] == ["aa", "zz"]
+    assert found.index(OURS) < found.index(("aa", "aa.plugin", "zoo-aa"))
+
+
+def test_an_entry_point_without_a_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = SimpleNamespace(name="bare", value="bare.plugin", dist=None)
+    assert ("bare", "bare.plugin", "unknown") in discover(monkeypatch, bare)
+
+
+def test_what_is_found_is_remembered_until_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = registry.plugins()
+    assert registry.plugins() is before
+    registry.reload()
+    after = registry.plugins()
+    assert after is not before
+    assert [s.name for s in zoo.models()] == [s.name for r in before.records for s in sorted_models(r)]
+
+
+def sorted_models(found: PluginRecord) -> list[ModelSpec]:
+    return sorted(found.models, key=lambda one: one.name)

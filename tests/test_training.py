@@ -1,0 +1,340 @@
+"""The training loop: resume equals uninterrupted, kills at any instant, two processes, and what bad input gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import zoo
+from conftest import ROOT, write_pictures
+from safetensors.torch import load_file
+from zoo import training
+from zoo.checkpoints import Checkpoints, write_atomically
+from zoo.errors import DataError, OptionError, TrainingError
+from zoo.training import Settings
+
+SMALL: dict[str, Any] = {
+    "model": "pixelcnn",
+    "preset": "tiny",
+    "examples": 96,
+    "batch_size": 8,
+    "log_every": 24,
+    "eval_every": 48,
+    "sample_every": 48,
+    "checkpoint_every": 16,
+    "learning_rate": 0.02,
+    "ema_images": 100,
+    "device": "cpu",
+}
+
+
+def settings(pictures: Path, out: Path, **changes: Any) -> Settings:
+    return Settings(**{**SMALL, "data": str(pictures), "out": str(out), **changes})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_run(ours: Path, theirs: Path) -> None:
+    """Bit for bit the same average, and the same metrics but for the clock."""
+    for name, value in weights(ours).items():
+        assert torch.equal(value, weights(theirs)[name]), name
+    lines = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (ours, theirs)]
+    clock = ("minutes", "images_per_second")
+    numbers = [[{k: v for k, v in json.loads(line).items() if k not in clock} for line in text] for text in lines]
+    assert numbers[0] == numbers[1]
+
+
+def start(config: Settings, *flags: str) -> subprocess.Popen[str]:
+    """The run in a process of its own."""
+    code = (
+        "import json, sys; from zoo import training;"
+        "config = training.Settings(**json.loads(sys.argv[1]));"
+        "print(json.dumps(training.train(config, resume='--resume' in sys.argv)))"
+    )
+    arguments = json.dumps({**config.__dict__})
+    return subprocess.Popen(
+        [sys.executable, "-c", code, arguments, *flags],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run."""
+    base = tmp_path_factory.mktemp("finished")
+    torch.set_num_threads(1)
+    training.train(settings(write_pictures(base / "pictures", 40), base / "run"))
+    return base
+
+
+def test_a_run_folder_holds_what_it_promises(finished: Path) -> None:
+    run = finished / "run"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["seen"] for line in lines if "train/bits_per_dim" in line] == [24, 48, 72, 96]
+    assert [line["seen"] for line in lines if "validation/bits_per_dim" in line] == [48, 96]
+    assert sorted(path.name for path in (run / "samples").iterdir()) == ["000000048.png", "000000096.png"]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["000000000080.pt", "000000000096.pt"]
+    assert list((run / "tensorboard").iterdir())
+    assert json.loads((run / "run.json").read_text())["settings"]["examples"] == 96
+    config = json.loads((run / "config.json").read_text())
+    assert config["training"]["examples"] == 96
+    assert {receipt["name"] for receipt in config["metrics"]} == {"nats", "bits_per_dim"}
+
+
+def test_a_finished_run_is_a_weights_folder(finished: Path) -> None:
+    model = zoo.load("pixelcnn", weights=str(finished / "run"), device="cpu")
+    assert model.sample(2).shape == (2, 1, 8, 8)
+    assert not model.training
+
+
+def test_training_learns(finished: Path) -> None:
+    """The pictures have a bright stripe on dark noise: far from the 2 bits of a uniform guess over 4 levels."""
+    lines = [json.loads(line) for line in (finished / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["train/bits_per_dim"] for line in lines if "train/bits_per_dim" in line]
+    assert losses[-1] < 1.5 < losses[0]
+
+
+def test_stopped_and_resumed_equals_uninterrupted(finished: Path, tmp_path: Path) -> None:
+    """Stopped at 40 of 96 examples, between a checkpoint and a log event, with steps after the checkpoint lost."""
+    config = settings(finished / "pictures", tmp_path / "run")
+
+    def stop(report: dict[str, Any]) -> None:
+        if report["seen"] == 40:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        training.train(config, progress=stop)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").last == 32
+    summary = training.train(config, resume=True)
+    assert summary["reason"] == "finished"
+    assert_same_run(finished / "run", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_killed_at_random_instants_and_resumed_equals_uninterrupted(finished: Path, tmp_path: Path) -> None:
+    """SIGKILL three times, resume each time: the same final weights and metrics."""
+    config = settings(finished / "pictures", tmp_path / "run")
+    instants = random.Random(0)
+    for attempt in range(3):
+        process = start(config, *(["--resume"] if attempt else []))
+        run, begun = tmp_path / "run", time.monotonic()
+        while not (run / "run.json").exists() and process.poll() is None and time.monotonic() - begun < 60:
+            time.sleep(0.02)
+        time.sleep(instants.uniform(0.05, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = start(config, "--resume")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["reason"] == "finished"
+    assert_same_run(finished / "run", tmp_path / "run")
+
+
+def test_a_kill_during_a_checkpoint_write_leaves_a_run_that_resumes(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process dies after half of the bytes: the part is not taken for a checkpoint, the one before is."""
+    config = settings(finished / "pictures", tmp_path / "run")
+    honest = write_atomically
+
+    def die(path: Path, content: bytes) -> None:
+        if path.name == "000000000048.pt":
+            path.with_name(f".{path.name}.1.part").write_bytes(content[: len(content) // 2])
+            raise SystemExit("killed")
+        honest(path, content)
+
+    monkeypatch.setattr("zoo.checkpoints.write_atomically", die)
+    with pytest.raises(SystemExit):
+        training.train(config)
+    monkeypatch.undo()
+    training.train(config, resume=True)
+    assert_same_run(finished / "run", tmp_path / "run")
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(finished: Path, tmp_path: Path) -> None:
+    config = settings(finished / "pictures", tmp_path / "run", examples=48)
+    training.train(config)
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:1000])
+    training.train(settings(finished / "pictures", tmp_path / "run"), resume=True)
+    whole = settings(finished / "pictures", tmp_path / "whole")
+    training.train(whole)
+    # The learning rate follows `examples`, so only the shape of the end can be compared here.
+    assert weights(tmp_path / "run").keys() == weights(tmp_path / "whole").keys()
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["examples"] == 96
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(finished: Path, tmp_path: Path) -> None:
+    """Two gloo processes with half a batch each see the same examples and end with the same weights, to rounding."""
+    script = tmp_path / "go.py"
+    config = settings(finished / "pictures", tmp_path / "run")
+    script.write_text(
+        "import json, sys; from zoo import training\n"
+        f"print(training.train(training.Settings(**json.loads({json.dumps(json.dumps(config.__dict__))}))))\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name, value in weights(finished / "run").items():
+        torch.testing.assert_close(value, weights(tmp_path / "run")[name], rtol=1e-3, atol=1e-4)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["processes"] == 2
+
+
+def test_accumulated_parts_train_as_a_whole_batch(finished: Path, tmp_path: Path) -> None:
+    training.train(settings(finished / "pictures", tmp_path / "run", accumulate=4))
+    for name, value in weights(finished / "run").items():
+        torch.testing.assert_close(value, weights(tmp_path / "run")[name], rtol=1e-3, atol=1e-4)
+
+
+def test_bf16_trains(finished: Path, tmp_path: Path) -> None:
+    summary = training.train(settings(finished / "pictures", tmp_path / "run", precision="bf16"))
+    assert summary["metrics"]["train/bits_per_dim"] < 1.6
+    assert all(value.dtype == torch.float32 for value in weights(tmp_path / "run").values())
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_a_loadable_model(finished: Path, tmp_path: Path) -> None:
+    config = settings(finished / "pictures", tmp_path / "run", checkpoint_every=0)
+
+    def interrupt(report: dict[str, Any]) -> None:
+        if report["seen"] == 40:
+            signal.raise_signal(signal.SIGINT)
+
+    summary = training.train(config, progress=interrupt)
+    assert (summary["reason"], summary["seen"]) == ("interrupted", 40)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").last == 40
+    zoo.load("pixelcnn", weights=str(tmp_path / "run"), device="cpu")
+    training.train(config, resume=True)
+    assert_same_run(finished / "run", tmp_path / "run")
+
+
+def test_the_time_limit_ends_a_run_with_a_checkpoint(finished: Path, tmp_path: Path) -> None:
+    config = settings(finished / "pictures", tmp_path / "run", max_minutes=1e-6)
+    summary = training.train(config)
+    assert (summary["reason"], summary["seen"]) == ("max_minutes", 8)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").last == 8
+
+
+def test_the_plan_builds_nothing_and_writes_nothing(pictures: Path, tmp_path: Path) -> None:
+    plan = training.plan(settings(pictures, tmp_path / "run", overrides={"width": 16}))
+    assert plan["config"]["width"] == 16
+    assert plan["parameters"] == sum(p.numel() for p in zoo.build("pixelcnn", "tiny", width=16).parameters())
+    assert plan["data"]["train"] == 38
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_hooks_are_told(finished: Path, tmp_path: Path) -> None:
+    """A plugin that only listens hears of every event, in order."""
+    from zoo import registry
+    from zoo.plugins import PluginRecord
+
+    heard: list[str] = []
+
+    class Listener:
+        @zoo.hookimpl
+        def zoo_run_started(self, run: training.Run) -> None:
+            heard.append(f"started {run.seen}")
+
+        @zoo.hookimpl
+        def zoo_run_checkpointed(self, run: training.Run, path: Path) -> None:
+            heard.append(path.name)
+
+        @zoo.hookimpl
+        def zoo_run_finished(self, summary: dict[str, Any]) -> None:
+            heard.append(summary["reason"])
+
+    found = registry.plugins()
+    found.add(PluginRecord("listener", "tests", "tests", "0"), Listener())
+    try:
+        training.train(settings(finished / "pictures", tmp_path / "run", examples=16, eval_every=0, sample_every=0))
+    finally:
+        registry.reload()
+    assert heard == ["started 0", "000000000016.pt", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"model": "pixelcn"}, zoo.ZooError, "did you mean 'pixelcnn'"),
+        ({"preset": "tinny"}, zoo.ZooError, "did you mean 'tiny'"),
+        ({"overrides": {"widht": 3}}, zoo.ZooError, "did you mean 'width'"),
+        ({"overrides": {"width": "wide"}}, OptionError, "must be int, not 'wide'"),
+        ({"data": "mnits"}, zoo.ZooError, "did you mean 'mnist'"),
+        ({"batch_size": 0}, OptionError, "batch_size must be at least 1"),
+        ({"batch_size": 7, "accumulate": 2}, OptionError, "can't be split"),
+        ({"learning_rate": -1.0}, OptionError, "must be positive"),
+        ({"precision": "fp8"}, OptionError, "takes one of no, bf16, fp16"),
+        ({"device": "tpu"}, OptionError, "takes one of auto, cpu, cuda"),
+        ({"max_minutes": 0.0}, OptionError, "must be positive"),
+        ({"overrides": {"image_shape": (1, 9, 8)}}, DataError, "holds a picture of 8x8, mode L; the model needs 8x9"),
+    ],
+)
+def test_bad_settings_are_named_before_anything_is_written(
+    pictures: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        training.train(settings(pictures, tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_use_is_not_overwritten(finished: Path) -> None:
+    with pytest.raises(TrainingError, match="not empty; resume it with --resume"):
+        training.train(settings(finished / "pictures", finished / "run"))
+
+
+def test_resume_refuses_another_model(finished: Path) -> None:
+    with pytest.raises(TrainingError, match="has another seed; start a new one"):
+        training.train(settings(finished / "pictures", finished / "run", seed=1), resume=True)
+
+
+def test_resume_of_nothing_is_an_error(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="holds no run"):
+        training.train(settings(pictures, tmp_path / "run"), resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo_pixelcnn.train import LikelihoodTrainer
+
+    honest = LikelihoodTrainer.step
+
+    def poisoned(self: Any, batch: dict[str, torch.Tensor], seen: int) -> dict[str, torch.Tensor]:
+        return {"bits_per_dim": honest(self, batch, seen)["bits_per_dim"] * (float("nan") if seen > 30 else 1)}
+
+    monkeypatch.setattr(LikelihoodTrainer, "step", poisoned)
+    with pytest.raises(TrainingError, match="is nan after 48 examples; the last good checkpoint is at 32"):
+        training.train(settings(pictures, tmp_path / "run"))
+
+
+def test_a_full_disk_is_one_clear_error(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zoo.checkpoints.os.fsync", full)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        training.train(settings(pictures, tmp_path / "run"))
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains(finished: Path, tmp_path: Path) -> None:
+    summary = training.train(settings(finished / "pictures", tmp_path / "run", device="cuda", precision="bf16"))
+    assert summary["metrics"]["train/bits_per_dim"] < 1.6

@@ -1,0 +1,353 @@
+"""The weights folder: what is saved comes back, and nothing that is damaged, foreign or hostile loads."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import resource
+import shutil
+import time
+import tracemalloc
+
+import pytest
+import safetensors.torch
+import torch
+
+import zoo
+from zoo import building, registry, weights
+from zoo.errors import OptionError, WeightsError
+from zoo.weights import CONFIG, TENSORS
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return zoo.build("pixelcnn", preset="tiny")
+
+
+@pytest.fixture(scope="module")
+def original(model, tmp_path_factory):
+    return weights.write_folder(model, tmp_path_factory.mktemp("weights") / "tiny", data="digits", licence="mit")
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    """A copy to be damaged."""
+    return shutil.copytree(original, tmp_path / "tiny")
+
+
+def edit(folder, **changes):
+    """Change top-level keys of the config; None removes one."""
+    config = json.loads((folder / CONFIG).read_text())
+    config |= changes
+    (folder / CONFIG).write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+
+
+def replace_tensors(folder, change):
+    """Change the tensors and keep the config's digest right, so that only the header can tell."""
+    tensors = safetensors.torch.load_file(folder / TENSORS)
+    change(tensors)
+    safetensors.torch.save_file(tensors, folder / TENSORS)
+    content = (folder / TENSORS).read_bytes()
+    edit(folder, weights={"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)})
+
+
+def refused(folder, *words, **arguments):
+    """Loading fails with a WeightsError of one line that contains the words."""
+    with pytest.raises(WeightsError) as caught:
+        weights.load_folder(folder, **arguments)
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 800
+    assert all(word in text for word in words), text
+
+
+def test_every_tensor_and_sample_comes_back(model, original):
+    state = torch.get_rng_state()
+    loaded = weights.load_folder(original, expect=model.spec)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not loaded.training
+    assert loaded.config == model.config
+    assert type(loaded) is type(model)
+    found = loaded.state_dict()
+    assert list(found) == list(model.state_dict())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, found[name]), name
+        assert tensor.dtype == found[name].dtype
+    assert torch.equal(model.sample(3, seed=5), loaded.sample(3, seed=5))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_storage_loads_into_the_models_own_type(model, tmp_path, dtype):
+    folder = weights.write_folder(model, tmp_path / "w", dtype=dtype)
+    loaded = weights.load_folder(folder)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor.to(getattr(torch, dtype)).float(), loaded.state_dict()[name])
+    golden = weights.read_config(folder).golden
+    assert weights.check_golden(loaded, golden) == (True, "64 of 64 sub-pixels are equal, mean difference 0 levels")
+    with pytest.raises(OptionError, match="int8"):
+        weights.write_folder(model, tmp_path / "x", dtype="int8")
+
+
+def test_config_says_where_the_weights_came_from(original):
+    config = weights.read_config(original)
+    assert (config.distribution, config.version) == (
+        "pixelzoo",
+        registry.owner(registry.model_spec("pixelcnn")).version,
+    )
+    assert config.raw["zoo_version"] == zoo.__version__
+    assert (config.raw["data"], config.raw["licence"]) == ("digits", "mit")
+    assert oct((original / TENSORS).stat().st_mode) == oct((original / CONFIG).stat().st_mode)
+    assert sorted(path.name for path in original.iterdir()) == [CONFIG, TENSORS]
+
+
+def test_golden_sample_knows_the_model(model, original):
+    golden = weights.read_config(original).golden
+    assert weights.check_golden(weights.load_folder(original), golden)[0]
+    other = zoo.build("pixelcnn", preset="tiny")
+    torch.nn.init.constant_(other.output.bias.detach(), 0)
+    other.output.bias.data.view(4, 1)[3] = 50  # always the highest level
+    passed, text = weights.check_golden(other, golden)
+    assert not passed
+    assert " of 64 sub-pixels are equal" in text
+    assert not weights.check_golden(model, golden | {"shape": [1, 1, 4, 16]})[0]
+    assert not weights.check_golden(model, golden | {"options": {"nonsense": 1}})[0]
+    for damage in ({"pixels": "?"}, {"pixels": "AAAA"}, {"shape": [1, 1, 8, 7]}, {"shape": [1, 1, 8, 9]}):
+        with pytest.raises(WeightsError, match="damaged"):
+            weights.check_golden(model, golden | damage)
+
+
+def test_shared_tensors_are_stored_twice_and_load(model, tmp_path):
+    tied = building.build_from_config(model.spec, model.config)
+    tied.blocks[1].spread.weight = tied.blocks[0].spread.weight
+    loaded = weights.load_folder(weights.write_folder(tied, tmp_path / "w", golden=False))
+    assert torch.equal(loaded.blocks[1].spread.weight, tied.blocks[0].spread.weight)
+
+
+def test_models_of_many_levels_have_no_golden_sample(tmp_path):
+    many = zoo.build("pixelcnn", preset="tiny", levels=300)
+    folder = weights.write_folder(many, tmp_path / "w")
+    assert weights.read_config(folder).golden is None
+    assert weights.load_folder(folder).levels == 300
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("input.bias"), ["missing input.bias"]),
+        (lambda t: t.update(extra=torch.zeros(1)), ["unexpected extra"]),
+        (lambda t: t.update({"a\n\x1b[31mb": torch.zeros(1)}), ["unexpected a ?[31mb"]),
+        (lambda t: t.update({"input.bias": torch.zeros(17)}), ["input.bias is (17,) float32, not (16,) float32"]),
+        (lambda t: t.update({"input.bias": torch.zeros(16).half()}), ["(16,) float16, not (16,) float32"]),
+        (lambda t: t.update({f"x{i}": torch.zeros(1) for i in range(9)}), ["x0, x1, x2 and 6 more"]),
+        (dict.clear, ["missing"]),
+    ],
+)
+def test_other_tensors_are_refused(folder, change, words):
+    replace_tensors(folder, change)
+    refused(folder, *words)
+
+
+def test_damaged_files_are_refused(folder, model):
+    content = (folder / TENSORS).read_bytes()
+    (folder / TENSORS).write_bytes(content[:-5])
+    refused(folder, "bytes, but the config says")
+    (folder / TENSORS).write_bytes(content[:-1] + bytes([content[-1] ^ 4]))
+    refused(folder, "has sha256")
+    for junk in (b"x", b"\xff" * 64, b"\x20" + bytes(7) + b"{" * 32, content[:-5], b"\x02" + bytes(7) + b"{}"):
+        (folder / TENSORS).write_bytes(junk)
+        edit(folder, weights={"sha256": hashlib.sha256(junk).hexdigest(), "size": len(junk)})
+        refused(folder)
+    (folder / TENSORS).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    refused(folder, "git lfs pull")
+    (folder / TENSORS).unlink()
+    refused(folder, "there is no model.safetensors")
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    refused(folder, "pytorch_model.bin", "pickles are refused")
+    (folder / CONFIG).unlink()
+    refused(folder, "there is no config.json")
+    shutil.rmtree(folder)
+    refused(folder, "can't read the weights folder")
+
+
+def test_pin_is_checked(folder, model):
+    config = weights.read_config(folder)
+    pin = zoo.Weights(repo="a/b", revision=None, sha256=config.sha256, size=config.size)
+    assert weights.load_folder(folder, pin=pin) is not None
+    refused(folder, "the pin says 0000", pin=zoo.Weights(repo="a/b", revision=None, sha256="0" * 64, size=config.size))
+    refused(folder, "the pin says 5", pin=zoo.Weights(repo="a/b", revision=None, sha256=config.sha256, size=5))
+
+
+def test_other_models_weights_are_refused(folder, model):
+    import dataclasses
+
+    refused(folder, "weights of 'pixelcnn', not of 'pixelrnn'", expect=dataclasses.replace(model.spec, name="pixelrnn"))
+    edit(folder, model="stranger", plugin={"distribution": "zoo-stranger", "version": "3"})
+    refused(folder, "unknown model 'stranger'", "zoo-stranger 3", "install")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"surprise": 1}, ["unknown key 'surprise'"]),
+        ({"model": None}, ["key 'model' is missing"]),
+        ({"model": 3}, ["'model' must be of type str, not int"]),
+        ({"config": []}, ["'config' must be of type dict"]),
+        ({"format": True}, ["'format' must be of type int"]),
+        ({"format": 2}, ["later than 1", "update pixelzoo"]),
+        ({"format": 0}, ["format must be 1"]),
+        ({"dtype": "int8"}, ["dtype must be one of"]),
+        ({"dtype": "float16"}, ["float32, not (16,", "float16"]),
+        ({"weights": {"sha256": "x", "size": 1}}, ["'weights' must hold"]),
+        ({"plugin": {"distribution": "x"}}, ["'plugin' must hold"]),
+        ({"metrics": [{"name": "bits"}]}, ["every metric"]),
+        ({"golden": {"seed": 0}}, ["'golden' must hold"]),
+        ({"golden": {"seed": 0, "options": {}, "shape": [10**9, 10**9], "pixels": ""}}, ["makes no sense"]),
+        ({"config": {"nonsense": 1}}, ["unknown setting of pixelcnn 'nonsense'"]),
+        ({"config": {"width": "wide"}}, ["must be int"]),
+        ({"config": {"image_shape": [1, 8]}}, ["must be tuple"]),
+        ({"config": {"width": 0}}, ["at least 1"]),
+        ({"config": {"levels": 1}}, ["levels must be at least 2"]),
+    ],
+)
+def test_bad_configs_are_refused(folder, changes, words):
+    edit(folder, **changes)
+    refused(folder, *words)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "JSON"),
+        (b"[1]", "holds a list"),
+        (b'{"format": 1, "format": 1}', "twice"),
+        (b'{"metrics": [NaN]}', "NaN"),
+        (b'{"metrics": [-Infinity]}', "Infinity"),
+        (b'{"metrics": [1e999]}', "too large"),
+        (b'{"format": 99999999999999999999999}', "too large"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "too large"),
+        (b'{"model": "\xff"}', "utf-8"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b" " * (2**20 + 1), "larger than"),
+    ],
+)
+def test_bad_json_is_refused(folder, content, word):
+    (folder / CONFIG).write_bytes(content)
+    refused(folder, word)
+
+
+TINY = {"image_shape": [1, 8, 8], "levels": 4, "n_layers": 2, "width": 8, "head_width": 8}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_layers": 10**9},
+        {"width": 10**12},
+        {"width": 10**6},
+        {"width": 10**18},
+        {"levels": 10**9},
+        {"levels": 10**18},
+        {"head_width": 10**9},
+        {"image_shape": [1, 10**9, 10**9]},
+        {"image_shape": [1, 8, 10**18]},
+        {"image_shape": [10**9, 8, 8]},
+    ],
+)
+def test_giant_sizes_are_refused_quickly_and_in_little_memory(folder, change):
+    edit(folder, config=TINY | change)
+    start = time.monotonic()
+    refused(folder)
+    seconds = time.monotonic() - start
+    tracemalloc.start()  # slows everything, so the time was taken before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(folder)
+    _, allocated = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 5
+    assert allocated < 50 * 2**20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 100 * 2**10  # KiB; tensors are not Python's
+
+
+def test_hooks_of_the_check_are_removed(folder):
+    edit(folder, config=TINY | {"n_layers": 10**9})
+    refused(folder)
+    assert zoo.build("pixelcnn", preset="tiny", n_layers=300, width=2) is not None
+
+
+def test_links_out_of_the_folder_are_refused(folder, tmp_path):
+    (folder / TENSORS).rename(tmp_path / "elsewhere")
+    (folder / TENSORS).symlink_to(tmp_path / "elsewhere")
+    refused(folder, "link out of its folder")
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0"
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)  # as the Hub's cache looks
+    assert weights.load_folder(snapshot) is not None
+    (snapshot / TENSORS).unlink()
+    os.mkfifo(snapshot / TENSORS)
+    refused(snapshot, "there is no model.safetensors")
+
+
+@pytest.mark.parametrize("failing", [TENSORS, "README.md", CONFIG])
+def test_interrupted_write_leaves_nothing_that_loads(model, tmp_path, monkeypatch, failing):
+    """A full disk while any file is written."""
+    monkeypatch.setattr(weights, "_write_tensors", full_disk(weights._write_tensors, failing))
+    monkeypatch.setattr(weights, "_write", full_disk(weights._write, failing))
+    target = tmp_path / "new" / "w"
+    with pytest.raises(WeightsError, match="No space left") as caught:
+        weights.write_folder(model, target, card=str)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def full_disk(write, failing):
+    def wrapped(*arguments):
+        path = next(argument for argument in arguments if hasattr(argument, "name"))
+        if failing in path.name:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(*arguments)
+
+    return wrapped
+
+
+def test_kill_between_the_files_leaves_nothing_that_loads(model, tmp_path, monkeypatch):
+    done = []
+    replace = os.replace
+
+    def killed(source, target):
+        done.append(target.name)
+        if target.name == CONFIG:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(weights.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        weights.write_folder(model, tmp_path / "w", card=str)
+    assert done[-1] == CONFIG
+    refused(tmp_path / "w", "there is no config.json")
+
+
+def test_overwriting_is_refused_by_a_file_in_the_way(model, tmp_path):
+    (tmp_path / "w").write_text("a file")
+    with pytest.raises(WeightsError, match="can't write"):
+        weights.write_folder(model, tmp_path / "w")
+    folder = weights.write_folder(model, tmp_path / "v")
+    other = zoo.build("pixelcnn", preset="tiny", width=4)
+    assert weights.load_folder(weights.write_folder(other, folder)).config["width"] == 4
+
+
+@pytest.mark.parametrize("info", [{"training": {"loss": float("nan")}}, {"training": {"x": object()}}, {"data": 3}])
+def test_what_a_config_cannot_hold_is_not_written(model, tmp_path, info):
+    with pytest.raises(WeightsError):
+        weights.write_folder(model, tmp_path / "w", **info)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_devices(original):
+    assert weights.load_folder(original, device="auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for device in ("tpu", "cuda") if not torch.cuda.is_available() else ("tpu",):
+        with pytest.raises(OptionError):
+            weights.load_folder(original, device=device)

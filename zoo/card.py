@@ -1,0 +1,175 @@
+"""The model card: the README.md of a weights folder, with the metadata that the Hub reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from zoo import registry
+from zoo.spec import ModelSpec
+
+PLACE = "OWNER/NAME"  # stands for the repository until the folder is pushed
+SOURCE = "OWNER/pixelzoo"  # the repository of this source on GitHub
+PIPELINES = {
+    "image-generation": "unconditional-image-generation",
+    "image-translation": "image-to-image",
+    "video-translation": "video-to-video",
+}
+# Those of https://huggingface.co/docs/hub/repositories-licenses that weights commonly have; others become "other".
+LICENCES = {
+    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0"),
+    *("cc-by-nc-sa-4.0", "cc-by-nd-4.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "openrail", "unlicense"),
+    "unknown",
+}
+RECEIPT = ("name", "value", "data", "split", "count")
+
+
+def render(
+    spec: ModelSpec, config: Mapping[str, Any], *, samples: str | None = "samples.png", limitations: str | None = None
+) -> str:
+    """The card of one set of weights.
+
+    Args:
+        spec: the model.
+        config: the content of `config.json`.
+        samples: name of the file with samples, or None.
+        limitations: text of a section of that name, if any.
+    """
+    front = yaml.safe_dump(metadata(spec, config), sort_keys=False, allow_unicode=True, width=1000)
+    data = f" on {config['data']}" if config.get("data") else ""
+    sections = [
+        f"---\n{front}---",
+        f"# {spec.name}{data}",
+        f"{spec.summary}.\n\nPaper: {spec.paper}.",
+        f"![samples]({samples})" if samples else "",
+        f"## Use\n\n{_usage(spec)}",
+        f"## Training\n\n{_training(config)}",
+        f"## Metrics\n\n{_metrics(config.get('metrics', ()))}",
+        f"## Limitations\n\n{limitations}" if limitations else "",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The YAML block of the card."""
+    found: dict[str, Any] = {}
+    if licence := config.get("licence"):
+        if licence.lower() in LICENCES:
+            found["license"] = licence.lower()
+        else:
+            found |= {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")}
+    found["library_name"] = "pixelzoo"
+    if spec.task in PIPELINES:
+        found["pipeline_tag"] = PIPELINES[spec.task]
+    found["tags"] = list(dict.fromkeys(["pixelzoo", spec.name, spec.kind, spec.task]))
+    if dataset := _dataset(config.get("data")):
+        found["datasets"] = [dataset]
+    if metrics := config.get("metrics"):
+        found["model-index"] = [{"name": spec.name, "results": [_result(spec, receipt) for receipt in metrics]}]
+    return found
+
+
+def _dataset(data: str | None) -> str | None:
+    """The data set on the Hub that a `--data` argument stands for, if any."""
+    if data is None:
+        return None
+    named = registry.data_spec(data)
+    if named is not None:
+        return named.repo
+    return data if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", data) else None
+
+
+def _result(spec: ModelSpec, receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of the Hub's model index."""
+    dataset = {"type": _dataset(receipt["data"]) or receipt["data"], "name": receipt["data"], "split": receipt["split"]}
+    if receipt.get("revision"):
+        dataset["revision"] = str(receipt["revision"])
+    return {
+        "task": {"type": PIPELINES.get(spec.task, spec.task)},
+        "dataset": dataset,
+        "metrics": [{"type": receipt["name"], "name": receipt["name"].replace("_", " "), "value": receipt["value"]}],
+    }
+
+
+def _usage(spec: ModelSpec) -> str:
+    call = "clips = model.sample(4, seed=0)   " if spec.is_video else "images = model.sample(16, seed=0)  "
+    axes = ", ".join(("N", *spec.data_shape))
+    return f"""With [pixelzoo](https://github.com/{SOURCE}):
+
+```python
+import zoo
+
+model = zoo.load("{spec.name}", weights="{PLACE}")
+{call}# uint8, ({axes})
+```
+
+Without installing anything but its dependencies:
+
+```python
+import torch
+
+model = torch.hub.load("{SOURCE}", "{spec.name}", weights="{PLACE}")
+```
+
+On the command line:
+
+```
+zoo sample {spec.name} --weights {PLACE}
+```"""
+
+
+def _training(config: Mapping[str, Any]) -> str:
+    facts = {"data": config.get("data"), "licence of the weights": config.get("licence")}
+    facts |= {key.replace("_", " "): value for key, value in config.get("training", {}).items()}
+    facts["made with"] = f"pixelzoo {config['zoo_version']}, plugin {' '.join(config['plugin'].values())}"
+    arguments = ", ".join(f"{name}={value!r}" for name, value in config["config"].items())
+    facts["constructor"] = f"`{arguments}`"
+    return _table(("what", "value"), [(key, value) for key, value in facts.items() if value not in (None, {}, "")])
+
+
+def _metrics(receipts: Sequence[Mapping[str, Any]]) -> str:
+    if not receipts:
+        return "None were measured."
+    rows = []
+    for receipt in receipts:
+        rest = ", ".join(f"{k} {v}" for k, v in receipt.items() if k not in RECEIPT and v not in (None, ""))
+        rows.append((*(receipt[key] for key in RECEIPT), rest))
+    return _table((*RECEIPT, "how"), rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return " ".join(str(value).replace("|", "\\|").split())
+
+
+def validate(text: str) -> list[str]:
+    """What keeps a card from being published; empty if nothing does."""
+    match = re.match(r"---\r?\n(.*?)\r?\n---\s*(?:\n|$)", text, re.DOTALL)
+    if not match:
+        return ["the card has no metadata (a YAML block between '---' lines at its top)"]
+    try:
+        found = yaml.safe_load(match[1])
+    except (yaml.YAMLError, RecursionError) as error:
+        return [f"the card's metadata is no proper YAML: {' '.join(str(error).split())}"]
+    if not isinstance(found, dict):
+        return ["the card's metadata is no YAML mapping"]
+    problems = []
+    if not found.get("license"):
+        problems.append("the card has no 'license'; give the licence when saving")
+    elif found["license"] == "other" and not found.get("license_name"):
+        problems.append("the card's license is 'other', so it needs a 'license_name'")
+    if found.get("library_name") != "pixelzoo":
+        problems.append("the card's 'library_name' must be pixelzoo")
+    tags = found.get("tags")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        problems.append("the card's 'tags' must be a list of texts")
+    if not text[match.end() :].strip():
+        problems.append("the card has no text below its metadata")
+    return problems

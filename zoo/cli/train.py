@@ -1,0 +1,225 @@
+"""The verbs that need data: train and eval."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo import registry
+from zoo.cli import console
+from zoo.cli.console import AsJson, Device, ModelName
+from zoo.errors import OptionError, TrainingError, unknown
+from zoo.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from zoo.training import Settings
+
+
+def _flag(flag: str, help: str, default: str, minimum: int | None = None) -> Any:
+    """An option that is None when not given, so that the run's stored setting or the default of Settings holds."""
+    return typer.Option(flag, help=f"{help} [default: {default}]", show_default=False, min=minimum)
+
+
+Examples = Annotated[int | None, _flag("--examples", "How many pictures to see in all.", "1000000", 1)]
+BatchSize = Annotated[int | None, _flag("--batch-size", "Pictures of one update, over all processes.", "32", 1)]
+LearningRate = Annotated[float | None, _flag("--learning-rate", "Peak of the schedule.", "the model's own")]
+Seed = Annotated[int | None, _flag("--seed", "Of weights, order and noise.", "0", 0)]
+MaxMinutes = Annotated[float | None, _flag("--max-minutes", "Stop with a checkpoint after this time.", "no limit")]
+Precision = Annotated[str | None, _flag("--precision", "no, bf16 or fp16.", "no")]
+Accumulate = Annotated[int | None, _flag("--accumulate", "Parts that a batch is computed in.", "1", 1)]
+EmaImages = Annotated[int | None, _flag("--ema-images", "Half-life of the average of weights; 0: none.", "10000", 0)]
+EvalEvery = Annotated[int | None, _flag("--eval-every", "Examples between evaluations; 0: never.", "50000", 0)]
+EvalCount = Annotated[int | None, _flag("--eval-count", "Held-out pictures of an evaluation.", "1000", 1)]
+SampleEvery = Annotated[int | None, _flag("--sample-every", "Examples between sample grids; 0: never.", "50000", 0)]
+CheckpointEvery = Annotated[int | None, _flag("--checkpoint-every", "Examples between checkpoints.", "10000", 0)]
+LogEvery = Annotated[int | None, _flag("--log-every", "Examples between lines of metrics.", "2000", 0)]
+Workers = Annotated[int | None, _flag("--workers", "Threads that read pictures.", "2", 1)]
+TrainDevice = Annotated[str | None, _flag("--device", "auto, cpu or cuda.", "auto")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A constructor argument, on top of the preset.")
+]
+
+
+def train(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A model, as 'zoo list' names it.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="A name, a Hub data set, or a local folder.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Default: the one named like the data.")] = None,
+    overrides: Assignments = None,
+    out: Annotated[str | None, typer.Option("--out", help="The run folder. [runs/MODEL-DATA]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    examples: Examples = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    seed: Seed = None,
+    max_minutes: MaxMinutes = None,
+    precision: Precision = None,
+    accumulate: Accumulate = None,
+    ema_images: EmaImages = None,
+    eval_every: EvalEvery = None,
+    eval_count: EvalCount = None,
+    sample_every: SampleEvery = None,
+    checkpoint_every: CheckpointEvery = None,
+    log_every: LogEvery = None,
+    workers: Workers = None,
+    device: TrainDevice = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved run and stop.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on your data.
+
+    A run that was stopped goes on with: zoo train --resume --out FOLDER
+    """
+    given = {name: value for name, value in locals().items() if name not in _OWN and value is not None}
+    settings = _settings(given, overrides, resume=resume, dry_run=dry_run)
+    from zoo import training
+
+    if dry_run:
+        plan = training.plan(settings)
+        _speak(lambda: console.print_json(plan) if as_json else console.print_mapping(plan))
+        return
+    with _progress(settings.examples) as progress:
+        summary = training.train(settings, resume=resume, progress=progress)
+    _speak(lambda: console.print_json(summary) if as_json else _print_summary(summary))
+    if summary["reason"] == "interrupted":
+        raise typer.Exit(130)
+
+
+_OWN = ("overrides", "resume", "dry_run", "as_json")
+
+
+def _speak(say: Callable[[], None]) -> None:
+    if console.is_main_process():
+        say()
+
+
+def _settings(given: dict[str, Any], assignments: list[str] | None, *, resume: bool, dry_run: bool) -> Settings:
+    """The settings of a new run, or the stored ones with what was given on top."""
+    spec = registry.model_spec(given["model"]) if "model" in given else None
+    if spec and "preset" in given:
+        spec.preset(given["preset"])
+    lacking = [what for name, what in (("model", "a MODEL"), ("data", "--data NAME or FOLDER")) if name not in given]
+    if lacking and not resume:
+        raise OptionError(f"zoo train needs {' and '.join(lacking)}")
+    if "out" not in given:
+        if lacking:
+            raise OptionError("zoo train --resume needs --out FOLDER")
+        given["out"] = f"runs/{given['model']}-{_data_name(given['data'])}"
+    from zoo import building, training
+
+    if resume:
+        stored = training.Settings.read(given["out"])
+        if assignments:
+            given["overrides"] = building.parse(registry.model_spec(given.get("model", stored.model)), assignments)
+        return dataclasses.replace(stored, **given)
+    assert spec is not None
+    if not dry_run:
+        _check_folder(Path(given["out"]))
+    if assignments:
+        given["overrides"] = building.parse(spec, assignments)
+    given.setdefault("preset", _preset(spec, given["data"]))
+    return training.Settings(**given)
+
+
+def _data_name(data: str) -> str:
+    """What a run on this data is called: the last part of a path or Hub id."""
+    name = Path(data.partition("@")[0]).resolve().name if Path(data).exists() else data.partition("@")[0]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.rpartition("/")[2]).strip("-.") or "data"
+
+
+def _preset(spec: ModelSpec, data: str) -> str | None:
+    """Without --preset, the one named like the data."""
+    return _data_name(data) if _data_name(data) in spec.presets else None
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        raise TrainingError(f"'{folder}' is not empty; resume it with --resume, or choose another --out")
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"'{folder}' is a file; choose another --out")
+
+
+@contextmanager
+def _progress(examples: int) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """A bar for a terminal, a line at each log event for a file, nothing in the other processes of a launch."""
+    if not console.is_main_process():
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _log_line
+        return
+    with console.progress("training", examples, "images", resumes=True) as update:
+        note = ""
+
+        def report(event: dict[str, Any]) -> None:
+            nonlocal note
+            losses = {k: v for k, v in event.get("metrics", {}).items() if k != "images_per_second"}
+            note = _in_words(losses) or note
+            update(event["seen"], note)
+
+        yield report
+
+
+def _log_line(event: dict[str, Any]) -> None:
+    if "metrics" in event:
+        rate = event["metrics"].get("images_per_second", event["images_per_second"])
+        values = {k: v for k, v in event["metrics"].items() if k != "images_per_second"}
+        typer.echo(f"{event['seen']}/{event['examples']}  {rate:.1f} images/s  {_in_words(values)}", err=True)
+
+
+def _in_words(values: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    reason = {"max_minutes": "stopped by --max-minutes"}.get(summary["reason"], summary["reason"])
+    typer.echo(f"{reason} after {summary['seen']} examples and {summary['minutes']} minutes; see {summary['folder']}")
+    if metrics := summary.get("metrics"):
+        typer.echo(_in_words({name: value for name, value in metrics.items() if name != "images_per_second"}))
+    if summary["reason"] != "finished":
+        typer.echo(f"go on with: zoo train --resume --out {summary['folder']}")
+
+
+def evaluate(
+    model: ModelName,
+    data: Annotated[str, typer.Option("--data", help="As in 'zoo train'.", show_default=False)],
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="TAG|FOLDER|OWNER/REPO@REV", help="Default: the only ones.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Which pictures of the data.")] = "test",
+    metric: Annotated[str | None, typer.Option("--metric", help="Names, separated by commas. [all that apply]")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first pictures.")] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a pass.")] = 128,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on a data set."""
+    chosen = console.choose_weights(registry.model_spec(model), weights)
+    names = [name.strip() for name in metric.split(",") if name.strip()] if metric is not None else None
+    from zoo import hub, metrics
+
+    for name in names or []:
+        if name not in metrics.METRICS:
+            raise unknown("metric", name, metrics.METRICS)
+    loaded = hub.load(model, weights=chosen, device=console.check_device(device))
+    with console.progress("evaluating", 100, "%") as update:
+        receipts = metrics.evaluate(
+            loaded,
+            data=data,
+            split=split,
+            metrics=names,
+            limit=limit,
+            batch_size=batch_size,
+            progress=lambda share: update(100 * share),
+        )
+    if as_json:
+        console.print_json(receipts)
+        return
+    columns = list(dict.fromkeys(name for receipt in receipts for name in receipt))
+    console.print_table(columns, ([console.show(receipt.get(name)) for name in columns] for receipt in receipts))

@@ -1,0 +1,134 @@
+"""The verbs about weights: download, publish, check."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoo import registry
+from zoo.cli.console import AsJson, ModelName, choose_weights, print_json, print_table, size
+from zoo.errors import OptionError, WeightsError
+
+
+def download(
+    model: ModelName,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="TAG|OWNER/REPO@REV", help="Default: the only ones.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch weights for work without a network.
+
+    Prints their folder.
+    """
+    chosen = choose_weights(registry.model_spec(model), weights)
+    from zoo import hub
+
+    folder = hub.download(model, chosen)
+    if as_json:
+        print_json({"model": model, "weights": chosen, "folder": str(folder)})
+    else:
+        typer.echo(str(folder))
+
+
+def publish(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A weights folder, such as a finished run.")],
+    repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="Where to.", show_default=False)],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    message: Annotated[str | None, typer.Option("--message", help="Of the commit.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the folder, list the files, upload nothing.")
+    ] = False,
+) -> None:
+    """Upload a weights folder to the Hub.
+
+    Prints the pin to paste into the plugin.
+    """
+    if not _REPO.fullmatch(repo):
+        raise OptionError(f"--repo takes owner/name, not '{repo}'")
+    source = Path(folder)
+    if not source.is_dir():
+        raise WeightsError(f"there is no folder '{folder}'")
+    from zoo import hub
+
+    if dry_run:
+        _dry_run(source, repo)
+        return
+    pin = hub.push(source, repo, private=private, message=message)
+    typer.echo(hub.pin_text(pin))
+
+
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def _dry_run(folder: Path, repo: str) -> None:
+    """Everything that `zoo.push` does before it sends anything, then the files that it would send."""
+    from zoo import card
+    from zoo import weights as stored
+
+    stored.load_folder(folder)
+    readme = folder / stored.CARD
+    if not readme.is_file():
+        raise WeightsError(f"there is no card '{readme}'; zoo.save writes one")
+    if problems := card.validate(readme.read_text(encoding="utf-8", errors="replace")):
+        raise WeightsError(f"'{readme}' can't be published: {'; '.join(problems)}")
+    samples = sorted(path.name for path in folder.glob("samples.*") if path.is_file())
+    files = [folder / name for name in (stored.CONFIG, stored.TENSORS, *samples, stored.CARD)]
+    typer.echo(f"'{folder}' is sound; this would go to {repo}:")
+    print_table(("file", "size"), ((path.name, size(path.stat().st_size)) for path in files))
+
+
+def check(
+    model: ModelName,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="TAG|FOLDER|OWNER/REPO@REV", help="Redraw their golden sample.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a model keeps the contract of the zoo.
+
+    With --weights: that these load, and still draw the same sample.
+    """
+    spec = registry.model_spec(model)
+    results = _golden(model, choose_weights(spec, weights)) if weights is not None else _conformance(model)
+    if as_json:
+        print_json(results)
+    else:
+        _report(results)
+    if any(result["status"] == "fail" for result in results):
+        raise typer.Exit(1)
+
+
+def _conformance(model: str) -> list[dict[str, str]]:
+    from zoo import testing
+
+    return [{"name": r.name, "status": r.status, "detail": r.detail} for r in testing.check(model)]
+
+
+def _golden(model: str, weights: str) -> list[dict[str, str]]:
+    from zoo import hub
+    from zoo import weights as stored
+
+    folder = Path(weights) if Path(weights).is_dir() else hub.download(model, weights)
+    golden = stored.read_config(folder).golden
+    loaded = hub.load(model, weights=weights, device="cpu")
+    results = [{"name": "loads", "status": "pass", "detail": str(folder)}]
+    if not golden:
+        return [*results, {"name": "golden sample", "status": "n/a", "detail": "these weights come without one"}]
+    same, detail = stored.check_golden(loaded, golden)
+    return [*results, {"name": "golden sample", "status": "pass" if same else "fail", "detail": detail}]
+
+
+_COLOURS = {"pass": "green", "fail": "red", "n/a": "yellow"}
+
+
+def _report(results: list[dict[str, Any]]) -> None:
+    width = max((len(result["name"]) for result in results), default=0)
+    for result in results:
+        status = typer.style(result["status"].ljust(4), fg=_COLOURS[result["status"]])
+        typer.echo(f"{status}  {result['name'].ljust(width)}  {' '.join(result['detail'].split())}".rstrip())
+    counts = {status: sum(result["status"] == status for result in results) for status in _COLOURS}
+    typer.echo(", ".join(f"{count} {status}" for status, count in counts.items() if count))
