@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import zoo
 from PIL import Image
+
+import zoo
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).parent))  # for helpers such as hub_server

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+
 import zoo
 from zoo.errors import OptionError
 from zoo.nn.autoregressive import pick

@@ -18,8 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import zoo
-from zoo import hub, metrics, registry, testing, training
-from zoo import weights as stored
+from zoo import golden, hub, metrics, registry, testing, training, weights_config
 from zoo.cli import app, main
 from zoo.cli.console import choose_weights, print_table, progress, size
 from zoo.cli.sample import parse_options, write_clip
@@ -537,7 +536,7 @@ def test_publish(folder, output, monkeypatch):
 
 
 def test_publish_dry_run_finds_damage(folder, error):
-    with (folder / stored.TENSORS).open("r+b") as file:
+    with (folder / weights_config.TENSORS).open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x55")
     assert "sha256" in error("publish", folder, "--repo", "me/tiny", "--dry-run")
@@ -546,7 +545,7 @@ def test_publish_dry_run_finds_damage(folder, error):
 def test_check_weights(folder, output, monkeypatch):
     text = output("check", "pixelcnn", "--weights", folder)
     assert re.search(r"pass +golden sample", text)
-    monkeypatch.setattr(stored, "check_golden", lambda model, golden: (False, "3 of 64 differ"))
+    monkeypatch.setattr(golden, "check_golden", lambda model, golden: (False, "3 of 64 differ"))
     rows = json.loads(output("check", "pixelcnn", "--weights", folder, "--json", code=1))
     assert rows[-1] == {"name": "golden sample", "status": "fail", "detail": "3 of 64 differ"}
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from zoo import hookspecs, plugins, sampling, spec, training
+
+from zoo import hookspecs, plugins, sampling, settings, spec, trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "writing-a-plugin.md"
@@ -83,7 +84,7 @@ def test_every_field_is_in_the_table_of_its_class(kind: type) -> None:
     assert sorted(named) == sorted(field.name for field in dataclasses.fields(kind))
 
 
-@pytest.mark.parametrize("kind", [sampling.SampleRequest, training.Trainer])
+@pytest.mark.parametrize("kind", [sampling.SampleRequest, trainer.Trainer])
 def test_every_member_is_in_the_table_of_its_class(kind: type) -> None:
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
     members = {name for name in vars(kind) if not name.startswith("_")} | {field.name for field in fields}
@@ -100,7 +101,7 @@ def table(title: str) -> list[str]:
 
 def test_the_settings_that_the_docs_name_exist() -> None:
     text = GUIDE.read_text(encoding="utf-8")
-    fields = {field.name for field in dataclasses.fields(training.Settings)}
+    fields = {field.name for field in dataclasses.fields(settings.Settings)}
     assert set(re.findall(r"settings\.(\w+)", text)) <= fields
 
 
@@ -140,6 +141,7 @@ def commands(page: Path) -> list[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_commands_in_the_docs_exist_with_their_options(page: Path) -> None:
     from typer.main import get_command
+
     from zoo.cli.app import app
 
     group: Any = get_command(app)

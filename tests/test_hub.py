@@ -231,12 +231,13 @@ def test_dead_endpoint_is_reported_quickly(tmp_path):
 
 def test_bundled_weights_need_neither_cache_nor_hub(tmp_path, monkeypatch):
     import zoo
-    from zoo import hub, weights
+    from zoo import hub
     from zoo.errors import HubError
+    from zoo.weights_config import read_config
 
     model = zoo.build("pixelcnn", preset="tiny")
     folder = hub.save(model, tmp_path / "model_cards" / "tiny", samples=0)
-    config = weights.read_config(folder)
+    config = read_config(folder)
     pin = zoo.Weights(repo="me/tiny", revision=None, sha256=config.sha256, size=config.size)
     spec = dataclasses.replace(model.spec, weights={"test": pin})
     monkeypatch.setattr(hub, "checkout", lambda: tmp_path)

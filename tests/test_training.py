@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 import torch
-import zoo
 from conftest import ROOT, write_pictures
 from safetensors.torch import load_file
+
+import zoo
 from zoo import training
 from zoo.checkpoints import Checkpoints, write_atomically
 from zoo.errors import DataError, OptionError, TrainingError

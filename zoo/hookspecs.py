@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from zoo.model import Model
     from zoo.sampling import SampleRequest
-    from zoo.training import Run, Settings, Trainer
+    from zoo.settings import Settings
+    from zoo.trainer import Trainer
+    from zoo.training import Run
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")

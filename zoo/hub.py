@@ -22,18 +22,8 @@ from zoo.errors import HubError, OptionError, WeightsError, unknown
 from zoo.model import Model
 from zoo.plugins import checkout
 from zoo.spec import REVISION, ModelSpec, Weights
-from zoo.weights import (
-    CARD,
-    CONFIG,
-    TENSORS,
-    DamagedError,
-    digest,
-    load_folder,
-    one_line,
-    read_config,
-    verify,
-    write_folder,
-)
+from zoo.weights import digest, load_folder, verify, write_folder
+from zoo.weights_config import CARD, CONFIG, TENSORS, DamagedError, one_line, read_config
 
 REPO = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[^\s@]+))?")
 PROBE_SECONDS = 3.0

@@ -25,7 +25,9 @@ import torch
 
 from zoo import building, hub, registry, training
 from zoo.model import Model
+from zoo.settings import Settings
 from zoo.spec import ModelSpec
+from zoo.trainer import Trainer, load_state, take_state
 
 
 @dataclass(frozen=True)
@@ -234,15 +236,13 @@ def _train_steps(
     states: list[dict[str, Any]] | None = None,
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Steps of the model's own trainer on random pictures, with a state before them or one taken after each."""
-    settings = training.Settings(model=spec.name, data="random", out="", examples=64, batch_size=4, device="cpu")
+    settings = Settings(model=spec.name, data="random", out="", examples=64, batch_size=4, device="cpu")
     accelerator = training.make_accelerator(settings)
-    trainer: training.Trainer = registry.call(
-        spec, "zoo_train", model=model, settings=settings, accelerator=accelerator
-    )
+    trainer: Trainer = registry.call(spec, "zoo_train", model=model, settings=settings, accelerator=accelerator)
     first = 0
     if restore:
         first = restore["steps"]
-        training.load_state(trainer, accelerator, restore)
+        load_state(trainer, accelerator, restore)
     for step in range(first, steps):
         bytes_ = torch.randint(0, 256, random_images(model, 4).shape, generator=torch.Generator().manual_seed(step))
         torch.manual_seed(step)
@@ -250,4 +250,4 @@ def _train_steps(
         model.train()
         yield trainer.step(batch, 4 * step)
         if states is not None:
-            states.append({"steps": step + 1, **training.take_state(trainer, accelerator)})
+            states.append({"steps": step + 1, **take_state(trainer, accelerator)})

@@ -17,16 +17,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
-from torch import nn
 
 from zoo import building, hub, images, metrics, registry
 from zoo.checkpoints import Checkpoints, write_atomically
@@ -34,103 +33,11 @@ from zoo.data import Pictures, load
 from zoo.errors import OptionError, TrainingError
 from zoo.model import Model
 from zoo.sampling import derive_seed
+from zoo.settings import Settings
 from zoo.spec import ModelSpec
+from zoo.trainer import Trainer, load_state, take_state
 
 Progress = Callable[[dict[str, Any]], None]
-
-
-class Trainer(Protocol):
-    """What `zoo_train` returns: the objective, with whatever it optimises already prepared by the accelerator."""
-
-    def modules(self) -> dict[str, nn.Module]:
-        """Everything with state to checkpoint: the model, and what is trained beside it."""
-
-    def optimizers(self) -> dict[str, Any]:
-        """Every optimizer, as `accelerator.prepare` gave it back."""
-
-    def step(self, batch: dict[str, torch.Tensor], seen: int) -> dict[str, torch.Tensor]:
-        """One update from one batch; `seen` is the number of examples before it. Returns scalars to be averaged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Everything that determines a run.
-
-    Attributes:
-        model, data, preset, overrides: what to train on what; `overrides` on top of the preset.
-        out: the run folder.
-        examples: how many to see in all.
-        batch_size: of one update, over all processes and accumulated parts.
-        learning_rate: None takes the trainer's own.
-        seed: of weights, order and noise.
-        precision: "no", "bf16" or "fp16".
-        accumulate: parts that a process splits its share of a batch into.
-        ema_images: half-life of the weights' moving average in examples; 0 for none.
-        max_minutes: wall-clock limit of this call; the run ends with a checkpoint.
-        eval_every, sample_every, checkpoint_every, log_every: in examples; 0 for never.
-        eval_count: held-out pictures of an evaluation.
-        workers: threads that decode pictures.
-        device: "auto", "cpu" or "cuda".
-    """
-
-    model: str
-    data: str
-    out: str
-    preset: str | None = None
-    overrides: dict[str, Any] = field(default_factory=dict)
-    examples: int = 1_000_000
-    batch_size: int = 32
-    learning_rate: float | None = None
-    seed: int = 0
-    precision: str = "no"
-    accumulate: int = 1
-    ema_images: int = 10_000
-    max_minutes: float | None = None
-    eval_every: int = 50_000
-    sample_every: int = 50_000
-    checkpoint_every: int = 10_000
-    log_every: int = 2_000
-    eval_count: int = 1_000
-    workers: int = 2
-    device: str = "auto"
-
-    # What a resumed run may change without becoming another run.
-    FREE = ("out", "examples", "max_minutes", "workers", "device", "accumulate")
-
-    @classmethod
-    def read(cls, folder: str | Path) -> Settings:
-        """The settings of an existing run."""
-        try:
-            stored = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))["settings"]
-            return cls(**{**stored, "out": str(folder)})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"'{folder}' holds no run that could be resumed: {error}") from None
-
-    def check(self) -> None:
-        """Raise OptionError for a value that makes no sense."""
-        for name in ("examples", "batch_size", "accumulate", "eval_count", "workers"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("ema_images", "eval_every", "sample_every", "checkpoint_every", "log_every", "seed"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"{name} must not be negative, but is {getattr(self, name)}")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise OptionError(f"learning_rate must be positive, not {self.learning_rate}")
-        if self.max_minutes is not None and not self.max_minutes > 0:
-            raise OptionError(f"max_minutes must be positive, not {self.max_minutes}")
-        for name, choices in (("precision", ("no", "bf16", "fp16")), ("device", ("auto", "cpu", "cuda"))):
-            if getattr(self, name) not in choices:
-                raise OptionError(f"{name} takes one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise OptionError("device 'cuda' is not available; use --device cpu")
-
-
-def warm_cosine(seen: int, examples: int, warm: float = 0.01, last: float = 0.02) -> float:
-    """Factor of the learning rate: linear from 0 over the first `warm` share, then a half cosine down to `last`."""
-    share = min(1.0, seen / examples)
-    if share < warm:
-        return (share + 1e-3) / (warm + 1e-3)
-    return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * (share - warm) / (1 - warm)))
 
 
 def plan(settings: Settings) -> dict[str, Any]:
@@ -447,26 +354,6 @@ class Run:
         }
 
 
-def take_state(trainer: Trainer, accelerator: Accelerator) -> dict[str, Any]:
-    """All state of a trainer: modules, optimizers, and the loss scale of fp16."""
-    modules, scaler = trainer.modules().items(), accelerator.scaler
-    return {
-        "modules": {name: accelerator.unwrap_model(module).state_dict() for name, module in modules},
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in trainer.optimizers().items()},
-        "scaler": scaler.state_dict() if scaler is not None else None,
-    }
-
-
-def load_state(trainer: Trainer, accelerator: Accelerator, state: dict[str, Any]) -> None:
-    """Undo `take_state`; raises KeyError, RuntimeError or ValueError if it is of another model."""
-    for name, module in trainer.modules().items():
-        accelerator.unwrap_model(module).load_state_dict(state["modules"][name])
-    for name, optimizer in trainer.optimizers().items():
-        optimizer.load_state_dict(state["optimizers"][name])
-    if accelerator.scaler is not None and state["scaler"]:
-        accelerator.scaler.load_state_dict(state["scaler"])
-
-
 class _Order:
     """The order of examples: one permutation an epoch, from (seed, epoch)."""
 
@@ -485,8 +372,10 @@ class _Order:
 def make_accelerator(settings: Settings) -> Accelerator:
     """The device, precision, processes and accumulation that the settings ask for."""
     torch.backends.cuda.matmul.allow_tf32 = True
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("device 'cuda' is not available; use --device cpu")
     if not torch.distributed.is_initialized():  # accelerate keeps the first device and precision of a process
-        AcceleratorState._reset_state(reset_partial_state=True)  # type: ignore[no-untyped-call]
+        AcceleratorState._reset_state(reset_partial_state=True)
     try:
         return Accelerator(
             cpu=settings.device == "cpu",

@@ -1,22 +1,17 @@
 """The weights folder: `config.json`, `model.safetensors`, `README.md` and samples; written whole, verified before use.
 
-`config.json` says which model the tensors belong to, how it is constructed, where it came from, and the sha256 of
-`model.safetensors`. Nothing in a folder is trusted: no code is run, no pickle is read, and no memory is allocated for
+Nothing in a folder is trusted: no code is run, no pickle is read, and no memory is allocated for
 tensors before their names, shapes and types agree with the model that the config describes.
 """
 
 from __future__ import annotations
 
-import base64
-import copy
 import json
 import math
 import os
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -28,171 +23,31 @@ from torch.nn.modules import module as hooks
 
 from zoo import __version__, building, registry
 from zoo.errors import OptionError, PluginError, UnknownNameError, WeightsError, ZooError
+from zoo.golden import draw_golden
 from zoo.model import Model
 from zoo.plugins import DISTRIBUTION
-from zoo.spec import SHA256, ModelSpec, Weights
+from zoo.spec import ModelSpec, Weights
+from zoo.weights_config import (
+    CARD,
+    CONFIG,
+    CONFIG_LIMIT,
+    FORMAT,
+    SHAPE_LIMIT,
+    STORAGE,
+    TENSORS,
+    DamagedError,
+    WeightsConfig,
+    is_a,
+    one_line,
+    parse_config,
+    read_config,
+    regular_file,
+)
 
-CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
-FORMAT = 1
-STORAGE = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
-CONFIG_LIMIT = 2**20  # bytes
-GOLDEN_LIMIT = 2**19  # characters; larger samples are left out
-SHAPE_LIMIT = 2**28  # sub-pixels of one sample
-_REQUIRED = {"format": int, "model": str, "config": dict, "plugin": dict, "zoo_version": str, "dtype": str}
-_REQUIRED["weights"] = dict
-_OPTIONAL = {"data": str, "training": dict, "metrics": list, "licence": str, "golden": dict}
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _INTEGERS = {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
 _DTYPES = _FLOATS | _INTEGERS | {"BOOL": torch.bool, "C64": torch.complex64}
 Header = dict[str, tuple[tuple[int, ...], torch.dtype | str]]
-
-
-class DamagedError(WeightsError):
-    """The files themselves are broken or not the ones that were published; a fresh copy may mend it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsConfig:
-    """`config.json`, checked; `raw` is the whole of it as JSON objects."""
-
-    model: str
-    config: dict[str, Any]
-    distribution: str
-    version: str
-    dtype: str
-    sha256: str
-    size: int
-    golden: dict[str, Any] | None
-    raw: dict[str, Any]
-
-
-def one_line(text: object, limit: int = 400) -> str:
-    """`text` on one line, without control characters; it may come from a hostile file."""
-    line = " ".join(str(text).split())
-    line = "".join(c if c.isprintable() else "?" for c in line)
-    return line if len(line) <= limit else line[: limit - 3] + "..."
-
-
-# Reading the config
-
-
-def read_config(folder: str | Path) -> WeightsConfig:
-    """The config of a weights folder.
-
-    Raises:
-        WeightsError: there is none, or it is damaged, of a later format, or has unknown keys or values of a wrong type.
-    """
-    folder = Path(folder).expanduser()
-    path = _regular_file(folder, CONFIG)
-    try:
-        with path.open("rb") as file:
-            content = file.read(CONFIG_LIMIT + 1)
-    except OSError as error:
-        raise WeightsError(f"can't read '{path}': {error.strerror or error}") from None
-    if len(content) > CONFIG_LIMIT:
-        raise DamagedError(f"'{path}' is larger than {CONFIG_LIMIT} bytes; that is no config of pixelzoo")
-    return parse_config(content, str(path))
-
-
-def parse_config(content: bytes, where: str = CONFIG) -> WeightsConfig:
-    """The text of a `config.json`, checked; `where` names it in errors (WeightsError)."""
-    try:
-        raw = json.loads(
-            content.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_int=_integer,
-            parse_float=_finite,
-        )
-    except RecursionError:
-        raise DamagedError(f"'{where}' is nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise DamagedError(f"'{where}' is no proper JSON: {one_line(error)}") from None
-    if problem := _problem(raw):
-        raise DamagedError(f"'{where}' is no config of pixelzoo: {one_line(problem)}")
-    return WeightsConfig(
-        model=raw["model"],
-        config=raw["config"],
-        distribution=raw["plugin"]["distribution"],
-        version=raw["plugin"]["version"],
-        dtype=raw["dtype"],
-        sha256=raw["weights"]["sha256"],
-        size=raw["weights"]["size"],
-        golden=raw.get("golden"),
-        raw=raw,
-    )
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text:.40} is too large")
-    return number
-
-
-def _integer(text: str) -> int:
-    if len(text) > 19:
-        raise ValueError(f"{text:.40} is too large")
-    return int(text)
-
-
-def _problem(raw: Any) -> str | None:
-    """What is wrong with a parsed config, or None."""
-    if not isinstance(raw, dict):
-        return f"it holds a {type(raw).__name__}, not an object"
-    if isinstance(raw.get("format"), int) and raw["format"] > FORMAT:
-        return f"it has format {raw['format']}, which is later than {FORMAT}; update pixelzoo"
-    known = {**_REQUIRED, **_OPTIONAL}
-    for key in raw:
-        if key not in known:
-            return f"unknown key {key!r:.60}"
-    for key in _REQUIRED:
-        if key not in raw:
-            return f"key '{key}' is missing"
-    for key, value in raw.items():
-        if not _is(value, known[key]):
-            return f"'{key}' must be of type {known[key].__name__}, not {type(value).__name__}"
-    if raw["format"] != FORMAT:
-        return f"format must be {FORMAT}"
-    if raw["dtype"] not in STORAGE:
-        return f"dtype must be one of {', '.join(STORAGE)}, not {raw['dtype']!r:.40}"
-    plugin, weights, golden = raw["plugin"], raw["weights"], raw.get("golden")
-    if set(plugin) != {"distribution", "version"} or not all(isinstance(value, str) for value in plugin.values()):
-        return "'plugin' must hold the texts 'distribution' and 'version'"
-    digest, size = weights.get("sha256"), weights.get("size")
-    if len(weights) != 2 or not (_is(digest, str) and SHA256.fullmatch(digest)) or not (_is(size, int) and size > 0):
-        return "'weights' must hold a 'sha256' and a 'size'"
-    for receipt in raw.get("metrics", ()):
-        needed = {"name": str, "value": (int, float), "data": str, "split": str, "count": int}
-        if not isinstance(receipt, dict) or not all(_is(receipt.get(k), t) for k, t in needed.items()):
-            return f"every metric must have {', '.join(needed)}"
-    return None if golden is None else _golden_problem(golden)
-
-
-def _is(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _golden_problem(golden: dict[str, Any]) -> str | None:
-    needed = {"seed": int, "options": dict, "shape": list, "pixels": str}
-    if set(golden) != set(needed) or not all(_is(golden[key], kind) for key, kind in needed.items()):
-        return f"'golden' must hold {', '.join(needed)}"
-    shape = golden["shape"]
-    if len(shape) > 5 or not all(_is(n, int) and n > 0 for n in shape) or math.prod(shape) > SHAPE_LIMIT:
-        return "the shape of 'golden' makes no sense"
-    return None
 
 
 # Verifying and loading
@@ -248,7 +103,7 @@ def verify(folder: Path, pin: Weights | None = None) -> tuple[WeightsConfig, Pat
         WeightsError: they are not, or something is missing.
     """
     config = read_config(folder)
-    path = _regular_file(folder, TENSORS)
+    path = regular_file(folder, TENSORS)
     claims = [("the config", config.size, config.sha256)]
     if pin is not None:
         claims.insert(0, ("the pin", pin.size, pin.sha256))
@@ -277,28 +132,6 @@ def _is_pointer(path: Path, size: int) -> bool:
     return size < 1024 and path.read_bytes().startswith(b"version https://git-lfs")
 
 
-def _regular_file(folder: Path, name: str) -> Path:
-    """The path of a file of the folder; no link leads out of it, except in the Hub's cache, which is made of them."""
-    path = folder / name
-    try:
-        there, names = path.is_file(), [file.name for file in folder.iterdir()]
-    except OSError as error:
-        raise WeightsError(f"can't read the weights folder '{folder}': {error.strerror or error}") from None
-    if not there:
-        pickles = sorted(name for name in names if Path(name).suffix in PICKLES)
-        if name == TENSORS and pickles:
-            raise WeightsError(
-                f"there is no {TENSORS} in '{folder}', only {one_line(', '.join(pickles[:3]))}; pickles are refused, "
-                "they can run any code; ask for safetensors"
-            )
-        raise DamagedError(f"there is no {name} in '{folder}'; a weights folder has {CONFIG} and {TENSORS}")
-    if path.is_symlink() and folder.parent.name != "snapshots":
-        target = path.resolve()
-        if not target.is_relative_to(folder.resolve()):
-            raise WeightsError(f"'{path}' is a link out of its folder, which is refused; put the file itself there")
-    return path
-
-
 def _spec(config: WeightsConfig, folder: Path) -> ModelSpec:
     """The registered model that a config names."""
     try:
@@ -323,7 +156,7 @@ def _compare(folder: Path, spec: ModelSpec, config: WeightsConfig, found: Header
     """Names, shapes and types of a file's tensors against the model on the meta device, which takes no memory."""
     for name, value in config.config.items():
         # A fully convolutional model has the same tensors for pictures of any size.
-        is_shape = name.endswith("shape") and isinstance(value, list) and all(_is(n, int) for n in value)
+        is_shape = name.endswith("shape") and isinstance(value, list) and all(is_a(n, int) for n in value)
         if is_shape and math.prod(value) > SHAPE_LIMIT:
             raise WeightsError(f"'{folder}': '{name}' of {one_line(value, 60)} is too large")
     try:
@@ -335,7 +168,7 @@ def _compare(folder: Path, spec: ModelSpec, config: WeightsConfig, found: Header
         kind = "" if isinstance(error, ZooError | _TooLargeError) else f"{type(error).__name__}: "
         text = f"'{folder}': the config does not fit {spec.name}: {kind}{error}"
         raise WeightsError(one_line(text)) from error
-    storage = STORAGE[config.dtype]
+    storage = getattr(torch, config.dtype)
     types = {name: storage if tensor.is_floating_point() else tensor.dtype for name, tensor in wanted.items()}
     wrong = [
         f"{name} is {_describe(*found[name])}, not {_describe(tuple(tensor.shape), types[name])}"
@@ -431,11 +264,11 @@ def write_folder(
     if dtype not in STORAGE:
         raise OptionError(f"dtype takes one of {', '.join(STORAGE)}, not {dtype!r}")
     folder = Path(folder).expanduser()
-    tensors = _tensors(model, STORAGE[dtype])
+    tensors = _tensors(model, getattr(torch, dtype))
     config = _new_config(model, dtype, data=data, training=training, licence=licence)
     if metrics:
         config["metrics"] = [dict(receipt) for receipt in metrics]
-    if golden and (sample := _golden(model, tensors if dtype != "float32" else None)):
+    if golden and (sample := draw_golden(model, tensors if dtype != "float32" else None)):
         config["golden"] = sample
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     parts: dict[str, Path] = {}
@@ -521,48 +354,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-# The golden sample
-
-
-def _golden(model: Model, rounded: dict[str, torch.Tensor] | None) -> dict[str, Any] | None:
-    """One sample of the model as it will be loaded; None if it needs inputs, is too large or has over 256 levels."""
-    if rounded is not None:
-        model = copy.deepcopy(model)
-        model.load_state_dict(rounded)
-    try:
-        sample = model.sample(1, seed=0)
-    except OptionError:
-        return None
-    pixels = base64.b64encode(zlib.compress(sample.contiguous().numpy().tobytes(), 9)).decode()
-    if sample.dtype != torch.uint8 or len(pixels) > GOLDEN_LIMIT:
-        return None
-    return {"seed": 0, "options": {}, "shape": list(sample.shape), "pixels": pixels}
-
-
-def check_golden(model: Model, golden: Mapping[str, Any]) -> tuple[bool, str]:
-    """Draw the golden sample again and compare.
-
-    Returns:
-        Whether the mean difference is at most 2 % of the range of levels; and how many sub-pixels are equal, in words.
-    """
-    shape, size = tuple(golden["shape"]), math.prod(golden["shape"])
-    try:
-        content = zlib.decompressobj().decompress(base64.b64decode(golden["pixels"], validate=True), size + 1)
-    except (ValueError, zlib.error) as error:
-        raise DamagedError(f"the golden sample is damaged: {one_line(error)}") from None
-    if len(content) != size:
-        raise DamagedError("the golden sample is damaged: its pixels do not fill its shape")
-    stored = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(shape)
-    try:
-        drawn = model.sample(1, seed=golden["seed"], **golden["options"])
-    except ZooError as error:
-        return False, f"the golden sample can't be drawn: {one_line(error)}"
-    if drawn.shape != stored.shape:
-        return False, f"the sample has shape {tuple(drawn.shape)}, not {shape}"
-    difference = (drawn.long() - stored.long()).abs()
-    equal = int((difference == 0).sum())
-    limit = 0.02 * (getattr(model, "levels", 256) - 1)
-    mean = float(difference.double().mean())
-    return mean <= limit, f"{equal} of {size} sub-pixels are equal, mean difference {mean:.3g} levels"

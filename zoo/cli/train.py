@@ -19,7 +19,7 @@ from zoo.errors import OptionError, TrainingError, unknown
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from zoo.training import Settings
+    from zoo.settings import Settings
 
 
 def _flag(flag: str, help: str, default: str, minimum: int | None = None) -> Any:
@@ -111,10 +111,11 @@ def _settings(given: dict[str, Any], assignments: list[str] | None, *, resume: b
         if lacking:
             raise OptionError("zoo train --resume needs --out FOLDER")
         given["out"] = f"runs/{given['model']}-{_data_name(given['data'])}"
-    from zoo import building, training
+    from zoo import building
+    from zoo.settings import Settings
 
     if resume:
-        stored = training.Settings.read(given["out"])
+        stored = Settings.read(given["out"])
         if assignments:
             given["overrides"] = building.parse(registry.model_spec(given.get("model", stored.model)), assignments)
         return dataclasses.replace(stored, **given)
@@ -124,7 +125,7 @@ def _settings(given: dict[str, Any], assignments: list[str] | None, *, resume: b
     if assignments:
         given["overrides"] = building.parse(spec, assignments)
     given.setdefault("preset", _preset(spec, given["data"]))
-    return training.Settings(**given)
+    return Settings(**given)
 
 
 def _data_name(data: str) -> str:

@@ -67,16 +67,17 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def _dry_run(folder: Path, repo: str) -> None:
     """Everything that `zoo.push` does before it sends anything, then the files that it would send."""
     from zoo import card
-    from zoo import weights as stored
+    from zoo.weights import load_folder
+    from zoo.weights_config import CARD, CONFIG, TENSORS
 
-    stored.load_folder(folder)
-    readme = folder / stored.CARD
+    load_folder(folder)
+    readme = folder / CARD
     if not readme.is_file():
         raise WeightsError(f"there is no card '{readme}'; zoo.save writes one")
     if problems := card.validate(readme.read_text(encoding="utf-8", errors="replace")):
         raise WeightsError(f"'{readme}' can't be published: {'; '.join(problems)}")
     samples = sorted(path.name for path in folder.glob("samples.*") if path.is_file())
-    files = [folder / name for name in (stored.CONFIG, stored.TENSORS, *samples, stored.CARD)]
+    files = [folder / name for name in (CONFIG, TENSORS, *samples, CARD)]
     typer.echo(f"'{folder}' is sound; this would go to {repo}:")
     print_table(("file", "size"), ((path.name, size(path.stat().st_size)) for path in files))
 
@@ -110,15 +111,16 @@ def _conformance(model: str) -> list[dict[str, str]]:
 
 def _golden(model: str, weights: str) -> list[dict[str, str]]:
     from zoo import hub
-    from zoo import weights as stored
+    from zoo.golden import check_golden
+    from zoo.weights_config import read_config
 
     folder = Path(weights) if Path(weights).is_dir() else hub.download(model, weights)
-    golden = stored.read_config(folder).golden
+    golden = read_config(folder).golden
     loaded = hub.load(model, weights=weights, device="cpu")
     results = [{"name": "loads", "status": "pass", "detail": str(folder)}]
     if not golden:
         return [*results, {"name": "golden sample", "status": "n/a", "detail": "these weights come without one"}]
-    same, detail = stored.check_golden(loaded, golden)
+    same, detail = check_golden(loaded, golden)
     return [*results, {"name": "golden sample", "status": "pass" if same else "fail", "detail": detail}]
 
 

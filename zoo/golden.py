@@ -1,0 +1,60 @@
+"""The golden sample: one picture stored with the weights, by which a later check knows the model again."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import math
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from zoo.errors import OptionError, ZooError
+from zoo.model import Model
+from zoo.weights_config import DamagedError, one_line
+
+GOLDEN_LIMIT = 2**19  # characters; larger samples are left out
+
+
+def draw_golden(model: Model, rounded: dict[str, torch.Tensor] | None) -> dict[str, Any] | None:
+    """One sample of the model as it will be loaded; None if it needs inputs, is too large or has over 256 levels."""
+    if rounded is not None:
+        model = copy.deepcopy(model)
+        model.load_state_dict(rounded)
+    try:
+        sample = model.sample(1, seed=0)
+    except OptionError:
+        return None
+    pixels = base64.b64encode(zlib.compress(sample.contiguous().numpy().tobytes(), 9)).decode()
+    if sample.dtype != torch.uint8 or len(pixels) > GOLDEN_LIMIT:
+        return None
+    return {"seed": 0, "options": {}, "shape": list(sample.shape), "pixels": pixels}
+
+
+def check_golden(model: Model, golden: Mapping[str, Any]) -> tuple[bool, str]:
+    """Draw the golden sample again and compare.
+
+    Returns:
+        Whether the mean difference is at most 2 % of the range of levels; and how many sub-pixels are equal, in words.
+    """
+    shape, size = tuple(golden["shape"]), math.prod(golden["shape"])
+    try:
+        content = zlib.decompressobj().decompress(base64.b64decode(golden["pixels"], validate=True), size + 1)
+    except (ValueError, zlib.error) as error:
+        raise DamagedError(f"the golden sample is damaged: {one_line(error)}") from None
+    if len(content) != size:
+        raise DamagedError("the golden sample is damaged: its pixels do not fill its shape")
+    stored = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(shape)
+    try:
+        drawn = model.sample(1, seed=golden["seed"], **golden["options"])
+    except ZooError as error:
+        return False, f"the golden sample can't be drawn: {one_line(error)}"
+    if drawn.shape != stored.shape:
+        return False, f"the sample has shape {tuple(drawn.shape)}, not {shape}"
+    difference = (drawn.long() - stored.long()).abs()
+    equal = int((difference == 0).sum())
+    limit = 0.02 * (getattr(model, "levels", 256) - 1)
+    mean = float(difference.double().mean())
+    return mean <= limit, f"{equal} of {size} sub-pixels are equal, mean difference {mean:.3g} levels"

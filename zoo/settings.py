@@ -1,0 +1,82 @@
+"""The settings of a training run. Free of torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import OptionError, TrainingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that determines a run.
+
+    Attributes:
+        model, data, preset, overrides: what to train on what; `overrides` on top of the preset.
+        out: the run folder.
+        examples: how many to see in all.
+        batch_size: of one update, over all processes and accumulated parts.
+        learning_rate: None takes the trainer's own.
+        seed: of weights, order and noise.
+        precision: "no", "bf16" or "fp16".
+        accumulate: parts that a process splits its share of a batch into.
+        ema_images: half-life of the weights' moving average in examples; 0 for none.
+        max_minutes: wall-clock limit of this call; the run ends with a checkpoint.
+        eval_every, sample_every, checkpoint_every, log_every: in examples; 0 for never.
+        eval_count: held-out pictures of an evaluation.
+        workers: threads that decode pictures.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    model: str
+    data: str
+    out: str
+    preset: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    examples: int = 1_000_000
+    batch_size: int = 32
+    learning_rate: float | None = None
+    seed: int = 0
+    precision: str = "no"
+    accumulate: int = 1
+    ema_images: int = 10_000
+    max_minutes: float | None = None
+    eval_every: int = 50_000
+    sample_every: int = 50_000
+    checkpoint_every: int = 10_000
+    log_every: int = 2_000
+    eval_count: int = 1_000
+    workers: int = 2
+    device: str = "auto"
+
+    # What a resumed run may change without becoming another run.
+    FREE = ("out", "examples", "max_minutes", "workers", "device", "accumulate")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Settings:
+        """The settings of an existing run."""
+        try:
+            stored = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))["settings"]
+            return cls(**{**stored, "out": str(folder)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"'{folder}' holds no run that could be resumed: {error}") from None
+
+    def check(self) -> None:
+        """Raise OptionError for a value that makes no sense."""
+        for name in ("examples", "batch_size", "accumulate", "eval_count", "workers"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("ema_images", "eval_every", "sample_every", "checkpoint_every", "log_every", "seed"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} must not be negative, but is {getattr(self, name)}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise OptionError(f"learning_rate must be positive, not {self.learning_rate}")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise OptionError(f"max_minutes must be positive, not {self.max_minutes}")
+        for name, choices in (("precision", ("no", "bf16", "fp16")), ("device", ("auto", "cpu", "cuda"))):
+            if getattr(self, name) not in choices:
+                raise OptionError(f"{name} takes one of {', '.join(choices)}, not {getattr(self, name)!r}")
