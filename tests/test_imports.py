@@ -1,4 +1,4 @@
-"""Imports point one way, and what `zoo list` touches stays free of torch (design of the layers, docs/architecture.md)."""
+"""Imports point one way, and what `zoo list` touches stays free of torch."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def test_the_parser_sees_what_it_should(tmp_path: Path) -> None:
     source = tmp_path / "example.py"
     source.write_text(
         "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\nelse:\n    pass\n"
-        "class K:\n    import f\ndef g():\n    import h\n    importlib.import_module('i')\ntry:\n    import j\nfinally: pass\n",
+        "class K:\n    import f\ndef g():\n    import h\n    importlib.import_module('i')\n"
+        "try:\n    import j\nfinally: pass\n",
         encoding="utf-8",
     )
     assert imports(source, lazy=False) == {"a.b", "c.d", "f", "j"}

@@ -12,7 +12,7 @@ from zoo import registry
 from zoo.spec import ModelSpec
 
 PLACE = "OWNER/NAME"  # stands for the repository until the folder is pushed
-SOURCE = "OWNER/pixelzoo"  # the repository of this source on GitHub
+SOURCE = "pixelzoo/pixelzoo"  # the repository of this source on GitHub
 PIPELINES = {
     "image-generation": "unconditional-image-generation",
     "image-translation": "image-to-image",

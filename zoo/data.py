@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from zoo import registry
 from zoo.errors import DataError, unknown
-from zoo.images import from_pil
 from zoo.spec import DataSpec
 
 MODES = {1: ("1", "L"), 3: ("RGB",)}
 MEMORY_LIMIT = 4 * 2**30  # bytes of decoded pictures kept
+THREADED_FROM = 128 * 128  # pixels
 SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
 
 
@@ -80,13 +81,18 @@ class Pictures:
             yield self.batch(range(first, min(first + size, n)))
 
     def _decode(self, indices: Sequence[int]) -> torch.Tensor:
-        parts = []
+        channels, height, width = self.image_shape
+        decoded = np.empty((len(indices), height, width, channels), dtype=np.uint8)
+        # Threads help where decoding itself takes time; small pictures they only pass around.
+        spread = self._pool.map if height * width >= THREADED_FROM else map
         for first in range(0, len(indices), 1024):
             rows = self._table[list(indices[first : first + 1024])][self.column]
-            parts.append(torch.stack(list(self._pool.map(self._picture, rows))))
-        return torch.cat(parts)
+            for i, picture in enumerate(spread(self._picture, rows), first):
+                decoded[i] = picture
+        return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous()
 
-    def _picture(self, cell: dict[str, Any]) -> torch.Tensor:
+    def _picture(self, cell: dict[str, Any]) -> np.ndarray[Any, Any]:
+        """One decoded picture, (H, W, C)."""
         channels, height, width = self.image_shape
         where = f"column '{self.column}' of {self.source.name}"
         try:
@@ -96,7 +102,8 @@ class Pictures:
                         f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; "
                         f"the model needs {width}x{height}, mode {MODES[channels][-1]}"
                     )
-                return from_pil(picture, channels)
+                picture = picture.convert("L") if picture.mode == "1" else picture
+                return np.asarray(picture, dtype=np.uint8).reshape(height, width, channels)
         except (OSError, TypeError) as error:
             raise DataError(f"{where} holds something that is no picture: {error}") from None
 

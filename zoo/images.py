@@ -18,8 +18,14 @@ from zoo.errors import DataError, OptionError
 
 
 def to_bytes(images: torch.Tensor, levels: int = 256) -> torch.Tensor:
-    """Values 0 to levels - 1 spread over 0 to 255, uint8, in the same shape."""
-    return images if levels == 256 else (images.long() * 255 // (levels - 1)).to(torch.uint8)
+    """Values 0 to levels - 1 spread over 0 to 255 (rounded up, so that `quantise` undoes it), uint8, in the same shape.
+
+    Raises:
+        OptionError: more than 256 levels, which are codes and no picture.
+    """
+    if levels > 256:
+        raise OptionError(f"{levels} levels are codes, not a picture; decode them first")
+    return images if levels == 256 else (-(-images.long() * 255 // (levels - 1))).to(torch.uint8)
 
 
 def quantise(images: torch.Tensor, levels: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import math
 import torch
 
 from zoo.images import quantise
-from zoo.training import warm_cosine
+from zoo.trainer import warm_cosine
 
 
 class LikelihoodTrainer:

@@ -1,0 +1,1 @@
+"""NADE for pixelzoo."""

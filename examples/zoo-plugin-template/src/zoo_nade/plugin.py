@@ -1,0 +1,47 @@
+"""What the zoo sees of NADE. Free of torch: the heavy parts are imported inside the hooks."""
+
+from __future__ import annotations
+
+from zoo import ModelSpec, hookimpl
+from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
+
+NADE = ModelSpec(
+    name="nade",
+    summary="One hidden layer, shared by all sub-pixels: each adds its column of weights for those after it",
+    paper="Larochelle, Murray: The Neural Autoregressive Distribution Estimator, AISTATS 2011, JMLR W&CP 15:29-37",
+    kind="autoregressive",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={
+        "tiny": {"image_shape": (1, 6, 6), "levels": 2, "width": 16},
+        "mnist": {"image_shape": (1, 28, 28), "levels": 2, "width": 500},
+        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "width": 500},
+    },
+    sample_options=AUTOREGRESSIVE_OPTIONS,
+)
+
+
+@hookimpl
+def zoo_models():
+    return [NADE]
+
+
+@hookimpl
+def zoo_build(spec, config):
+    from zoo_nade.model import NADE
+
+    return NADE(**config)
+
+
+@hookimpl
+def zoo_train(spec, model, settings, accelerator):
+    from zoo_nade.train import LikelihoodTrainer
+
+    return LikelihoodTrainer(model, settings, accelerator)
+
+
+@hookimpl
+def zoo_sample(spec, model, request):
+    from zoo.nn.autoregressive import draw
+
+    return draw(model, request)

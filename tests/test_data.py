@@ -1,0 +1,187 @@
+"""What `--data` may be, how splits are made, and what bad data gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+import zoo
+from conftest import write_pictures
+from PIL import Image
+from zoo import data, images, metrics
+from zoo.errors import DataError, OptionError, UnknownNameError
+
+SHAPE = (1, 8, 8)
+
+
+def table(folder: Path, n: int, **columns: list[object]) -> datasets.Dataset:
+    """n distinct pictures, the i-th uniformly grey of level i, with more columns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i in range(n):
+        Image.new("L", (8, 8), i).save(folder / f"{i}.png")
+        paths.append(str(folder / f"{i}.png"))
+    features = datasets.Features(
+        {"image": datasets.Image()} | {name: datasets.Value("int64") for name in columns if name == "label"}
+    )
+    return datasets.Dataset.from_dict({"image": paths, **columns}, features=features)
+
+
+def levels(pictures: data.Pictures) -> list[int]:
+    return [int(batch["image"][0, 0, 0, 0]) for batch in pictures.batches(1)]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A $ZOO_DATA with a small "mnist" of 5100 training and 7 test pictures."""
+    shelf = tmp_path / "shelf"
+    for split, n in (("train", 5100), ("test", 7)):
+        whole = table(tmp_path / "png", 100, label=[i % 10 for i in range(100)])
+        rows = whole.select([i % 100 for i in range(n)])
+        (shelf / "mnist" / "data").mkdir(parents=True, exist_ok=True)
+        rows.to_parquet(shelf / "mnist" / "data" / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setenv("ZOO_DATA", str(shelf))
+    return shelf
+
+
+def test_a_folder_of_pictures(pictures: Path) -> None:
+    """40 pictures: the last 5 % are held out, none is in both."""
+    train, held_out = data.load(str(pictures), "train", SHAPE), data.load(str(pictures), "validation", SHAPE)
+    assert (len(train), len(held_out)) == (38, 2)
+    batch = train.batch([3, 1])
+    assert batch["image"].shape == (2, *SHAPE)
+    assert batch["image"].dtype == torch.uint8
+    assert torch.equal(batch["image"][1:], train.batch([1])["image"])
+
+
+def test_a_parquet_file_and_a_saved_data_set(tmp_path: Path) -> None:
+    rows = table(tmp_path / "png", 20, label=[i % 2 for i in range(20)])
+    rows.to_parquet(tmp_path / "rows.parquet")
+    rows.save_to_disk(str(tmp_path / "saved"))
+    for source in (tmp_path / "rows.parquet", tmp_path / "saved"):
+        train = data.load(str(source), "train", SHAPE)
+        assert levels(train) == list(range(19))
+        assert train.batch([4, 5])["label"].tolist() == [0, 1]
+        assert train.classes == ("0", "1")
+
+
+def test_a_name_is_looked_for_in_zoo_data_first(shelf: Path) -> None:
+    """The last 5000 training pictures of mnist are its validation split; test is left alone."""
+    assert len(data.load("mnist", "train", SHAPE)) == 100
+    assert len(data.load("mnist", "validation", SHAPE)) == 5000
+    test = data.load("mnist", "test", SHAPE)
+    assert levels(test) == list(range(7))
+    assert test.source.revision == "local"
+
+
+def test_class_folders_give_labels(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write_pictures(tmp_path / "pets" / name, 10)
+    train = data.load(str(tmp_path / "pets"), "train", SHAPE)
+    assert train.classes == ("cat", "dog")
+    assert set(train.labels.tolist()) == {0, 1}
+
+
+def test_pictures_that_do_not_fit_into_memory_are_decoded_batch_by_batch(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = data.load(str(pictures), "train", SHAPE)
+    monkeypatch.setattr(data, "MEMORY_LIMIT", 0)
+    lazy = data.load(str(pictures), "train", SHAPE)
+    assert lazy._decoded is None
+    assert torch.equal(whole.batch([5, 2, 2])["image"], lazy.batch([5, 2, 2])["image"])
+
+
+def test_black_and_white_pictures_become_bytes(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "bits", 4, mode="1")
+    values = data.load(str(folder), "train", SHAPE).batch([0, 1])["image"].unique().tolist()
+    assert values == [0, 255]
+
+
+def test_colour(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "colour", 4, mode="RGB")
+    image = data.load(str(folder), "train", (3, 8, 8)).batch([0])["image"][0]
+    with Image.open(folder / "0000.png") as picture:
+        assert tuple(image[:, 2, 5].tolist()) == picture.getpixel((5, 2))
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "message"),
+    [
+        ((9, 8), "L", "column 'image' of .* holds a picture of 9x8, mode L; the model needs 8x8, mode L"),
+        ((8, 8), "RGB", "mode RGB; the model needs 8x8, mode L"),
+        ((8, 8), "RGBA", "mode RGBA; the model needs 8x8, mode L"),
+    ],
+)
+def test_pictures_of_another_size_or_mode_are_named(
+    tmp_path: Path, size: tuple[int, int], mode: str, message: str
+) -> None:
+    folder = write_pictures(tmp_path / "pictures", 3, size, mode)
+    with pytest.raises(DataError, match=message):
+        data.load(str(folder), "train", SHAPE)
+
+
+def test_bad_sources_are_named(tmp_path: Path, pictures: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'mnist'"):
+        data.load("minst", "train", SHAPE)
+    with pytest.raises(DataError, match=r"put its folder into \$ZOO_DATA"):
+        data.load("binarized_mnist", "train", SHAPE)
+    with pytest.raises(UnknownNameError, match="unknown split of .* 'tset'"):
+        data.load(str(pictures), "tset", SHAPE)
+    with pytest.raises(DataError, match="no table; a file must be one of .parquet"):
+        data.load(str(pictures / "0000.png"), "train", SHAPE)
+    (tmp_path / "text.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(DataError, match="has no picture column; it has: a"):
+        data.load(str(tmp_path / "text.jsonl"), "train", SHAPE)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="can't load"):
+        data.load(str(tmp_path / "empty"), "train", SHAPE)
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(DataError, match="can't load"):
+        data.load(str(tmp_path / "broken.parquet"), "train", SHAPE)
+    with pytest.raises(DataError, match="1 or 3 channels"):
+        data.load(str(pictures), "train", (2, 8, 8))
+
+
+def test_a_damaged_picture_is_named(pictures: Path) -> None:
+    (pictures / "0003.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="holds something that is no picture"):
+        data.load(str(pictures), "train", SHAPE)
+
+
+def test_levels_and_bytes_undo_each_other() -> None:
+    for count in (2, 3, 4, 16, 255, 256):
+        values = torch.arange(count, dtype=torch.uint8).view(1, 1, 1, -1)
+        spread = images.to_bytes(values, count)
+        assert (int(spread.min()), int(spread.max())) == (0, 255)
+        assert torch.equal(images.quantise(spread, count), values)
+
+
+def test_a_grid_is_filled_row_by_row() -> None:
+    pictures = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(-1, 1, 2, 3)
+    canvas = images.grid(pictures, columns=2, padding=1)
+    assert canvas.shape == (1, 10, 9)
+    assert [int(canvas[0, 1 + 3 * (i // 2), 1 + 4 * (i % 2)]) for i in range(5)] == [0, 1, 2, 3, 4]
+    assert int(canvas[0, 7, 5]) == 255  # the place that is left over
+
+
+def test_evaluate_gives_receipts(shelf: Path, tiny: zoo.Model) -> None:
+    """Bits per dimension and nats of the same pictures agree, and equal a direct sum."""
+    receipts = {receipt["name"]: receipt for receipt in metrics.evaluate(tiny, data="mnist", split="test")}
+    with torch.no_grad():
+        pictures = data.load("mnist", "test", SHAPE).batch(range(7))["image"]
+        direct = -tiny.log_prob(images.quantise(pictures, 4)).mean()
+    assert receipts["nats"]["value"] == pytest.approx(float(direct), abs=1e-3)
+    assert receipts["bits_per_dim"]["value"] == pytest.approx(float(direct) / 64 / 0.693147, abs=1e-3)
+    assert receipts["nats"]["count"] == 7
+    assert receipts["nats"]["split"] == "test"
+    assert metrics.evaluate(tiny, data="mnist", limit=3)[0]["split"] == "test[:3]"
+
+
+def test_evaluate_names_what_it_can_not_do(shelf: Path, tiny: zoo.Model) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'nats'"):
+        metrics.evaluate(tiny, data="mnist", metrics=["nat"])
+    with pytest.raises(OptionError, match="limit"):
+        metrics.evaluate(tiny, data="mnist", limit=0)
