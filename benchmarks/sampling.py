@@ -15,6 +15,7 @@ import platform
 import time
 
 import torch
+
 import zoo
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
-import zoo
 from conftest import write_pictures
 from PIL import Image
+
+import zoo
 from zoo import data, images, metrics
 from zoo.errors import DataError, OptionError, UnknownNameError
 

@@ -250,7 +250,7 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
 
 
 def _samples(model: Model, n: int) -> bytes | None:
-    """A PNG of n samples, of clips their first frames; None for a model that samples only from inputs."""
+    """A PNG of n samples, of clips their first frames; None for a model that samples only from inputs, or codes."""
     try:
         drawn = model.sample(n, seed=0) if n else None
     except OptionError:
@@ -258,10 +258,10 @@ def _samples(model: Model, n: int) -> bytes | None:
     if drawn is None:
         return None
     frames = drawn[:, 0] if model.spec.is_video else drawn
-    if frames.shape[1] not in (1, 3):
+    if frames.shape[1] not in (1, 3) or model.levels > 256:
         return None
     content = io.BytesIO()
-    images.to_pil(images.grid(images.to_bytes(frames, getattr(model, "levels", 256)))).save(content, "PNG")
+    images.to_pil(images.grid(images.to_bytes(frames, model.levels))).save(content, "PNG")
     return content.getvalue()
 
 

@@ -262,7 +262,7 @@ class Run:
             self._timed = (self.seen, time.monotonic())
         if self.held_out is not None and self._due(settings.eval_every):
             report["metrics"] = {**report.get("metrics", {}), **self._evaluate(self.held_out)}
-        if self._due(settings.sample_every) and self.is_main:
+        if self._due(settings.sample_every) and self.is_main and self.model.levels <= 256:
             self._draw_samples()
         if self._due(settings.checkpoint_every):
             self.checkpoint()

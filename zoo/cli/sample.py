@@ -69,7 +69,7 @@ def sample(
             progress=lambda share: update(share * n),
             **options,
         )
-    where = target.write(samples, getattr(loaded, "levels", 256), columns, scale)
+    where = target.write(samples, loaded.levels, columns, scale)
     typer.echo(f"wrote {n} sample{'s' * (n != 1)} to {where} in {time.monotonic() - begun:.1f} s")
 
 
