@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +16,10 @@ import pytest
 import torch
 
 import zoo
-from zoo import building, hookimpl, plugins, registry
+from zoo import hookimpl, plugins, registry
 from zoo.errors import DuplicateModelError, PluginError, UnknownNameError
 from zoo.plugins import PluginRecord, PluginSet
-from zoo.spec import DataSpec, ModelSpec, Option
+from zoo.spec import DataSpec, ModelSpec, Option, Weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,18 +65,15 @@ Use = Callable[..., PluginSet]
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Use]:
+def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     """`use(record, ...)` puts these plugins behind ours, as the whole zoo of this process."""
-    # Constructors are remembered by the name of the model; each test brings its own models.
-    building._constructor.cache_clear()
 
     def install(*records: PluginRecord) -> PluginSet:
         found = PluginSet(found=[*ours(), *records])
         monkeypatch.setattr(registry, "_discover", lambda: found)
         return found
 
-    yield install
-    building._constructor.cache_clear()
+    return install
 
 
 def assert_pixelcnn_works() -> None:
@@ -439,3 +437,59 @@ def test_what_is_found_is_remembered_until_asked_again(monkeypatch: pytest.Monke
     after = registry.plugins()
     assert after is not before
     assert [found.name for found in after.records] == [found.name for found in before.records]
+
+
+def test_two_plugins_can_not_declare_one_data_set(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    @hookimpl
+    def zoo_datasets() -> list[DataSpec]:
+        return [DataSpec(name="mnist", summary="not it", repo="me/mnist", licence="mit")]
+
+    thief = module(monkeypatch, "fake_thief", zoo_datasets=zoo_datasets)
+    use(thief)
+    assert "data set 'mnist' is declared by pixelzoo" in thief.error
+    assert [spec.repo for spec in zoo.datasets() if spec.name == "mnist"] == ["ylecun/mnist"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"data_shape": "CHW"}, "data_shape 'CHW' is none of"),
+        ({"presets": ["tiny"]}, "presets must map"),
+        ({"presets": {"tiny": None}}, "presets must map"),
+        ({"kind": "magic"}, "kind 'magic' is none of"),
+        ({"task": "image"}, "task 'image' is none of"),
+        ({"sample_options": (Option(name="seed", type="int"),)}, "'seed' is a keyword of model.sample"),
+        ({"sample_options": (Option(name="a", type="int"), Option(name="a", type="int"))}, "'a' is there twice"),
+        ({"weights": {"x": Weights(repo="me/", revision=None, sha256="0" * 64, size=1)}}, "weights 'x' need"),
+    ],
+)
+def test_a_spec_says_what_is_wrong_with_it(changes: dict[str, Any], problem: str) -> None:
+    spec = dataclasses.replace(registry.model_spec("pixelcnn"), **changes)
+    assert [text for text in spec.problems() if problem in text]
+
+
+def test_a_listener_that_fails_is_named_once_and_silenced(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    calls: list[str] = []
+
+    @hookimpl
+    def zoo_run_started(run: Any) -> None:
+        calls.append("bad")
+        raise RuntimeError("no disk")
+
+    @hookimpl
+    def listen(run: Any) -> None:
+        calls.append("good")
+
+    monkeypatch.setattr(registry, "_silenced", set())
+    use(
+        module(monkeypatch, "fake_bad", zoo_run_started=zoo_run_started),
+        module(monkeypatch, "fake_good", zoo_run_started=listen),
+    )
+    with pytest.warns(UserWarning, match="plugin 'fake_bad' failed in zoo_run_started .*no disk"):
+        registry.notify("zoo_run_started", run=None)
+    registry.notify("zoo_run_started", run=None)
+    assert calls == ["bad", "good", "good"]
+    monkeypatch.setattr(registry, "_silenced", set())
+    monkeypatch.setenv("ZOO_STRICT", "1")
+    with pytest.raises(RuntimeError, match="no disk"):
+        registry.notify("zoo_run_started", run=None)

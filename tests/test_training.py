@@ -262,7 +262,9 @@ def test_run_hooks_are_told(finished: Path, tmp_path: Path) -> None:
             heard.append(summary["reason"])
 
     found = registry.plugins()
-    found.add(PluginRecord("listener", "tests", "tests", "0"), Listener())
+    record = PluginRecord("listener", "tests", "tests", "0")
+    found.records.append(record)
+    found.add(record, Listener())
     try:
         training.train(settings(finished / "pictures", tmp_path / "run", examples=16, eval_every=0, sample_every=0))
     finally:

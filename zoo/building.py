@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.errors import OptionError, PluginError, unknown
+from zoo.plugins import PluginSet
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -50,9 +51,14 @@ def build_from_config(spec: ModelSpec, config: Mapping[str, Any]) -> Model:
     return model
 
 
-@functools.cache
 def _constructor(name: str) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
-    """Parameters and resolved annotations of a model's constructor, read off its tiny preset on the meta device."""
+    """Parameters and resolved annotations of a model's constructor."""
+    return _read_constructor(registry.model_spec(name).name, registry.plugins())
+
+
+@functools.lru_cache(maxsize=256)
+def _read_constructor(name: str, found: PluginSet) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """They are read off the tiny preset on the meta device, once for every search for plugins."""
     import torch
 
     spec = registry.model_spec(name)

@@ -102,8 +102,8 @@ class Pictures:
                         f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; "
                         f"the model needs {width}x{height}, mode {MODES[channels][-1]}"
                     )
-                picture = picture.convert("L") if picture.mode == "1" else picture
-                return np.asarray(picture, dtype=np.uint8).reshape(height, width, channels)
+                pixels = np.asarray(picture.convert("L") if picture.mode == "1" else picture, dtype=np.uint8)
+                return pixels.reshape(height, width, channels)
         except (OSError, TypeError) as error:
             raise DataError(f"{where} holds something that is no picture: {error}") from None
 

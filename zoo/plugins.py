@@ -110,7 +110,7 @@ class PluginSet:
         except BaseException as error:  # a plugin may do anything at import, sys.exit() included
             record.broke(error)
             if os.environ.get("ZOO_STRICT") == "1":
-                raise PluginError(f"plugin '{record.name}' of {record.origin} is broken: {record.error}") from error
+                raise PluginError(f"{record.origin} is broken: {record.error}") from error
 
     def add(self, record: PluginRecord, plugin: Any) -> None:
         """Register one imported plugin whole, or not at all; raises what is wrong with it."""
@@ -126,6 +126,7 @@ class PluginSet:
                 if problems := spec.problems():
                     raise PluginError(f"model {spec.name!r}: {'; '.join(problems)}")
             self._check_names(record, models)
+            self._check_data_names(datasets)
         except BaseException:
             if self.manager.has_plugin(record.name):
                 self.manager.unregister(name=record.name)
@@ -150,7 +151,7 @@ class PluginSet:
     def _declared(self, name: str, hook: str, kind: type) -> list[Any]:
         """What one plugin answers to `zoo_models` or `zoo_datasets`, checked to be a list of specs."""
         specs: list[Any] = []
-        for answer in self._call_only(name, hook)():
+        for answer in self.call_only(name, hook)():
             if not isinstance(answer, list | tuple) or not all(isinstance(item, kind) for item in answer):
                 raise PluginError(f"{hook} must return a list of {kind.__name__}, not {answer!r:.80}")
             specs.extend(answer)
@@ -169,7 +170,13 @@ class PluginSet:
                 self.conflicts[name] = error
                 raise error
 
-    def _call_only(self, name: str, hook: str) -> pluggy.HookCaller:
+    def _check_data_names(self, datasets: list[DataSpec]) -> None:
+        for other in self.records:
+            for spec in other.datasets:
+                if spec.name in [mine.name for mine in datasets]:
+                    raise PluginError(f"data set '{spec.name}' is declared by {other.origin} already")
+
+    def call_only(self, name: str, hook: str) -> pluggy.HookCaller:
         """The caller of `hook` without every other *implementer*; wrappers of other plugins stay."""
         caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
         others = [
@@ -183,7 +190,7 @@ class PluginSet:
         """Call a hook on the plugin that declared `arguments["spec"]`, and on no other."""
         name = arguments["spec"].name
         record = self.owners[name]
-        answer = self._call_only(record.name, hook)(**arguments)
+        answer = self.call_only(record.name, hook)(**arguments)
         if answer is None:
             raise PluginError(f"{record.origin} gives no {hook} for model '{name}'")
         return answer

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
+import warnings
 from typing import Any
 
 from zoo.errors import unknown
@@ -11,6 +13,7 @@ from zoo.plugins import DISTRIBUTION, PluginRecord, PluginSet
 from zoo.spec import DataSpec, ModelSpec
 
 _lock = threading.Lock()
+_silenced: set[str] = set()  # plugins that failed in an event of a training run
 
 
 @functools.cache
@@ -27,6 +30,7 @@ def plugins() -> PluginSet:
 def reload() -> None:
     """Forget what was found; the next call looks again (after installing a plugin, or in tests)."""
     _discover.cache_clear()
+    _silenced.clear()
 
 
 def models() -> list[ModelSpec]:
@@ -73,5 +77,18 @@ def call(spec: ModelSpec, hook: str, **arguments: Any) -> Any:
 
 
 def notify(hook: str, **arguments: Any) -> None:
-    """Tell every plugin about an event of a training run (`zoo_run_*`)."""
-    getattr(plugins().manager.hook, hook)(**arguments)
+    """Tell every plugin about an event of a training run (`zoo_run_*`).
+
+    A listener that fails does not end the run: it is named once in a warning and not called again, unless ZOO_STRICT=1.
+    """
+    for record in plugins().records:
+        name = record.name
+        if hook not in record.hooks or name in _silenced:
+            continue
+        try:
+            plugins().call_only(name, hook)(**arguments)
+        except Exception as error:  # a listener may fail in any way
+            if os.environ.get("ZOO_STRICT") == "1":
+                raise
+            _silenced.add(name)
+            warnings.warn(f"plugin '{name}' failed in {hook} and is not called again: {error!r}", stacklevel=2)

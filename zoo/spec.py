@@ -15,10 +15,15 @@ from typing import Any
 from zoo.errors import OptionError, unknown
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REVISION = re.compile(r"[0-9a-f]{40}")
 
 OPTION_TYPES = ("int", "float", "bool", "str", "image")
+KINDS = ("autoregressive", "gan", "vae", "translation")
+TASKS = ("image-generation", "image-translation", "video-generation", "video-translation")
+AXES = (("C", "H", "W"), ("T", "C", "H", "W"))
+RESERVED = ("n", "seed", "start", "batch_size", "precision", "progress")  # keywords of `model.sample` itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +138,8 @@ class ModelSpec:
         name: what people type; lower case, digits and underscores.
         summary: one line.
         paper: authors, title, year, and arXiv number or venue.
-        kind: "autoregressive", "gan", "vae" or "translation".
-        task: "image" or "video", followed by "-generation" or "-translation".
+        kind: one of `KINDS`.
+        task: one of `TASKS`.
         data_shape: names of the axes of one sample: ("C", "H", "W"), or ("T", "C", "H", "W") for a clip.
         presets: data name -> keyword arguments of the constructor; always has "tiny", which builds, trains two steps
             and samples in seconds on a CPU.
@@ -177,10 +182,19 @@ class ModelSpec:
             found.append(f"name {self.name!r} is not lower case with digits and underscores")
         if not (self.summary and self.paper):
             found.append("summary and paper must not be empty")
-        if len(self.data_shape) not in (3, 4):
-            found.append(f"data_shape {self.data_shape!r} names neither a picture's nor a clip's axes")
-        if "tiny" not in self.presets:
+        for name, value, known in (("kind", self.kind, KINDS), ("task", self.task, TASKS)):
+            if value not in known:
+                found.append(f"{name} {value!r} is none of {', '.join(known)}")
+        if self.data_shape not in AXES:
+            found.append(f"data_shape {self.data_shape!r} is none of {', '.join(map(str, AXES))}")
+        if not isinstance(self.presets, Mapping) or not all(isinstance(p, Mapping) for p in self.presets.values()):
+            found.append("presets must map names to constructor arguments")
+        elif "tiny" not in self.presets:
             found.append("there is no 'tiny' preset")
+        names = [option.name for option in self.sample_options]
+        for name in dict.fromkeys(names):
+            if name in RESERVED or names.count(name) > 1:
+                found.append(f"option {name!r} is {'a keyword of model.sample' if name in RESERVED else 'there twice'}")
         for option in self.sample_options:
             if option.type not in OPTION_TYPES:
                 found.append(f"option {option.name!r} has type {option.type!r}, not one of {', '.join(OPTION_TYPES)}")
@@ -190,7 +204,7 @@ class ModelSpec:
                 except OptionError as error:
                     found.append(f"default of {error}")
         for tag, pin in self.weights.items():
-            if pin.repo.count("/") != 1 or not SHA256.fullmatch(pin.sha256) or pin.size <= 0:
+            if not REPO.fullmatch(pin.repo) or not SHA256.fullmatch(pin.sha256) or pin.size <= 0:
                 found.append(f"weights {tag!r} need an owner/name, a sha256 and a size")
             if pin.revision is not None and not REVISION.fullmatch(pin.revision):
                 found.append(f"weights {tag!r} are pinned to {pin.revision!r}, which is no full commit hash")
