@@ -348,6 +348,8 @@ def test_clips_are_animations(tmp_path, monkeypatch, error, capsys):
     monkeypatch.setattr(registry, "model_spec", lambda name: video)
 
     class Fake:
+        levels = 256
+
         def sample(self, n, **options):
             return torch.zeros((n, 2, 1, 4, 4), dtype=torch.uint8)
 

@@ -127,6 +127,8 @@ def test_pictures_of_another_size_or_mode_are_named(
 def test_bad_sources_are_named(tmp_path: Path, pictures: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'mnist'"):
         data.load("minst", "train", SHAPE)
+    with pytest.raises(DataError, match="there is no folder or file './nothing'"):
+        data.load("./nothing", "train", SHAPE)
     with pytest.raises(DataError, match=r"put its folder into \$ZOO_DATA"):
         data.load("binarized_mnist", "train", SHAPE)
     with pytest.raises(UnknownNameError, match="unknown split of .* 'tset'"):

@@ -211,12 +211,15 @@ def test_bf16_trains(finished: Path, tmp_path: Path) -> None:
     assert all(value.dtype == torch.float32 for value in weights(tmp_path / "run").values())
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_a_loadable_model(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_checkpoint_and_a_loadable_model(
+    finished: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     config = settings(finished / "pictures", tmp_path / "run", checkpoint_every=0)
 
     def interrupt(report: dict[str, Any]) -> None:
         if report["seen"] == 40:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     summary = training.train(config, progress=interrupt)
     assert (summary["reason"], summary["seen"]) == ("interrupted", 40)

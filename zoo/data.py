@@ -131,7 +131,9 @@ def find(data: str) -> Source:
         if path.suffix not in SUFFIXES:
             raise DataError(f"'{data}' is no table; a file must be one of {', '.join(SUFFIXES)}")
         return Source(data, SUFFIXES[path.suffix], {"data_files": str(path)}, guessed, "local")
-    if data.count("/") == 1 and not data.startswith((".", "/", "~")):
+    if data.startswith((".", "/", "~")):
+        raise DataError(f"there is no folder or file '{data}'")
+    if data.count("/") == 1:
         return Source(data, data, {}, guessed, "main")
     hint = "(or a folder, a parquet file, or owner/name on the Hub)"
     raise unknown("data set", data, [spec.name for spec in registry.datasets()], hint)

@@ -397,7 +397,7 @@ def _line_seen(line: str) -> int:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C lets the update finish; a second one is an ordinary KeyboardInterrupt."""
+    """Ctrl-C, or a scheduler's SIGTERM, lets the update finish; a second one is an ordinary KeyboardInterrupt."""
     caught = False
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -407,11 +407,12 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
         caught = True
 
     try:
-        previous = signal.signal(signal.SIGINT, handle)
+        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread
         yield lambda: False
         return
     try:
         yield lambda: caught
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
