@@ -475,7 +475,7 @@ def test_the_help_of_train_tells_the_real_defaults(output, monkeypatch):
         found = re.search(rf"{flag} .*?\[default: ([^\];]*)", text)
         if field.name not in ("model", "data", "out", "preset", "overrides"):
             assert found, flag
-            assert found[1] == {"max_minutes": "no limit", "learning_rate": "the model's own"}.get(
+            assert found[1] == {"max_minutes": "no limit", "learning_rate": "the model's own", "stream": "no"}.get(
                 field.name, str(field.default)
             )
 

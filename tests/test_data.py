@@ -188,3 +188,53 @@ def test_evaluate_names_what_it_can_not_do(shelf: Path, tiny: zoo.Model) -> None
         metrics.evaluate(tiny, data="mnist", metrics=["nat"])
     with pytest.raises(OptionError, match="limit"):
         metrics.evaluate(tiny, data="mnist", limit=0)
+
+
+@pytest.fixture
+def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three parquet files of 40 training pictures, numbered by their grey level, and one of 5 for validation."""
+    rows = table(tmp_path / "png", 125)
+    (tmp_path / "shards").mkdir()
+    for i in range(3):
+        rows.select(range(40 * i, 40 * i + 40)).to_parquet(tmp_path / "shards" / f"train-{i:05d}-of-00003.parquet")
+    rows.select(range(120, 125)).to_parquet(tmp_path / "shards" / "validation-00000-of-00001.parquet")
+    monkeypatch.setattr(data.Stream, "BLOCK", 24)
+    return tmp_path / "shards"
+
+
+def read(stream: data.Stream, first: int, last: int, size: int = 8) -> list[int]:
+    batches = [stream.take(position, size)["image"] for position in range(first, last, size)]
+    return torch.cat(batches)[:, 0, 0, 0].tolist()
+
+
+def test_a_stream_gives_every_picture_once_an_epoch_in_another_order(shards: Path) -> None:
+    stream, held_out = data.stream(str(shards), SHAPE, seed=0)
+    seen = read(stream, 0, 240)
+    assert sorted(seen[:120]) == sorted(seen[120:]) == list(range(120))
+    assert seen[:120] != seen[120:]
+    assert seen[:24] != sorted(seen[:24])
+    assert levels(held_out) == [120, 121, 122, 123, 124]
+    assert read(data.stream(str(shards), SHAPE, seed=1)[0], 0, 120) != seen[:120]
+
+
+@pytest.mark.parametrize("stop", [8, 24, 40, 120, 136])
+def test_a_stream_goes_on_exactly_where_it_stopped(shards: Path, stop: int) -> None:
+    """Within a block, at its end, at the end of an epoch, and in the next."""
+    whole = read(data.stream(str(shards), SHAPE, seed=0)[0], 0, 200)
+    stopped, _ = data.stream(str(shards), SHAPE, seed=0)
+    read(stopped, 0, stop)
+    resumed, _ = data.stream(str(shards), SHAPE, seed=0)
+    resumed.load_state_dict(stopped.state_dict())
+    assert read(resumed, stop, 200) == whole[stop:]
+
+
+def test_a_stream_without_a_validation_split_holds_its_first_pictures_out(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shards / "validation-00000-of-00001.parquet").unlink()
+    with pytest.raises(DataError, match="training split .* is empty"):
+        read(data.stream(str(shards), SHAPE, seed=0)[0], 0, 8)
+    monkeypatch.setattr(data, "STREAM_HOLDOUT", 10)
+    stream, held_out = data.stream(str(shards), SHAPE, seed=0)
+    assert levels(held_out) == list(range(10))
+    assert not set(read(stream, 0, 104)) & set(range(10))

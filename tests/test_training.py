@@ -126,6 +126,22 @@ def test_stopped_and_resumed_equals_uninterrupted(finished: Path, tmp_path: Path
     assert_same_run(finished / "run", tmp_path / "run")
 
 
+def test_a_streamed_run_resumes_exactly(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.data.STREAM_HOLDOUT", 5)
+    monkeypatch.setattr("zoo.data.Stream.BLOCK", 20)
+    ours, theirs = (settings(finished / "pictures", tmp_path / name, stream=True) for name in ("ours", "theirs"))
+    training.train(ours)
+
+    def stop(report: dict[str, Any]) -> None:
+        if report["seen"] == 56:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        training.train(theirs, progress=stop)
+    training.train(theirs, resume=True)
+    assert_same_run(tmp_path / "ours", tmp_path / "theirs")
+
+
 @pytest.mark.slow
 def test_killed_at_random_instants_and_resumed_equals_uninterrupted(finished: Path, tmp_path: Path) -> None:
     """SIGKILL three times, resume each time: the same final weights and metrics."""

@@ -6,6 +6,7 @@ once into memory where they fit, else batch by batch.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Iterator, Sequence
@@ -20,10 +21,12 @@ from PIL import Image
 
 from zoo import registry
 from zoo.errors import DataError, unknown
+from zoo.sampling import derive_seed
 from zoo.spec import DataSpec
 
 MODES = {1: ("1", "L"), 3: ("RGB",)}
 MEMORY_LIMIT = 4 * 2**30  # bytes of decoded pictures kept
+STREAM_HOLDOUT = 1000
 THREADED_FROM = 128 * 128  # pixels
 SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
 
@@ -83,29 +86,130 @@ class Pictures:
     def _decode(self, indices: Sequence[int]) -> torch.Tensor:
         channels, height, width = self.image_shape
         decoded = np.empty((len(indices), height, width, channels), dtype=np.uint8)
+        read = functools.partial(_picture, column=self.column, source=self.source, image_shape=self.image_shape)
         # Threads help where decoding itself takes time; small pictures they only pass around.
         spread = self._pool.map if height * width >= THREADED_FROM else map
         for first in range(0, len(indices), 1024):
             rows = self._table[list(indices[first : first + 1024])][self.column]
-            for i, picture in enumerate(spread(self._picture, rows), first):
+            for i, picture in enumerate(spread(read, rows), first):
                 decoded[i] = picture
         return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous()
 
-    def _picture(self, cell: dict[str, Any]) -> np.ndarray[Any, Any]:
-        """One decoded picture, (H, W, C)."""
-        channels, height, width = self.image_shape
-        where = f"column '{self.column}' of {self.source.name}"
-        try:
-            with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as picture:
-                if picture.size != (width, height) or picture.mode not in MODES[channels]:
-                    raise DataError(
-                        f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; "
-                        f"the model needs {width}x{height}, mode {MODES[channels][-1]}"
-                    )
-                pixels = np.asarray(picture.convert("L") if picture.mode == "1" else picture, dtype=np.uint8)
-                return pixels.reshape(height, width, channels)
-        except (OSError, TypeError) as error:
-            raise DataError(f"{where} holds something that is no picture: {error}") from None
+
+class Stream:
+    """A training split too large for the disk, read in order and shuffled in blocks.
+
+    Block b holds BLOCK examples of the endless stream, in an order that follows from (seed, b). Its beginning is
+    remembered, so that a resumed run reads the same block again and goes on exactly.
+    """
+
+    BLOCK = 4096
+
+    def __init__(self, table: Any, source: Source, image_shape: tuple[int, int, int], seed: int) -> None:
+        import datasets
+
+        self.source, self.image_shape, self.seed = source, image_shape, seed
+        self.column = _image_column(table, source)
+        self._label = _label_column(table, source.spec)
+        # A buffer of 1 shuffles the order of the files alone; within them the blocks do.
+        self._table = table.cast_column(self.column, datasets.Image(decode=False)).shuffle(seed=seed, buffer_size=1)
+        self._rows = iter(self._table)
+        self._epoch = 0
+        self._number = -1
+        self._block: list[dict[str, Any]] = []
+        self._state = self._here()
+
+    def take(self, first: int, count: int) -> dict[str, torch.Tensor]:
+        """Examples `first` to `first + count - 1` of the stream, which only goes forward."""
+        cells = [self._cell(position) for position in range(first, first + count)]
+        pictures = [_picture(cell[self.column], self.column, self.source, self.image_shape) for cell in cells]
+        batch = {"image": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()}
+        if self._label:
+            batch["label"] = torch.tensor([cell[self._label] for cell in cells])
+        return batch
+
+    def _cell(self, position: int) -> dict[str, Any]:
+        number, offset = divmod(position, self.BLOCK)
+        while self._number < number:
+            self._state = self._here()
+            self._number += 1
+            block = [self._next() for _ in range(self.BLOCK)]
+            generator = np.random.default_rng(derive_seed(self.seed, "block", self._number))
+            self._block = [block[i] for i in generator.permutation(self.BLOCK)]
+        if number != self._number:
+            raise ValueError(f"example {position} lies {self._number - number} blocks back")
+        return self._block[offset]
+
+    def _next(self) -> dict[str, Any]:
+        for _ in range(2):
+            row: dict[str, Any] | None = next(self._rows, None)
+            if row is not None:
+                return row
+            self._epoch += 1
+            self._table.set_epoch(self._epoch)
+            self._rows = iter(self._table)
+        raise DataError(f"the training split of {self.source.name} is empty")
+
+    def _here(self) -> dict[str, Any]:
+        return {"number": self._number, "epoch": self._epoch, "table": self._table.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the block in use begins."""
+        state: dict[str, Any] = self._state
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to where a block began."""
+        self._number, self._epoch, self._state = state["number"], state["epoch"], state
+        self._table.set_epoch(self._epoch)
+        self._table.load_state_dict(state["table"])
+        self._rows = iter(self._table)
+
+
+class Shuffled:
+    """A split in memory or on disk, in the order of training: one permutation an epoch, from (seed, epoch)."""
+
+    def __init__(self, pictures: Pictures, seed: int) -> None:
+        self.pictures, self.source, self.seed = pictures, pictures.source, seed
+        self._orders: dict[int, list[int]] = {}
+
+    def take(self, first: int, count: int) -> dict[str, torch.Tensor]:
+        """Examples `first` to `first + count - 1` of all epochs laid end to end."""
+        return self.pictures.batch([self._index(position) for position in range(first, first + count)])
+
+    def _index(self, position: int) -> int:
+        epoch, offset = divmod(position, len(self.pictures))
+        if epoch not in self._orders:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+            kept = {e: order for e, order in self._orders.items() if e >= epoch - 1}
+            self._orders = {**kept, epoch: torch.randperm(len(self.pictures), generator=generator).tolist()}
+        return self._orders[epoch][offset]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the order follows from the seed."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to load."""
+
+
+def _picture(
+    cell: dict[str, Any], column: str, source: Source, image_shape: tuple[int, int, int]
+) -> np.ndarray[Any, Any]:
+    """One decoded picture, (H, W, C)."""
+    channels, height, width = image_shape
+    where = f"column '{column}' of {source.name}"
+    try:
+        with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as picture:
+            if picture.size != (width, height) or picture.mode not in MODES[channels]:
+                raise DataError(
+                    f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; "
+                    f"the model needs {width}x{height}, mode {MODES[channels][-1]}"
+                )
+            pixels = np.asarray(picture.convert("L") if picture.mode == "1" else picture, dtype=np.uint8)
+            return pixels.reshape(height, width, channels)
+    except (OSError, TypeError) as error:
+        raise DataError(f"{where} holds something that is no picture: {error}") from None
 
 
 def find(data: str) -> Source:
@@ -172,7 +276,25 @@ def load(data: str, split: str, image_shape: tuple[int, int, int], *, threads: i
     return Pictures(table, source, split, image_shape, threads)
 
 
-def _tables(source: Source) -> dict[str, Any]:
+def stream(data: str, image_shape: tuple[int, int, int], seed: int, *, threads: int = 2) -> tuple[Stream, Pictures]:
+    """The training split of a data set read as a stream, and its validation split in memory.
+
+    Without a validation split the first pictures of the stream are held out. Arguments and errors as of `load`.
+    """
+    import datasets
+
+    source = find(data)
+    tables = _tables(source, streaming=True)
+    train, own = tables[source.spec.splits["train"]], source.spec.splits.get("validation", "validation")
+    held = source.spec.holdout if source.spec.holdout > 0 else STREAM_HOLDOUT
+    if own not in tables:
+        tables[own], train = train.take(held), train.skip(held)
+    rows = list(tables[own].take(5000).cast_column(_image_column(train, source), datasets.Image(decode=False)))
+    validation = datasets.Dataset.from_list(rows, features=train.features)
+    return Stream(train, source, image_shape, seed), Pictures(validation, source, "validation", image_shape, threads)
+
+
+def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
     """All splits of a data set, as `datasets` loads them."""
     try:
         import datasets
@@ -183,7 +305,7 @@ def _tables(source: Source) -> dict[str, Any]:
         if (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
             loaded = datasets.load_from_disk(source.path)
         else:
-            loaded = datasets.load_dataset(source.path, **source.arguments)
+            loaded = datasets.load_dataset(source.path, streaming=streaming, **source.arguments)
     except Exception as error:  # datasets raises a dozen types, its builders more
         text = " ".join(str(error).split())
         raise DataError(f"can't load '{source.name}': {text[:300]}") from error
@@ -203,16 +325,25 @@ def _image_column(table: Any, source: Source) -> str:
     raise DataError(f"{source.name} has no picture column; it has: {found[:300]}")
 
 
-def _labels(table: Any, spec: DataSpec) -> tuple[torch.Tensor | None, tuple[str, ...]]:
+def _label_column(table: Any, spec: DataSpec) -> str | None:
+    """The column of integer labels, or None; raises DataError if the spec promises one that is not there."""
     import datasets
 
     column = spec.label_column or "label"
     feature = table.features.get(column)
-    if isinstance(feature, datasets.ClassLabel):
-        return torch.tensor(table[column][:], dtype=torch.int64), tuple(feature.names)
-    if isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint")):
-        labels = torch.tensor(table[column][:], dtype=torch.int64)
-        return labels, tuple(str(i) for i in range(int(labels.max()) + 1))
+    whole = isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint"))
+    if whole or isinstance(feature, datasets.ClassLabel):
+        return column
     if spec.label_column:
         raise DataError(f"{spec.name} has no label column '{column}'; it has: {', '.join(table.features)}")
-    return None, ()
+    return None
+
+
+def _labels(table: Any, spec: DataSpec) -> tuple[torch.Tensor | None, tuple[str, ...]]:
+    """All labels, (N,), and the names of the classes."""
+    column = _label_column(table, spec)
+    if column is None or not len(table):
+        return None, ()
+    labels = torch.tensor(table[column][:], dtype=torch.int64)
+    names = getattr(table.features[column], "names", None) or map(str, range(int(labels.max()) + 1))
+    return labels, tuple(names)

@@ -28,6 +28,7 @@ class Settings:
         max_minutes: wall-clock limit of this call; the run ends with a checkpoint.
         eval_every, sample_every, checkpoint_every, log_every: in examples; 0 for never.
         eval_count: held-out pictures of an evaluation.
+        stream: read the data as a stream, for what does not fit on the disk; shuffled in blocks.
         workers: threads that decode pictures.
         device: "auto", "cpu" or "cuda".
     """
@@ -50,6 +51,7 @@ class Settings:
     checkpoint_every: int = 10_000
     log_every: int = 2_000
     eval_count: int = 1_000
+    stream: bool = False
     workers: int = 2
     device: str = "auto"
 

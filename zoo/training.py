@@ -29,7 +29,7 @@ from accelerate.utils import GradientAccumulationPlugin
 
 from zoo import building, hub, images, metrics, registry
 from zoo.checkpoints import Checkpoints, write_atomically
-from zoo.data import Pictures, load
+from zoo.data import Pictures, Shuffled, Stream, load, stream
 from zoo.errors import OptionError, TrainingError
 from zoo.model import Model
 from zoo.sampling import derive_seed
@@ -44,12 +44,14 @@ def plan(settings: Settings) -> dict[str, Any]:
     """The resolved run, without starting it: settings, constructor arguments, parameter count, data."""
     settings.check()
     spec, model = _build(settings, device="meta")
-    pictures = load(settings.data, "train", model.image_shape, threads=settings.workers)
+    data: dict[str, Any] = {"name": settings.data, "image_shape": list(model.image_shape)}
+    if not settings.stream:
+        data["train"] = len(load(settings.data, "train", model.image_shape, threads=settings.workers))
     return {
         "settings": asdict(settings),
         "config": dict(model.config),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "data": {"name": settings.data, "train": len(pictures), "image_shape": list(pictures.image_shape)},
+        "data": data,
         "paper": spec.paper,
     }
 
@@ -104,14 +106,13 @@ class Run:
         self.spec, self.model = _build(settings, device="cpu")
         if self.accelerator.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.pictures = self._load("train")
-        self.held_out = self._load("validation") if settings.eval_every and self.model.has_likelihood else None
+        self.feed, self.held_out = self._load_data()
         self.average = copy.deepcopy(self.model).to(self.accelerator.device).eval().requires_grad_(False)
         self.trainer: Trainer = registry.call(
             self.spec, "zoo_train", model=self.model, settings=settings, accelerator=self.accelerator
         )
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        self.seen, self.minutes, self.order = 0, 0.0, _Order(len(self.pictures), settings.seed)
+        self.seen, self.minutes = 0, 0.0
         self.window: dict[str, torch.Tensor] = {}
         self.window_steps = 0
         self._timed = (self.seen, time.monotonic())  # examples and clock at the last log event
@@ -119,8 +120,15 @@ class Run:
         self._prepare_folder(resume)
         self._writer: Any = None
 
-    def _load(self, split: str) -> Pictures:
-        return load(self.settings.data, split, self.model.image_shape, threads=self.settings.workers)
+    def _load_data(self) -> tuple[Stream | Shuffled, Pictures | None]:
+        settings, shape = self.settings, self.model.image_shape
+        judged = bool(settings.eval_every) and self.model.has_likelihood
+        if settings.stream:
+            feed, held_out = stream(settings.data, shape, settings.seed, threads=settings.workers)
+            return feed, held_out if judged else None
+        train = load(settings.data, "train", shape, threads=settings.workers)
+        validation = load(settings.data, "validation", shape, threads=settings.workers) if judged else None
+        return Shuffled(train, settings.seed), validation
 
     # Folder, checkpoints and metrics
 
@@ -150,6 +158,7 @@ class Run:
             "minutes": self.minutes,
             **take_state(self.trainer, self.accelerator),
             "average": self.average.state_dict(),
+            "feed": self.feed.state_dict(),
             "window": {name: value.cpu() for name, value in self.window.items()},
             "window_steps": self.window_steps,
         }
@@ -161,6 +170,7 @@ class Run:
         try:
             load_state(self.trainer, self.accelerator, state)
             self.average.load_state_dict(state["average"])
+            self.feed.load_state_dict(state["feed"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(f"the checkpoint in '{self.folder}' is of another model: {error}"[:300]) from None
         self.seen, self.minutes = state["seen"], state["minutes"]
@@ -230,7 +240,7 @@ class Run:
         settings, rank = self.settings, self.accelerator.process_index
         share = settings.batch_size // self.accelerator.num_processes
         first = self.seen + rank * share
-        batch = self.pictures.batch([self.order[i] for i in range(first, first + share)])
+        batch = self.feed.take(first, share)
         torch.manual_seed(derive_seed(settings.seed, "step", self.seen, rank))
         size = share // settings.accumulate
         for part in range(settings.accumulate):
@@ -349,24 +359,9 @@ class Run:
             "device": name,
             "processes": self.accelerator.num_processes,
             "torch": torch.__version__,
-            "data_licence": self.pictures.source.spec.licence,
+            "data_licence": self.feed.source.spec.licence,
             **{name: getattr(self.settings, name) for name in kept},
         }
-
-
-class _Order:
-    """The order of examples: one permutation an epoch, from (seed, epoch)."""
-
-    def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed, self._epochs = n, seed, dict[int, list[int]]()
-
-    def __getitem__(self, position: int) -> int:
-        epoch, offset = divmod(position, self.n)
-        if epoch not in self._epochs:
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            kept = {e: order for e, order in self._epochs.items() if e >= epoch - 1}
-            self._epochs = {**kept, epoch: torch.randperm(self.n, generator=generator).tolist()}
-        return self._epochs[epoch][offset]
 
 
 def make_accelerator(settings: Settings) -> Accelerator:

@@ -41,6 +41,10 @@ SampleEvery = Annotated[int | None, _flag("--sample-every", "Examples between sa
 CheckpointEvery = Annotated[int | None, _flag("--checkpoint-every", "Examples between checkpoints.", "10000", 0)]
 LogEvery = Annotated[int | None, _flag("--log-every", "Examples between lines of metrics.", "2000", 0)]
 Workers = Annotated[int | None, _flag("--workers", "Threads that read pictures.", "2", 1)]
+Streaming = Annotated[
+    bool | None,
+    typer.Option("--stream", help="Read the data as a stream, for what does not fit on the disk. [default: no]"),
+]
 TrainDevice = Annotated[str | None, _flag("--device", "auto, cpu or cuda.", "auto")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A constructor argument, on top of the preset.")
@@ -67,6 +71,7 @@ def train(
     sample_every: SampleEvery = None,
     checkpoint_every: CheckpointEvery = None,
     log_every: LogEvery = None,
+    stream: Streaming = None,
     workers: Workers = None,
     device: TrainDevice = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved run and stop.")] = False,
