@@ -216,6 +216,30 @@ def scenario_unreachable(folder: Path) -> None:
     assert time.monotonic() - start < 6
 
 
+def scenario_data(folder: Path) -> None:
+    """A data set on the Hub, named by its id, is read whole and as a stream."""
+    with hub_server.running() as server:
+        os.environ |= server.environment(folder / "home")
+        import datasets
+        import torch
+        from conftest import write_pictures
+        from zoo import data
+
+        pictures = str(write_pictures(folder / "pictures", 40))
+        local = data.load(pictures, "train", (1, 8, 8))
+        datasets.load_dataset("imagefolder", data_dir=pictures, split="train").push_to_hub("me/pictures")
+        remote = data.load("me/pictures", "train", (1, 8, 8))
+        assert torch.equal(remote.batch(range(38))["image"], local.batch(range(38))["image"])
+        stream, held_out = data.stream("me/pictures", (1, 8, 8), seed=0)
+        assert len(held_out) == 40
+        one_line_error(data.DataError, lambda: stream.take(0, 4), "is empty")  # all were held out
+        one_line_error(data.DataError, lambda: data.load("me/none", "train", (1, 8, 8)), "can't load 'me/none'")
+
+
+def test_a_data_set_on_the_hub_is_read_by_its_id(tmp_path):
+    run("data", tmp_path)
+
+
 def test_publish_load_and_heal_then_load_offline(tmp_path):
     run("publish", tmp_path)
     run("offline", tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "home"), HF_ENDPOINT="http://127.0.0.1:9")
