@@ -513,7 +513,22 @@ def test_train_sample_and_eval_for_real(tmp_path, output):
     output("sample", "pixelcnn", "--weights", run, "-n", 2, "-o", tmp_path / "s.png")
     receipts = json.loads(output("eval", "pixelcnn", "--weights", run, "--data", data, "--split", "train", "--json"))
     assert {"nats", "bits_per_dim"} == {receipt["name"] for receipt in receipts}
+    for _ in range(2):  # the second time in place of the first
+        output("eval", "pixelcnn", "--weights", run, "--data", data, "--split", "train", "--record")
+    figures = [
+        receipt for receipt in json.loads((run / "config.json").read_text())["metrics"] if receipt["split"] == "train"
+    ]
+    assert figures == receipts
+    card = (run / "README.md").read_text()
+    assert f"| nats | {receipts[0]['value']} |" in card
+    assert f"zoo eval pixelcnn --weights OWNER/NAME --data {data} --split train" in card
     assert "this would go to me/tiny" in output("publish", run, "--repo", "me/tiny", "--dry-run")
+
+
+def test_record_needs_a_folder(error, monkeypatch):
+    monkeypatch.setattr(hub, "load", lambda *a, **k: pytest.fail("too late"))
+    text = error("eval", "pixelcnn", "--weights", "me/tiny", "--data", "mnist", "--record")
+    assert "--record writes into a weights folder" in text
 
 
 # Weights

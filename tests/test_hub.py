@@ -223,6 +223,7 @@ def scenario_data(folder: Path) -> None:
         import datasets
         import torch
         from conftest import write_pictures
+
         from zoo import data
 
         pictures = str(write_pictures(folder / "pictures", 40))

@@ -47,7 +47,7 @@ def render(
         f"![samples]({samples})" if samples else "",
         f"## Use\n\n{_usage(spec)}",
         f"## Training\n\n{_training(config)}",
-        f"## Metrics\n\n{_metrics(config.get('metrics', ()))}",
+        f"## Metrics\n\n{_metrics(spec, config.get('metrics', ()))}",
         f"## Limitations\n\n{limitations}" if limitations else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -130,14 +130,22 @@ def _training(config: Mapping[str, Any]) -> str:
     return _table(("what", "value"), [(key, value) for key, value in facts.items() if value not in (None, {}, "")])
 
 
-def _metrics(receipts: Sequence[Mapping[str, Any]]) -> str:
+def _metrics(spec: ModelSpec, receipts: Sequence[Mapping[str, Any]]) -> str:
     if not receipts:
         return "None were measured."
     rows = []
     for receipt in receipts:
         rest = ", ".join(f"{k} {v}" for k, v in receipt.items() if k not in RECEIPT and v not in (None, ""))
         rows.append((*(receipt[key] for key in RECEIPT), rest))
-    return _table((*RECEIPT, "how"), rows)
+    commands = dict.fromkeys(_command(spec, receipt) for receipt in receipts)
+    return f"{_table((*RECEIPT, 'how'), rows)}\n\nMeasured from these files by\n\n```\n{chr(10).join(commands)}\n```"
+
+
+def _command(spec: ModelSpec, receipt: Mapping[str, Any]) -> str:
+    """The command that measures a receipt's figure again."""
+    split, _, limit = str(receipt["split"]).partition("[:")
+    first = f" --limit {limit.rstrip(']')}" if limit else ""
+    return f"zoo eval {spec.name} --weights {PLACE} --data {receipt['data']} --split {split}{first}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

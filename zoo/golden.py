@@ -55,6 +55,6 @@ def check_golden(model: Model, golden: Mapping[str, Any]) -> tuple[bool, str]:
         return False, f"the sample has shape {tuple(drawn.shape)}, not {shape}"
     difference = (drawn.long() - stored.long()).abs()
     equal = int((difference == 0).sum())
-    limit = 0.02 * (getattr(model, "levels", 256) - 1)
+    limit = 0.02 * (model.levels - 1)
     mean = float(difference.double().mean())
     return mean <= limit, f"{equal} of {size} sub-pixels are equal, mean difference {mean:.3g} levels"

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -247,6 +247,25 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
         files={"samples.png": picture} if picture else {},
         **info,
     )
+
+
+def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
+    """Add figures to a weights folder's config and card, in place of older ones of the same name, data and split.
+
+    Raises:
+        WeightsError: no weights folder, or one that can't be written.
+    """
+    folder = Path(folder).expanduser()
+    raw = dict(read_config(folder).raw)
+    merged = {(r["name"], r["data"], r["split"]): dict(r) for r in (*raw.get("metrics", ()), *receipts)}
+    raw["metrics"] = list(merged.values())
+    shown = "samples.png" if (folder / "samples.png").is_file() else None
+    text = card.render(registry.model_spec(raw["model"]), raw, samples=shown)
+    try:
+        write_atomically(folder / CARD, text.encode())
+        write_atomically(folder / CONFIG, json.dumps(raw, indent=2, ensure_ascii=False).encode())
+    except OSError as error:
+        raise WeightsError(f"can't write '{folder}': {error.strerror or error}") from None
 
 
 def _samples(model: Model, n: int) -> bytes | None:

@@ -202,11 +202,14 @@ def evaluate(
     metric: Annotated[str | None, typer.Option("--metric", help="Names, separated by commas. [all that apply]")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first pictures.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a pass.")] = 128,
+    record: Annotated[bool, typer.Option("--record", help="Add the figures to the folder's config and card.")] = False,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a data set."""
     chosen = console.choose_weights(registry.model_spec(model), weights)
+    if record and not Path(chosen).is_dir():
+        raise OptionError(f"--record writes into a weights folder, and '{chosen}' is none")
     names = [name.strip() for name in metric.split(",") if name.strip()] if metric is not None else None
     from zoo import hub, metrics
 
@@ -224,6 +227,8 @@ def evaluate(
             batch_size=batch_size,
             progress=lambda share: update(100 * share),
         )
+    if record:
+        hub.record(chosen, receipts)
     if as_json:
         console.print_json(receipts)
         return
