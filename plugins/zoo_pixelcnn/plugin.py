@@ -1,4 +1,4 @@
-"""What the zoo sees of PixelCNN. Free of torch."""
+"""What the zoo sees of PixelCNN and Gated PixelCNN. Free of torch."""
 
 from __future__ import annotations
 
@@ -23,14 +23,34 @@ PIXELCNN = ModelSpec(
     sample_options=AUTOREGRESSIVE_OPTIONS,
 )
 
+GATED_PIXELCNN = ModelSpec(
+    name="gated_pixelcnn",
+    summary="Two stacks of gated convolutions, one for the rows above and one for the own row, without a blind spot",
+    paper="van den Oord et al.: Conditional Image Generation with PixelCNN Decoders, NeurIPS 2016, arXiv 1606.05328",
+    kind="autoregressive",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={
+        "tiny": {"image_shape": (1, 8, 8), "levels": 4, "n_layers": 3, "width": 6, "head_width": 8},
+        "mnist": {"image_shape": (1, 28, 28), "levels": 256, "n_layers": 10, "width": 64, "head_width": 128},
+        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "n_layers": 10, "width": 64, "head_width": 64},
+        "cifar10": {"image_shape": (3, 32, 32), "levels": 256, "n_layers": 15, "width": 126, "head_width": 510},
+    },
+    sample_options=AUTOREGRESSIVE_OPTIONS,
+)
+
 
 @hookimpl
 def zoo_models():
-    return [PIXELCNN]
+    return [PIXELCNN, GATED_PIXELCNN]
 
 
 @hookimpl
 def zoo_build(spec, config):
+    if spec.name == GATED_PIXELCNN.name:
+        from zoo_pixelcnn.gated_pixelcnn import GatedPixelCNN
+
+        return GatedPixelCNN(**config)
     from zoo_pixelcnn.pixelcnn import PixelCNN
 
     return PixelCNN(**config)

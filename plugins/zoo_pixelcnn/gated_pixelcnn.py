@@ -1,0 +1,202 @@
+"""Gated PixelCNN: van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu, Conditional Image Generation with
+PixelCNN Decoders, NeurIPS 2016, arXiv 1606.05328, sections 2.1 and 2.2, figure 2.
+
+Against PixelCNN: gates tanh x sigmoid in place of ReLU (eq. 2), and two stacks, so that no past pixel is out of sight.
+The vertical stack sees the rows above, over their full width; the horizontal one the pixels to the left, and the
+vertical stack through a 1x1 link. The own row is left out of the vertical stack once, in its first layer; leaving it
+out again in each layer would bring a blind wedge back. Left out: conditioning (section 2.3).
+
+Shapes: B batch, C colour channels, H, W height and width, L levels, p width.
+
+Horizontal features are in C contiguous groups, R, G, B. Pre-gate maps of 2p features keep the two halves of each group
+side by side: group 0's tanh part, group 0's sigmoid part, group 1's tanh part, and so on. The vertical stack needs no
+groups: all channels of the rows above are past for everybody.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from zoo.nn.autoregressive import AutoregressiveModel
+from zoo.nn.cached import CachedConv
+from zoo.nn.masked import MaskedConv2d
+
+
+def gate(x: torch.Tensor, groups: int = 1) -> torch.Tensor:
+    """Eq. 2: tanh of the first half of each group times sigmoid of the second, (B, 2p, H, W) -> (B, p, H, W)."""
+    halves = x.unflatten(1, (groups, 2, -1))  # B C 2 p/C H W
+    return (halves[:, :, 0].tanh() * halves[:, :, 1].sigmoid()).flatten(1, 2)
+
+
+class VerticalConv2d(nn.Module):
+    """A convolution over whole rows: `rows` of them ending at the own row, or at the one above if `shifted`.
+
+    Its input at row i, if it is not the picture, holds rows < i alone, so its own row is past.
+    """
+
+    def __init__(self, in_features: int, out_features: int, kernel_size: int, rows: int, *, shifted: bool) -> None:
+        super().__init__()
+        self.rows, self.shifted, self.centre = rows, shifted, kernel_size // 2
+        bound = 1 / math.sqrt(in_features * rows * kernel_size)
+        self.weight = nn.Parameter(torch.empty(out_features, in_features, rows, kernel_size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, I, H, W) -> (B, O, H, W)."""
+        height = x.shape[2]
+        x = F.pad(x, (self.centre, self.centre, self.rows if self.shifted else self.rows - 1, 0))
+        return F.conv2d(x, self.weight, self.bias)[:, :, :height]
+
+
+class GatedLayer(nn.Module):
+    """Figure 2: one layer of both stacks.
+
+    Args:
+        in_features: of both inputs; C in the first layer, else p.
+        width: p.
+        kernel_size: n of the n x n vertical and the 1 x n horizontal convolution.
+        groups: C.
+        is_first: mask A, own row left out of the vertical stack, and no residual, which would show the pixel itself.
+    """
+
+    def __init__(self, in_features: int, width: int, kernel_size: int, groups: int, *, is_first: bool) -> None:
+        super().__init__()
+        self.groups, self.is_first = groups, is_first
+        rows = kernel_size // 2 + (0 if is_first else 1)
+        self.vertical = VerticalConv2d(in_features, 2 * width, kernel_size, rows, shifted=is_first)
+        self.link = nn.Conv2d(2 * width, 2 * width, 1)
+        mask = "A" if is_first else "B"
+        self.horizontal = MaskedConv2d(in_features, 2 * width, kernel_size, mask=mask, groups=groups, rows_above=0)
+        self.project = MaskedConv2d(width, width, 1, mask="B", groups=groups)
+
+    def forward(self, v: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pre_gate = self.vertical(v)  # B 2p H W
+        hidden = gate(self.horizontal(h) + self.link(pre_gate), self.groups)  # B p H W
+        projected = self.project(hidden)
+        return gate(pre_gate), projected if self.is_first else h + projected
+
+
+class GatedPixelCNN(AutoregressiveModel):
+    """Gated PixelCNN without a blind spot, with R, G, B channel masks.
+
+    Args:
+        image_shape: (C, H, W).
+        levels: L, values of a sub-pixel.
+        n_layers: gated layers, the first included; 20 in the paper, for ImageNet.
+        width: p, features of each stack, a multiple of C; 384 in the paper, for ImageNet.
+        kernel_size: n of all layers but the first, odd; 5 in the paper for ImageNet, 3 for CIFAR-10.
+        head_width: features of the head.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, int, int] = (3, 32, 32),
+        levels: int = 256,
+        n_layers: int = 15,
+        width: int = 126,
+        kernel_size: int = 3,
+        head_width: int = 512,
+    ) -> None:
+        super().__init__(image_shape=image_shape, levels=levels)
+        channels = image_shape[0]
+        if n_layers < 1 or width < 1 or width % channels:
+            raise ValueError(f"n_layers must be at least 1 and width a multiple of {channels} channels, not {width}")
+        self.layers = nn.ModuleList([GatedLayer(channels, width, 7, channels, is_first=True)])
+        for _ in range(n_layers - 1):
+            self.layers.append(GatedLayer(width, width, kernel_size, channels, is_first=False))
+        self.head = MaskedConv2d(width, head_width, 1, mask="B", groups=channels)
+        self.output = MaskedConv2d(head_width, channels * levels, 1, mask="B", groups=channels)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of every sub-pixel given those before it.
+
+        Args:
+            images: (B, C, H, W), integers from 0 to L - 1.
+
+        Returns:
+            (B, L, C, H, W).
+        """
+        v = h = self.scale(images)
+        for layer in self.layers:
+            v, h = layer(v, h)  # B p H W
+        x = self.output(F.relu(self.head(F.relu(h))))  # B C*L H W
+        return x.unflatten(1, (self.image_shape[0], self.levels)).transpose(1, 2)
+
+    def cached(self, batch: int) -> CachedGatedPixelCNN:
+        """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
+        return CachedGatedPixelCNN(self, batch)
+
+
+class CachedVertical:
+    """The stepwise form of one layer's vertical convolution: a whole row at a time."""
+
+    def __init__(self, conv: VerticalConv2d, batch: int, width: int) -> None:
+        c, (outputs, inputs, rows, k) = conv.centre, conv.weight.shape
+        self.bias, self.shifted, self.centre = conv.bias.detach(), conv.shifted, c
+        self.weight = conv.weight.detach().permute(2, 3, 1, 0).reshape(-1, outputs)  # (rows k I, O)
+        self.rows = conv.weight.new_zeros(batch, rows, width + 2 * c, inputs)
+        strides = (inputs, self.rows.stride(0), self.rows.stride(1), 1)
+        self.windows = self.rows.as_strided((width, batch, rows, k * inputs), strides)
+        self.out = conv.weight.new_empty(width * batch, outputs)
+
+    def step(self, row: torch.Tensor) -> torch.Tensor:
+        """Take in the next row of the input, (B, W, I); the pre-gate features of the next row, (W B, 2p)."""
+        if self.rows.shape[1] > 1:
+            self.rows[:, :-1] = self.rows[:, 1:].clone()
+        self.rows[:, -1, self.centre : self.rows.shape[2] - self.centre] = row
+        return torch.addmm(self.bias, self.windows.flatten(0, 1).flatten(1), self.weight, out=self.out)
+
+
+class CachedGatedPixelCNN:
+    """The stepwise form of a `GatedPixelCNN`: the vertical stack once a row, one column of the horizontal stack for
+    each sub-pixel, and of it only the sub-pixel's channel group."""
+
+    def __init__(self, model: GatedPixelCNN, batch: int) -> None:
+        channels, _, width = model.image_shape
+        self.scale, self.width, self.batch = model.scale, width, batch
+        self.groups = channels
+        self.vertical = [CachedVertical(layer.vertical, batch, width) for layer in model.layers]
+        self.links = [
+            (layer.link.weight.detach()[:, :, 0, 0].T, layer.link.bias.detach() + layer.horizontal.bias.detach())
+            for layer in model.layers
+        ]
+        self.horizontal = [CachedConv(layer.horizontal, batch, width) for layer in model.layers]
+        self.project = [CachedConv(layer.project, batch, width) for layer in model.layers]
+        self.head, self.output = CachedConv(model.head, batch, width), CachedConv(model.output, batch, width)
+
+    def reset(self) -> None:
+        for layer in (*self.horizontal, *self.project, self.head, self.output):
+            layer.reset()
+        for vertical in self.vertical:
+            vertical.rows.zero_()
+
+    def start_row(self) -> None:
+        first = self.horizontal[0]
+        centre = first.centre
+        row = first.current[:, centre : centre + self.width]  # B W C: the row above, scaled
+        for vertical, (weight, bias), horizontal in zip(self.vertical, self.links, self.horizontal, strict=True):
+            pre_gate = vertical.step(row)  # W B, 2p
+            added = torch.addmm(bias, pre_gate, weight).view(self.width, self.batch, -1)
+            horizontal.set_above(added)
+            tanh, sigmoid = pre_gate.view(self.width, self.batch, -1).transpose(0, 1).chunk(2, dim=2)
+            row = tanh.tanh() * sigmoid.sigmoid()  # B W p
+
+    def logits(self, column: int, channel: int) -> torch.Tensor:
+        following = [*self.horizontal[1:], self.head]
+        for i, (horizontal, project) in enumerate(zip(self.horizontal, self.project, strict=True)):
+            tanh, sigmoid = horizontal.step(column, channel).chunk(2, dim=1)  # B p/C each
+            torch.mul(tanh.tanh_(), sigmoid.sigmoid_(), out=project.slot(column, channel))
+            h = project.step(column, channel, out=following[i].slot(column, channel))
+            if i:
+                h += horizontal.slot(column, channel)
+        self.head.slot(column, channel).relu_()
+        self.head.step(column, channel, out=self.output.slot(column, channel)).relu_()
+        return self.output.step(column, channel)
+
+    def put(self, column: int, channel: int, levels: torch.Tensor) -> None:
+        self.horizontal[0].slot(column, channel)[:, 0] = self.scale(levels)
