@@ -235,6 +235,12 @@ def scenario_data(folder: Path) -> None:
         assert len(held_out) == 40
         one_line_error(data.DataError, lambda: stream.take(0, 4), "is empty")  # all were held out
         one_line_error(data.DataError, lambda: data.load("me/none", "train", (1, 8, 8)), "can't load 'me/none'")
+    start = time.monotonic()  # the server is gone: what was read is in the cache, and nothing waits for the rest
+    again = data.load("me/pictures", "train", (1, 8, 8))
+    assert torch.equal(again.batch(range(38))["image"], local.batch(range(38))["image"])
+    one_line_error(data.DataError, lambda: data.load("me/other", "train", (1, 8, 8)), "the Hub can't be reached")
+    one_line_error(data.DataError, lambda: data.load("mnist", "train", (1, 8, 8)), "$ZOO_DATA/mnist")
+    assert time.monotonic() - start < 10
 
 
 def test_a_data_set_on_the_hub_is_read_by_its_id(tmp_path):

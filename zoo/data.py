@@ -21,6 +21,7 @@ from PIL import Image
 
 from zoo import registry
 from zoo.errors import DataError, unknown
+from zoo.network import unreachable
 from zoo.sampling import derive_seed
 from zoo.spec import DataSpec
 
@@ -301,15 +302,37 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
     except ImportError:
         raise DataError("reading data needs the 'datasets' package: pip install datasets") from None
     datasets.disable_progress_bars()
+    local = Path(source.path).exists() or source.path in SUFFIXES.values()
+    trouble = None if local or datasets.config.HF_HUB_OFFLINE else unreachable()
     try:
+        if trouble:  # what is in the cache needs no network, and the library would retry for half a minute
+            return _from_cache(source)
         if (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
             loaded = datasets.load_from_disk(source.path)
         else:
             loaded = datasets.load_dataset(source.path, streaming=streaming, **source.arguments)
     except Exception as error:  # datasets raises a dozen types, its builders more
         text = " ".join(str(error).split())
+        if trouble:
+            where = f"put a copy into $ZOO_DATA/{source.name}" if "/" not in source.name else "give a local folder"
+            text = f"the Hub can't be reached ({trouble}), and the cache does not hold it; {where}"
         raise DataError(f"can't load '{source.name}': {text[:300]}") from error
     return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+
+
+def _from_cache(source: Source) -> dict[str, Any]:
+    """A Hub data set without a network; raises whatever datasets raises if it was never downloaded."""
+    import datasets
+    from huggingface_hub import constants
+
+    offline = [(datasets.config, datasets.config.HF_HUB_OFFLINE), (constants, constants.HF_HUB_OFFLINE)]
+    try:
+        for module, _ in offline:
+            module.HF_HUB_OFFLINE = True
+        return dict(datasets.load_dataset(source.path, **source.arguments))
+    finally:
+        for module, before in offline:
+            module.HF_HUB_OFFLINE = before
 
 
 def _image_column(table: Any, source: Source) -> str:

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,13 +19,13 @@ from zoo import card, images, registry
 from zoo.checkpoints import write_atomically
 from zoo.errors import HubError, OptionError, WeightsError, unknown
 from zoo.model import Model
+from zoo.network import unreachable
 from zoo.plugins import checkout
 from zoo.spec import REVISION, ModelSpec, Weights
 from zoo.weights import digest, load_folder, verify, write_folder
 from zoo.weights_config import CARD, CONFIG, TENSORS, DamagedError, one_line, read_config
 
 REPO = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[^\s@]+))?")
-PROBE_SECONDS = 3.0
 T = TypeVar("T")
 
 
@@ -123,7 +122,7 @@ def _fetch(repo: str, revision: str) -> Path:
     missing = f"'{repo}' at {revision[:12]} is not in the cache '{constants.HF_HUB_CACHE}'"
     if constants.HF_HUB_OFFLINE:
         raise HubError(f"{missing}, and offline mode is on; unset HF_HUB_OFFLINE to download it")
-    if (trouble := _unreachable()) is not None:
+    if (trouble := unreachable()) is not None:
         if cached is not None:
             return cached
         raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; {missing}; check the network or HF_ENDPOINT")
@@ -140,27 +139,6 @@ def _cached(repo: str, revision: str) -> Path | None:
         if all(isinstance(path, str) for path in paths):
             return Path(str(paths[0])).parent
     return None
-
-
-def _unreachable() -> str | None:
-    """Why nobody answers at the endpoint, or None. The library itself would try for about 20 seconds."""
-    from huggingface_hub import constants, get_session
-
-    found: list[str | None] = [f"no answer within {PROBE_SECONDS:.0f} seconds"]
-
-    def probe() -> None:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
-            found[0] = None
-        except Exception as error:  # of the HTTP client, whose name differs between versions
-            slow = type(error).__name__ == "ReadTimeout"  # somebody is there
-            found[0] = None if slow else one_line(error) or type(error).__name__
-
-    # Looking up a name obeys no time limit, so it happens in a thread that need not come back.
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS + 1)
-    return found[0]
 
 
 def _in_cache(folder: Path) -> bool:
@@ -325,7 +303,7 @@ def push(
     token = token or hub.get_token()
     if not token:
         raise HubError("can't publish without a token; log in with 'hf auth login' or set HF_TOKEN")
-    if (trouble := _unreachable()) is not None:
+    if (trouble := unreachable()) is not None:
         raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; check the network or HF_ENDPOINT")
     names = [CONFIG, TENSORS, *sorted(path.name for path in folder.glob("samples.*") if path.is_file())]
     operations = [hub.CommitOperationAdd(name, folder / name) for name in names]
