@@ -162,6 +162,10 @@ def test_a_sample_does_not_depend_on_the_batch(batch_size: int) -> None:
     assert torch.equal(model.sample(16, seed=7), model.sample(16, seed=7, batch_size=batch_size))
 
 
+def test_no_samples_are_an_empty_batch(tiny: zoo.Model) -> None:
+    assert tiny.sample(0).shape == (0, 1, 8, 8)
+
+
 def test_start_continues_the_same_samples() -> None:
     model = build((1, 6, 6), 256)
     assert torch.equal(model.sample(8, seed=7)[5:], model.sample(3, seed=7, start=5))

@@ -86,7 +86,10 @@ def resolve(spec: ModelSpec, weights: str | Path) -> tuple[Path, Weights | None]
         raise unknown(
             f"weights of {spec.name}", text, spec.weights, "(a folder or 'owner/repo[@revision]' will do too)"
         )
-    return _fetch(match["repo"], match["revision"] or "main"), None
+    try:
+        return _fetch(match["repo"], match["revision"] or "main"), None
+    except HubError as error:  # a folder is easily misspelt, and then looks like a repository
+        raise HubError(f"there is no folder '{text}'; as a repository on the Hub: {error}") from error
 
 
 def _pinned(spec: ModelSpec, tag: str, pin: Weights) -> Path:

@@ -107,7 +107,7 @@ def sample(
     finally:
         model.train(was_training)
     if not batches:
-        return torch.zeros((0, *(1 for _ in model.spec.data_shape)), dtype=torch.uint8)
+        return torch.zeros((0, *([0] if model.spec.is_video else []), *model.image_shape), dtype=torch.uint8)
     return torch.cat(batches)
 
 
