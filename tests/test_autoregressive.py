@@ -30,6 +30,11 @@ def build(image_shape: tuple[int, int, int], levels: int, model: str = "pixelcnn
     return model.eval()
 
 
+def given(model: zoo.Model, n: int) -> dict[str, torch.Tensor]:
+    """What n pictures are conditioned on, if the model takes anything: class 1 for all."""
+    return model.conditions({"label": torch.ones(n, dtype=torch.int64)}, n)
+
+
 def random_images(image_shape: tuple[int, int, int], levels: int, n: int = 2) -> torch.Tensor:
     return torch.randint(0, levels, (n, *image_shape), generator=torch.Generator().manual_seed(2))
 
@@ -43,7 +48,7 @@ def dependence(model: zoo.Model, image: torch.Tensor, row: int, column: int, cha
     model = model.double()
     model.scale = lambda images: images  # type: ignore[method-assign]
     with mock.patch.object(F, "relu", functools.partial(F.leaky_relu, negative_slope=0.5)):
-        logits = model(scaled)[0, :, channel, row, column]
+        logits = model(scaled, **given(model, 1))[0, :, channel, row, column]
     weights = torch.rand(len(logits), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     (gradient,) = torch.autograd.grad((logits * weights).sum(), scaled)
     return gradient[0] != 0
@@ -59,11 +64,11 @@ def test_no_logit_depends_on_its_own_or_a_later_sub_pixel(
     image = random_images(image_shape, levels, n=1)
     channels, height, width = image_shape
     with torch.no_grad():
-        base = network(image)
+        base = network(image, **given(network, 1))
         for row, column, channel in itertools.product(range(height), range(width), range(channels)):
             changed = image.clone()
             changed[0, channel, row, column] = (changed[0, channel, row, column] + 1) % levels
-            moved = ((network(changed) - base).abs() > 1e-10).any(1)[0]  # C H W
+            moved = ((network(changed, **given(network, 1)) - base).abs() > 1e-10).any(1)[0]  # C H W
             order = moved.permute(1, 2, 0).flatten()
             position = (row * width + column) * channels + channel
             assert not order[: position + 1].any()
@@ -145,8 +150,8 @@ def test_cached_logits_equal_the_full_forward_to_rounding(
     images = random_images(image_shape, levels, n=3)
     channels, height, width = image_shape
     with torch.no_grad():
-        network = full.cached(3)
-        logits_of_all = full(images)
+        network = full.cached(3, **given(full, 3))
+        logits_of_all = full(images, **given(full, 3))
         network.reset()
         for row in range(height):
             network.start_row()
@@ -310,3 +315,95 @@ def test_the_graph_on_a_gpu_draws_the_same_pictures() -> None:
     assert (model.sample(8, seed=1, method="naive") == ours).float().mean() > 0.999
     assert (model.sample(8, seed=1) == ours).float().mean() > 0.999
     assert torch.equal(model.sample(8, seed=1), model.sample(8, seed=1))
+
+
+# Conditional PixelCNN
+
+
+def conditional(condition: str, size: int, shape: tuple[int, int, int] = (1, 5, 4)) -> zoo.Model:
+    return build(shape, 8, "conditional_pixelcnn", condition=condition, condition_size=size)
+
+
+def test_without_v_the_conditional_model_is_the_unconditional_one() -> None:
+    model, plain = conditional("label", 3), build((1, 5, 4), 8, "gated_pixelcnn")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "condition" in name:
+                parameter.zero_()
+        plain.load_state_dict({k: v for k, v in model.state_dict().items() if "condition" not in k})
+        images = random_images((1, 5, 4), 8)
+        assert torch.equal(model.log_prob(images, label=2), plain.log_prob(images))
+
+
+def test_the_condition_enters_every_gate() -> None:
+    model = conditional("label", 3)
+    names = [name for name, _ in model.named_parameters() if "condition" in name]
+    assert len(names) == 2 * len(model.layers) - 1  # the vertical stack ends before its last gate
+    model.nats(images := random_images((1, 5, 4), 8), model(images, **given(model, 2))).sum().backward()
+    for name in names:
+        assert model.get_parameter(name).grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("condition", "shape"), [("label", ()), ("vector", (5,)), ("map", (5, 5, 4))])
+def test_conditional_cached_equals_naive(condition: str, shape: tuple[int, ...]) -> None:
+    model = conditional(condition, 5)
+    h = [0, 4, 2, 2] if condition == "label" else torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    naive = model.sample(4, seed=1, method="naive", **{condition: h})
+    assert torch.equal(naive, model.sample(4, seed=1, batch_size=3, **{condition: h}))
+
+
+def test_a_map_acts_where_it_is() -> None:
+    """A change of the map at (2, 1) moves the logits there, and none in the rows above (V is a 1x1 convolution)."""
+    model, images = conditional("map", 2).double(), random_images((1, 5, 4), 8, n=1)
+    h = torch.zeros(1, 2, 5, 4)
+    with torch.no_grad():
+        before = model(images, h.double())
+        h[0, 0, 2, 1] = 1
+        moved = ((model(images, h.double()) - before).abs() > 1e-10).any(1)[0, 0]
+    assert moved[2, 1]
+    assert not moved[:2].any()
+
+
+def test_without_a_label_the_model_is_the_mixture_of_its_classes() -> None:
+    """log p(x) = log mean_y p(x|y); a picture whose class is drawn is the one of that class given."""
+    model = conditional("label", 3)
+    images = random_images((1, 5, 4), 8, n=4)
+    with torch.no_grad():
+        joint = torch.stack([model.log_prob(images, label=k) for k in range(3)], 1)
+        torch.testing.assert_close(model.log_prob(images), joint.logsumexp(1) - math.log(3))
+        torch.testing.assert_close(model.class_log_probs(images), joint)
+    drawn = model.sample(12, seed=1)
+    classes = [model.sample(12, seed=1, label=k) for k in range(3)]
+    matches = [{k for k in range(3) if torch.equal(drawn[i], classes[k][i])} for i in range(12)]
+    assert all(matches)
+    assert set.union(*matches) == {0, 1, 2}
+
+
+def test_class_posteriors_follow_bayes_rule() -> None:
+    """A model whose class 1 prefers level 0 everywhere takes dark pictures for class 1 (a generative classifier)."""
+    model = conditional("label", 2)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.condition_horizontal.weight.mul_(4)
+    drawn = torch.cat([model.sample(32, seed=k, label=k) for k in range(2)])
+    with torch.no_grad():
+        posterior = model.class_log_probs(drawn).softmax(1)
+    torch.testing.assert_close(posterior.sum(1), torch.ones(64))
+    assert (posterior.argmax(1) == torch.arange(64) // 32).float().mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("condition", "options", "message"),
+    [
+        ("label", {"label": 3}, "label must be from 0 to 2, not 3 to 3"),
+        ("label", {"label": -1}, "label must be from 0 to 2, not -1"),
+        ("label", {"label": torch.zeros(3, dtype=torch.int64)}, r"one for each of the 2 pictures, not \(3,\)"),
+        ("label", {"label": torch.zeros(2)}, "of torch.float32"),
+        ("vector", {}, "conditioned on a vector; give vector"),
+        ("vector", {"vector": torch.zeros(2, 4)}, r"vector must be \(2, 3\), not \(2, 4\)"),
+        ("map", {"map": torch.zeros(2, 3, 4, 5)}, r"map must be \(2, 3, 5, 4\), not \(2, 3, 4, 5\)"),
+    ],
+)
+def test_a_wrong_condition_is_named(condition: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        conditional(condition, 3).log_prob(random_images((1, 5, 4), 8), **options)

@@ -183,6 +183,17 @@ def test_evaluate_gives_receipts(shelf: Path, tiny: zoo.Model) -> None:
     assert metrics.evaluate(tiny, data="mnist", limit=3)[0]["split"] == "test[:3]"
 
 
+def test_evaluate_gives_labels_to_a_conditional_model_and_says_so(shelf: Path) -> None:
+    torch.manual_seed(0)
+    model = zoo.build("conditional_pixelcnn", preset="tiny")
+    [receipt] = metrics.evaluate(model, data="mnist", split="test", metrics=["nats"])
+    batch = data.load("mnist", "test", SHAPE).batch(range(7))
+    with torch.no_grad():
+        direct = -model.log_prob(images.quantise(batch["image"], 4), label=batch["label"]).mean()
+    assert receipt["value"] == pytest.approx(float(direct), abs=1e-3)
+    assert receipt["given"] == "label"
+
+
 def test_evaluate_names_what_it_can_not_do(shelf: Path, tiny: zoo.Model) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'nats'"):
         metrics.evaluate(tiny, data="mnist", metrics=["nat"])

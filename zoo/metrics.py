@@ -30,11 +30,18 @@ def likelihood(
     with torch.no_grad():
         for batch in pictures.batches(batch_size, n):
             images = quantise(batch["image"], model.levels)
-            total -= float(model.log_prob(images).double().sum())
+            conditions = {name: batch[name] for name in _conditions(model, pictures)}
+            total -= float(model.log_prob(images, **conditions).double().sum())
             done += len(images)
             if progress:
                 progress(done / n)
     return total / n, n
+
+
+def _conditions(model: Model, pictures: Pictures) -> list[str]:
+    """What the data gives of that which the model is conditioned on."""
+    available = ("label",) if pictures.labels is not None else ()
+    return [name for name in getattr(model, "condition_names", ()) if name in available]
 
 
 def in_unit(nats: float, metric: str, image_shape: tuple[int, ...]) -> float:
@@ -93,4 +100,5 @@ def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: i
         "split": pictures.split + whole,
         "count": count,
         "levels": model.levels,
+        **({"given": ", ".join(given)} if (given := _conditions(model, pictures)) else {}),
     }

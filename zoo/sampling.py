@@ -133,7 +133,7 @@ def _check_options(model: Model, n: int, options: dict[str, Any]) -> dict[str, A
     for name, value in lists.items():
         if len(value) not in (1, n):
             raise OptionError(f"option '{name}' needs one value, or one for each of the {n} samples, not {len(value)}")
-        if _option(model, name).type == "image":
+        if _option(model, name).type in ("image", "tensor"):
             checked[name] = value
         else:
             values = value.tolist() if isinstance(value, torch.Tensor) else value

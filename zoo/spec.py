@@ -19,7 +19,7 @@ REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REVISION = re.compile(r"[0-9a-f]{40}")
 
-OPTION_TYPES = ("int", "float", "bool", "str", "image")
+OPTION_TYPES = ("int", "float", "bool", "str", "image", "tensor")
 KINDS = ("autoregressive", "gan", "vae", "translation")
 TASKS = ("image-generation", "image-translation", "video-generation", "video-translation")
 AXES = (("C", "H", "W"), ("T", "C", "H", "W"))
@@ -32,7 +32,8 @@ class Option:
 
     Attributes:
         name: keyword of `model.sample`.
-        type: "int", "float", "bool", "str", or "image" (a uint8 tensor (N, C, H, W); on the command line a file).
+        type: "int", "float", "bool", "str", "image" (a uint8 tensor (N, C, H, W); on the command line a file), or
+            "tensor" (from Python alone).
         default: the value when the caller gives none; None means "not given".
         help: one line.
         minimum, maximum: inclusive bounds of a number.
@@ -83,7 +84,7 @@ class Option:
             if not math.isfinite(number):
                 raise ValueError
             return number
-        if not isinstance(value, str) or self.type == "image":
+        if not isinstance(value, str) or self.type in ("image", "tensor"):
             raise TypeError
         return value
 
@@ -97,6 +98,7 @@ class Option:
             "bool": "true or false",
             "str": "a text",
             "image": "pictures, a uint8 tensor (N, C, H, W)",
+            "tensor": "a tensor, from Python alone",
         }[self.type]
         if self.minimum is not None and self.maximum is not None:
             return f"{text} from {self.minimum} to {self.maximum}"

@@ -184,13 +184,15 @@ def check_causal(spec: ModelSpec) -> None:
         raise NotApplicableError("it is not autoregressive")
     model = tiny(spec).double().eval()  # in double precision rounding stays far below any dependence
     image = random_images(model, 1)
+    conditions = model.conditions({"label": torch.zeros(1, dtype=torch.int64)}, 1)  # type: ignore[operator]
     with torch.no_grad():
-        base = model(image).permute(0, 3, 4, 2, 1).flatten(1, 3)[0]  # H*W*C L, in the order of drawing
+        base = model(image, **conditions).permute(0, 3, 4, 2, 1).flatten(1, 3)[0]  # H*W*C L, in the order of drawing
         for position in range(base.shape[0]):
             changed = image.permute(0, 2, 3, 1).flatten().clone()
             changed[position] = (changed[position] + 1) % model.levels
             _, c, h, w = image.shape
-            moved = model(changed.view(1, h, w, c).permute(0, 3, 1, 2)).permute(0, 3, 4, 2, 1).flatten(1, 3)[0]
+            changed = changed.view(1, h, w, c).permute(0, 3, 1, 2)
+            moved = model(changed, **conditions).permute(0, 3, 4, 2, 1).flatten(1, 3)[0]
             leak = (moved[: position + 1] - base[: position + 1]).abs().max()
             expect(float(leak) < 1e-10, f"sub-pixel {position} reaches a logit at or before itself")
 

@@ -4,7 +4,8 @@ PixelCNN Decoders, NeurIPS 2016, arXiv 1606.05328, sections 2.1 and 2.2, figure 
 Against PixelCNN: gates tanh x sigmoid in place of ReLU (eq. 2), and two stacks, so that no past pixel is out of sight.
 The vertical stack sees the rows above, over their full width; the horizontal one the pixels to the left, and the
 vertical stack through a 1x1 link. The own row is left out of the vertical stack once, in its first layer; leaving it
-out again in each layer would bring a blind wedge back. Left out: conditioning (section 2.3).
+out again in each layer would bring a blind wedge back. Conditioning (section 2.3) is in
+`conditional_pixelcnn.py`; the layers here take its h.
 
 Shapes: B batch, C colour channels, H, W height and width, L levels, p width.
 
@@ -61,23 +62,47 @@ class GatedLayer(nn.Module):
         kernel_size: n of the n x n vertical and the 1 x n horizontal convolution.
         groups: C.
         is_first: mask A, own row left out of the vertical stack, and no residual, which would show the pixel itself.
+        is_last: the vertical stack ends in the link, before a gate that nobody would read.
+        condition: features of h, which enters every gate of both stacks as V^T h (eq. 4, without bias); 0 for none.
     """
 
-    def __init__(self, in_features: int, width: int, kernel_size: int, groups: int, *, is_first: bool) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        width: int,
+        kernel_size: int,
+        groups: int,
+        *,
+        is_first: bool,
+        is_last: bool,
+        condition: int = 0,
+    ) -> None:
         super().__init__()
-        self.groups, self.is_first = groups, is_first
+        self.groups, self.is_first, self.is_last = groups, is_first, is_last
         rows = kernel_size // 2 + (0 if is_first else 1)
         self.vertical = VerticalConv2d(in_features, 2 * width, kernel_size, rows, shifted=is_first)
         self.link = nn.Conv2d(2 * width, 2 * width, 1)
         mask = "A" if is_first else "B"
         self.horizontal = MaskedConv2d(in_features, 2 * width, kernel_size, mask=mask, groups=groups, rows_above=0)
         self.project = MaskedConv2d(width, width, 1, mask="B", groups=groups)
+        if condition:
+            self.condition_horizontal = nn.Conv2d(condition, 2 * width, 1, bias=False)
+            if not is_last:
+                self.condition_vertical = nn.Conv2d(condition, 2 * width, 1, bias=False)
 
-    def forward(self, v: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        pre_gate = self.vertical(v)  # B 2p H W
-        hidden = gate(self.horizontal(h) + self.link(pre_gate), self.groups)  # B p H W
-        projected = self.project(hidden)
-        return gate(pre_gate), projected if self.is_first else h + projected
+    def forward(
+        self, v: torch.Tensor, h: torch.Tensor, condition: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both stacks, (B, p, H, W); the condition is (B, F, H, W), or (B, F, 1, 1) if it is the same everywhere."""
+        v = self.vertical(v)  # B 2p H W
+        mixed = self.horizontal(h) + self.link(v)  # the link takes the vertical features before the gate
+        if condition is not None:
+            mixed = mixed + self.condition_horizontal(condition)
+        projected = self.project(gate(mixed, self.groups))
+        h = projected if self.is_first else h + projected
+        if self.is_last:
+            return v, h
+        return gate(v if condition is None else v + self.condition_vertical(condition)), h
 
 
 class GatedPixelCNN(AutoregressiveModel):
@@ -91,6 +116,8 @@ class GatedPixelCNN(AutoregressiveModel):
         kernel_size: n of all layers but the first, odd; 5 in the paper for ImageNet, 3 for CIFAR-10.
         head_width: features of the head.
     """
+
+    condition_features = 0  # of h; a conditional model has some
 
     def __init__(
         self,
@@ -106,30 +133,40 @@ class GatedPixelCNN(AutoregressiveModel):
         channels = image_shape[0]
         if n_layers < 1 or width < 1 or width % channels:
             raise ValueError(f"n_layers must be at least 1 and width a multiple of {channels} channels, not {width}")
-        self.layers = nn.ModuleList([GatedLayer(channels, width, 7, channels, is_first=True)])
-        for _ in range(n_layers - 1):
-            self.layers.append(GatedLayer(width, width, kernel_size, channels, is_first=False))
+        self.layers = nn.ModuleList(
+            GatedLayer(
+                width if i else channels,
+                width,
+                kernel_size if i else 7,
+                channels,
+                is_first=i == 0,
+                is_last=i == n_layers - 1,
+                condition=self.condition_features,
+            )
+            for i in range(n_layers)
+        )
         self.head = MaskedConv2d(width, head_width, 1, mask="B", groups=channels)
         self.output = MaskedConv2d(head_width, channels * levels, 1, mask="B", groups=channels)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of every sub-pixel given those before it.
 
         Args:
             images: (B, C, H, W), integers from 0 to L - 1.
+            condition: h of a conditional model, (B, F, H, W), or (B, F, 1, 1) if it is the same everywhere.
 
         Returns:
             (B, L, C, H, W).
         """
         v = h = self.scale(images)
         for layer in self.layers:
-            v, h = layer(v, h)  # B p H W
+            v, h = layer(v, h, condition)  # B p H W
         x = self.output(F.relu(self.head(F.relu(h))))  # B C*L H W
         return x.unflatten(1, (self.image_shape[0], self.levels)).transpose(1, 2)
 
-    def cached(self, batch: int) -> CachedGatedPixelCNN:
+    def cached(self, batch: int, condition: torch.Tensor | None = None) -> CachedGatedPixelCNN:
         """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
-        return CachedGatedPixelCNN(self, batch)
+        return CachedGatedPixelCNN(self, batch, condition)
 
 
 class CachedVertical:
@@ -156,10 +193,9 @@ class CachedGatedPixelCNN:
     """The stepwise form of a `GatedPixelCNN`: the vertical stack once a row, one column of the horizontal stack for
     each sub-pixel, and of it only the sub-pixel's channel group."""
 
-    def __init__(self, model: GatedPixelCNN, batch: int) -> None:
-        channels, _, width = model.image_shape
-        self.scale, self.width, self.batch = model.scale, width, batch
-        self.groups = channels
+    def __init__(self, model: GatedPixelCNN, batch: int, condition: torch.Tensor | None = None) -> None:
+        self.scale, self.width, self.batch = model.scale, model.image_shape[2], batch
+        width = self.width
         self.vertical = [CachedVertical(layer.vertical, batch, width) for layer in model.layers]
         self.links = [
             (layer.link.weight.detach()[:, :, 0, 0].T, layer.link.bias.detach() + layer.horizontal.bias.detach())
@@ -168,8 +204,12 @@ class CachedGatedPixelCNN:
         self.horizontal = [CachedConv(layer.horizontal, batch, width) for layer in model.layers]
         self.project = [CachedConv(layer.project, batch, width) for layer in model.layers]
         self.head, self.output = CachedConv(model.head, batch, width), CachedConv(model.output, batch, width)
+        self.conditions = [] if condition is None else [_condition_rows(layer, condition) for layer in model.layers]
+        # The number of the next row lives on the device, so that one captured graph draws every row.
+        self.row = torch.zeros(1, dtype=torch.int64, device=model.device)
 
     def reset(self) -> None:
+        self.row.zero_()
         for layer in (*self.horizontal, *self.project, self.head, self.output):
             layer.reset()
         for vertical in self.vertical:
@@ -179,12 +219,19 @@ class CachedGatedPixelCNN:
         first = self.horizontal[0]
         centre = first.centre
         row = first.current[:, centre : centre + self.width]  # B W C: the row above, scaled
-        for vertical, (weight, bias), horizontal in zip(self.vertical, self.links, self.horizontal, strict=True):
-            pre_gate = vertical.step(row)  # W B, 2p
-            added = torch.addmm(bias, pre_gate, weight).view(self.width, self.batch, -1)
+        layers = zip(self.vertical, self.links, self.horizontal, strict=True)
+        for i, (vertical, (weight, bias), horizontal) in enumerate(layers):
+            v = vertical.step(row)  # W B, 2p
+            added = torch.addmm(bias, v, weight).view(self.width, self.batch, -1)
+            v = v.view(self.width, self.batch, -1)
+            if self.conditions:
+                to_vertical, to_horizontal = (rows.index_select(0, self.row)[0] for rows in self.conditions[i])
+                v, added = v + to_vertical, added + to_horizontal
             horizontal.set_above(added)
-            tanh, sigmoid = pre_gate.view(self.width, self.batch, -1).transpose(0, 1).chunk(2, dim=2)
+            tanh, sigmoid = v.transpose(0, 1).chunk(2, dim=2)
             row = tanh.tanh() * sigmoid.sigmoid()  # B W p
+        if self.conditions:
+            self.row.add_(1).remainder_(len(self.conditions[0][0]))
 
     def logits(self, column: int, channel: int) -> torch.Tensor:
         following = [*self.horizontal[1:], self.head]
@@ -200,3 +247,11 @@ class CachedGatedPixelCNN:
 
     def put(self, column: int, channel: int, levels: torch.Tensor) -> None:
         self.horizontal[0].slot(column, channel)[:, 0] = self.scale(levels)
+
+
+def _condition_rows(layer: GatedLayer, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a condition adds to the gates of both stacks, (H, W, B, 2p), or (1, 1, B, 2p) if the same everywhere."""
+    horizontal = layer.condition_horizontal(condition).detach().permute(2, 3, 0, 1).contiguous()
+    if layer.is_last:
+        return torch.zeros_like(horizontal), horizontal
+    return layer.condition_vertical(condition).detach().permute(2, 3, 0, 1).contiguous(), horizontal

@@ -1,10 +1,10 @@
-"""What the zoo sees of PixelCNN and Gated PixelCNN. Free of torch."""
+"""What the zoo sees of the PixelCNNs. Free of torch."""
 
 from __future__ import annotations
 
 from zoo import hookimpl
 from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
-from zoo.spec import ModelSpec
+from zoo.spec import ModelSpec, Option
 
 PIXELCNN = ModelSpec(
     name="pixelcnn",
@@ -39,14 +39,34 @@ GATED_PIXELCNN = ModelSpec(
     sample_options=AUTOREGRESSIVE_OPTIONS,
 )
 
+CONDITIONAL_PIXELCNN = ModelSpec(
+    name="conditional_pixelcnn",
+    summary="Gated PixelCNN with a class, a vector or a map in every gate",
+    paper="van den Oord et al.: Conditional Image Generation with PixelCNN Decoders, NeurIPS 2016, arXiv 1606.05328",
+    kind="autoregressive",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={name: {**preset, "condition_size": 10} for name, preset in GATED_PIXELCNN.presets.items()},
+    sample_options=(
+        *AUTOREGRESSIVE_OPTIONS,
+        Option(name="label", type="int", minimum=0, per_sample=True, help="class; without it each sample draws one"),
+        Option(name="vector", type="tensor", per_sample=True, help="h of a model conditioned on vectors, (N, F)"),
+        Option(name="map", type="tensor", per_sample=True, help="h of a model conditioned on maps, (N, F, H, W)"),
+    ),
+)
+
 
 @hookimpl
 def zoo_models():
-    return [PIXELCNN, GATED_PIXELCNN]
+    return [PIXELCNN, GATED_PIXELCNN, CONDITIONAL_PIXELCNN]
 
 
 @hookimpl
 def zoo_build(spec, config):
+    if spec.name == CONDITIONAL_PIXELCNN.name:
+        from zoo_pixelcnn.conditional_pixelcnn import ConditionalPixelCNN
+
+        return ConditionalPixelCNN(**config)
     if spec.name == GATED_PIXELCNN.name:
         from zoo_pixelcnn.gated_pixelcnn import GatedPixelCNN
 
@@ -67,4 +87,8 @@ def zoo_train(spec, model, settings, accelerator):
 def zoo_sample(spec, model, request):
     from zoo.nn.autoregressive import draw
 
+    if spec.name == CONDITIONAL_PIXELCNN.name:
+        from zoo_pixelcnn.conditional_pixelcnn import draw_labels
+
+        draw_labels(model, request)
     return draw(model, request)

@@ -23,7 +23,7 @@ class LikelihoodTrainer:
         self.accelerator, self.settings = accelerator, settings
         self.base_rate = settings.learning_rate or self.learning_rate
         optimizer = torch.optim.Adam(model.parameters(), lr=self.base_rate, betas=(0.9, 0.95))
-        self.levels, self.nats = model.levels, model.nats
+        self.levels, self.nats, self.conditions = model.levels, model.nats, model.conditions
         self.dims = math.prod(model.image_shape)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
 
@@ -37,7 +37,8 @@ class LikelihoodTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.base_rate * warm_cosine(seen, self.settings.examples)
         images = quantise(batch["image"], self.levels)
-        loss = self.nats(images, self.model(images)).mean() / (self.dims * math.log(2))  # bits per dimension
+        logits = self.model(images, **self.conditions(batch, len(images)))
+        loss = self.nats(images, logits).mean() / (self.dims * math.log(2))  # bits per dimension
         self.accelerator.backward(loss)
         if self.accelerator.sync_gradients:
             self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -9,9 +9,9 @@ p(x) = prod_i p(x_i | x_1 ... x_{i-1}) (van den Oord et al., arXiv 1601.06759, e
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch.nn import functional as F
@@ -59,13 +59,28 @@ class AutoregressiveModel(Model):
         self.image_shape = image_shape
         self.levels = levels
 
-    @abstractmethod
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits (B, L, C, H, W) of images (B, C, H, W) in 0 to L - 1."""
+    # Keys of a batch, or of the sampling options, that the model is conditioned on.
+    condition_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def cached(self, batch: int) -> CachedNetwork:
+    def forward(self, images: torch.Tensor, **conditions: torch.Tensor) -> torch.Tensor:
+        """Logits (B, L, C, H, W) of images (B, C, H, W) in 0 to L - 1; `conditions` as `conditions` gives them."""
+
+    @abstractmethod
+    def cached(self, batch: int, **conditions: torch.Tensor) -> CachedNetwork:
         """A stepwise evaluator of this network for `batch` pictures, on the model's device."""
+
+    def conditions(self, source: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
+        """What n pictures are conditioned on, checked, on the model's device, n first; `forward` takes it as keywords.
+
+        Args:
+            source: a batch of training data, or sampling options; other keys than `condition_names` are ignored.
+            n: how many pictures.
+
+        Raises:
+            OptionError: a condition that is missing, or of a wrong type, shape or range.
+        """
+        return {}
 
     def scale(self, images: torch.Tensor) -> torch.Tensor:
         """Levels 0 to L - 1 as floats from -1 to 1."""
@@ -102,7 +117,7 @@ class AutoregressiveModel(Model):
         Args:
             images: (N, C, H, W), integers from 0 to L - 1, as `sample` returns them.
             batch_size: pictures per pass; a matter of memory alone.
-            conditions: what the model is conditioned on, if anything, as `forward` takes it.
+            conditions: what the model is conditioned on, if anything, by `condition_names`.
 
         Returns:
             (N,) nats; divide by -C H W ln 2 for bits per dimension.
@@ -111,10 +126,15 @@ class AutoregressiveModel(Model):
             OptionError: images of the wrong shape, type or range.
         """
         images = self.check_images(images)
+        given = self.conditions(conditions, len(images))
         was_training = self.training
         self.eval()
         try:
-            batches = [-self.nats(batch, self(batch, **conditions)) for batch in torch.split(images, batch_size)]
+            batches = []
+            for first in range(0, len(images), batch_size):
+                rows = slice(first, first + batch_size)
+                logits = self(images[rows], **{name: value[rows] for name, value in given.items()})
+                batches.append(-self.nats(images[rows], logits))
         finally:
             self.train(was_training)
         return torch.cat(batches) if batches else torch.zeros(0, device=self.device)
@@ -146,20 +166,26 @@ def draw(model: AutoregressiveModel, request: SampleRequest) -> torch.Tensor:
         raise OptionError("option 'given_rows' needs pictures in option 'given'")
     if rows:
         images[:, :, :rows] = model.check_images(request.options["given"], "option 'given'")[:, :, :rows]
+    conditions = model.conditions(request.options, request.n)
     run = draw_naive if request.options["method"] == "naive" else draw_cached
-    images = run(model, images, uniform, rows, request)
+    images = run(model, images, uniform, rows, conditions, request)
     return images if model.levels > 256 else images.to(torch.uint8)
 
 
 def draw_naive(
-    model: AutoregressiveModel, images: torch.Tensor, uniform: torch.Tensor, rows: int, request: SampleRequest
+    model: AutoregressiveModel,
+    images: torch.Tensor,
+    uniform: torch.Tensor,
+    rows: int,
+    conditions: dict[str, torch.Tensor],
+    request: SampleRequest,
 ) -> torch.Tensor:
     """The reference: the whole network once for every sub-pixel."""
     channels, height, width = model.image_shape
     for row in range(rows, height):
         for column in range(width):
             for channel in range(channels):
-                logits = model(images)[:, :, channel, row, column]
+                logits = model(images, **conditions)[:, :, channel, row, column]
                 images[:, channel, row, column] = pick(
                     logits, uniform[:, channel, row, column], request.options["temperature"]
                 )
@@ -168,12 +194,17 @@ def draw_naive(
 
 
 def draw_cached(
-    model: AutoregressiveModel, images: torch.Tensor, uniform: torch.Tensor, rows: int, request: SampleRequest
+    model: AutoregressiveModel,
+    images: torch.Tensor,
+    uniform: torch.Tensor,
+    rows: int,
+    conditions: dict[str, torch.Tensor],
+    request: SampleRequest,
 ) -> torch.Tensor:
     """The same pictures, computing for each sub-pixel only what it adds to every layer."""
     height = model.image_shape[1]
     with _one_thread():
-        row_drawer = RowDrawer(model.cached(request.n), images[:, :, 0], request.options["temperature"])
+        row_drawer = RowDrawer(model.cached(request.n, **conditions), images[:, :, 0], request.options["temperature"])
         for row in range(height):
             if row < rows:
                 row_drawer.keep(images[:, :, row])
