@@ -334,7 +334,7 @@ def test_resume_of_nothing_is_an_error(pictures: Path, tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_the_run(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo_pixelcnn.train import LikelihoodTrainer
+    from zoo.nn.likelihood import LikelihoodTrainer
 
     honest = LikelihoodTrainer.step
 

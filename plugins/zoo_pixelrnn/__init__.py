@@ -1,0 +1,1 @@
+"""PixelRNN, the Row LSTM and the Diagonal BiLSTM, for pixelzoo."""

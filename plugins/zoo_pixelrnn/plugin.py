@@ -1,0 +1,83 @@
+"""What the zoo sees of the PixelRNNs. Free of torch."""
+
+from __future__ import annotations
+
+from zoo import hookimpl
+from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
+from zoo.spec import ModelSpec
+
+PAPER = "van den Oord, Kalchbrenner, Kavukcuoglu: Pixel Recurrent Neural Networks, ICML 2016, arXiv 1601.06759"
+
+TINY = {"image_shape": (1, 8, 8), "levels": 4, "n_layers": 2, "width": 6, "head_width": 8}
+# Table 1 of the paper: 12 layers of h = 128 for CIFAR-10; 126 is the nearest below that three channels divide.
+CIFAR10 = {"image_shape": (3, 32, 32), "levels": 256, "n_layers": 12, "width": 126, "head_width": 1024}
+
+ROW_LSTM = ModelSpec(
+    name="row_lstm",
+    summary="Convolutional LSTMs row by row; each pixel sees a triangle above it",
+    paper=PAPER,
+    kind="autoregressive",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={
+        "tiny": TINY,
+        "mnist": {"image_shape": (1, 28, 28), "levels": 256, "n_layers": 7, "width": 32, "head_width": 64},
+        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "n_layers": 7, "width": 16, "head_width": 32},
+        "cifar10": CIFAR10,
+    },
+    sample_options=AUTOREGRESSIVE_OPTIONS,
+)
+
+DIAGONAL_BILSTM = ModelSpec(
+    name="diagonal_bilstm",
+    summary="Convolutional LSTMs along the diagonals, from both sides; each pixel sees all before it",
+    paper=PAPER,
+    kind="autoregressive",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={
+        "tiny": TINY,
+        "mnist": {"image_shape": (1, 28, 28), "levels": 256, "n_layers": 7, "width": 32, "head_width": 64},
+        # The paper's two models of binarized MNIST.
+        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "n_layers": 7, "width": 16, "head_width": 32},
+        "binarized_mnist_1_layer": {
+            "image_shape": (1, 28, 28),
+            "levels": 2,
+            "n_layers": 1,
+            "width": 32,
+            "head_width": 32,
+        },
+        "cifar10": CIFAR10,
+    },
+    sample_options=AUTOREGRESSIVE_OPTIONS,
+)
+
+
+@hookimpl
+def zoo_models():
+    return [ROW_LSTM, DIAGONAL_BILSTM]
+
+
+@hookimpl
+def zoo_build(spec, config):
+    if spec.name == ROW_LSTM.name:
+        from zoo_pixelrnn.row_lstm import RowLSTM
+
+        return RowLSTM(**config)
+    from zoo_pixelrnn.diagonal_bilstm import DiagonalBiLSTM
+
+    return DiagonalBiLSTM(**config)
+
+
+@hookimpl
+def zoo_train(spec, model, settings, accelerator):
+    from zoo.nn.likelihood import LikelihoodTrainer
+
+    return LikelihoodTrainer(model, settings, accelerator)
+
+
+@hookimpl
+def zoo_sample(spec, model, request):
+    from zoo.nn.autoregressive import draw
+
+    return draw(model, request)
