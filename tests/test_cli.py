@@ -123,7 +123,7 @@ def test_plugins_shows_what_is_broken(output, monkeypatch):
     rows = json.loads(output("plugins", "--json"))
     keys = {"name", "distribution", "version", "state", "models", "datasets", "hooks", "error"}
     assert all(set(row) == keys for row in rows)
-    assert next(row for row in rows if row["name"] == "pixelcnn")["models"] == ["pixelcnn"]
+    assert "pixelcnn" in next(row for row in rows if row["name"] == "pixelcnn")["models"]
     assert rows[-1]["state"] == "broken"
     assert main(["list"]) == 0
 
