@@ -112,8 +112,11 @@ class Stream:
         self.source, self.image_shape, self.seed = source, image_shape, seed
         self.column = _image_column(table, source)
         self._label = _label_column(table, source.spec)
-        # A buffer of 1 shuffles the order of the files alone; within them the blocks do.
-        self._table = table.cast_column(self.column, datasets.Image(decode=False)).shuffle(seed=seed, buffer_size=1)
+        # A buffer of 1 shuffles the order of the files alone; within them the blocks do. One file is read at a time:
+        # the threads that read several end with a pause of 5 s.
+        self._table = table.cast_column(self.column, datasets.Image(decode=False)).shuffle(
+            seed=seed, buffer_size=1, max_buffer_input_shards=1
+        )
         self._rows = iter(self._table)
         self._epoch = 0
         self._number = -1
