@@ -29,8 +29,8 @@ from zoo.nn.masked import MaskedConv2d
 
 def gate(x: torch.Tensor, groups: int = 1) -> torch.Tensor:
     """Eq. 2: tanh of the first half of each group times sigmoid of the second, (B, 2p, H, W) -> (B, p, H, W)."""
-    halves = x.unflatten(1, (groups, 2, -1))  # B C 2 p/C H W
-    return (halves[:, :, 0].tanh() * halves[:, :, 1].sigmoid()).flatten(1, 2)
+    tanh, sigmoid = x.unflatten(1, (groups, 2, -1)).unbind(2)  # B C p/C H W each
+    return (tanh.tanh() * sigmoid.sigmoid()).flatten(1, 2)
 
 
 class VerticalConv2d(nn.Module):
@@ -202,6 +202,7 @@ class CachedGatedPixelCNN:
             for layer in model.layers
         ]
         self.horizontal = [CachedConv(layer.horizontal, batch, width) for layer in model.layers]
+        self.gates = [_gates(horizontal, model.image_shape[0]) for horizontal in self.horizontal]
         self.project = [CachedConv(layer.project, batch, width) for layer in model.layers]
         self.head, self.output = CachedConv(model.head, batch, width), CachedConv(model.output, batch, width)
         self.conditions = [] if condition is None else [_condition_rows(layer, condition) for layer in model.layers]
@@ -222,12 +223,12 @@ class CachedGatedPixelCNN:
         layers = zip(self.vertical, self.links, self.horizontal, strict=True)
         for i, (vertical, (weight, bias), horizontal) in enumerate(layers):
             v = vertical.step(row)  # W B, 2p
-            added = torch.addmm(bias, v, weight).view(self.width, self.batch, -1)
+            torch.addmm(bias, v, weight, out=horizontal.above.flatten(0, 1))
             v = v.view(self.width, self.batch, -1)
             if self.conditions:
                 to_vertical, to_horizontal = (rows.index_select(0, self.row)[0] for rows in self.conditions[i])
-                v, added = v + to_vertical, added + to_horizontal
-            horizontal.set_above(added)
+                v = v + to_vertical
+                horizontal.above += to_horizontal
             tanh, sigmoid = v.transpose(0, 1).chunk(2, dim=2)
             row = tanh.tanh() * sigmoid.sigmoid()  # B W p
         if self.conditions:
@@ -236,7 +237,8 @@ class CachedGatedPixelCNN:
     def logits(self, column: int, channel: int) -> torch.Tensor:
         following = [*self.horizontal[1:], self.head]
         for i, (horizontal, project) in enumerate(zip(self.horizontal, self.project, strict=True)):
-            tanh, sigmoid = horizontal.step(column, channel).chunk(2, dim=1)  # B p/C each
+            horizontal.add(column, channel)
+            tanh, sigmoid = self.gates[i][channel][column]  # B p/C each
             torch.mul(tanh.tanh_(), sigmoid.sigmoid_(), out=project.slot(column, channel))
             h = project.step(column, channel, out=following[i].slot(column, channel))
             if i:
@@ -247,6 +249,12 @@ class CachedGatedPixelCNN:
 
     def put(self, column: int, channel: int, levels: torch.Tensor) -> None:
         self.horizontal[0].slot(column, channel)[:, 0] = self.scale(levels)
+
+
+def _gates(horizontal: CachedConv, groups: int) -> list[list[tuple[torch.Tensor, ...]]]:
+    """The two halves of every gate, views of what `horizontal.add` gives, by channel and column."""
+    parts = [group.unflatten(2, (2, -1)) for group in horizontal.above.chunk(groups, 2)]  # W B 2 p/C
+    return [[column.unbind(1) for column in part] for part in parts]
 
 
 def _condition_rows(layer: GatedLayer, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -105,11 +105,11 @@ class CachedPixelCNN:
             layer.start_row()
 
     def logits(self, column: int, channel: int) -> torch.Tensor:
-        x = self.input.step(column, channel)  # B 2h/C: the residual stream of this channel's group
+        x = self.input.add(column, channel)  # B 2h/C: the residual stream of this channel's group
         for reduce, spread, expand in self.blocks:
             torch.clamp_min(x, 0, out=reduce.slot(column, channel))
             reduce.step(column, channel, out=spread.slot(column, channel)).relu_()
-            spread.step(column, channel, out=expand.slot(column, channel)).relu_()
+            torch.clamp_min(spread.add(column, channel), 0, out=expand.slot(column, channel))
             x += expand.step(column, channel)
         torch.clamp_min(x, 0, out=self.head.slot(column, channel))
         self.head.step(column, channel, out=self.output.slot(column, channel)).relu_()

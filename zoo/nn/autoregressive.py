@@ -203,8 +203,10 @@ def draw_cached(
 ) -> torch.Tensor:
     """The same pictures, computing for each sub-pixel only what it adds to every layer."""
     height = model.image_shape[1]
-    with _one_thread():
-        row_drawer = RowDrawer(model.cached(request.n, **conditions), images[:, :, 0], request.options["temperature"])
+    threads = torch.get_num_threads()
+    with _threads(1):
+        network = model.cached(request.n, **conditions)
+        row_drawer = RowDrawer(network, images[:, :, 0], request.options["temperature"], threads)
         for row in range(height):
             if row < rows:
                 row_drawer.keep(images[:, :, row])
@@ -215,23 +217,23 @@ def draw_cached(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """The products of one pixel are too small to share: threads would wait for each other far longer than they work,
-    on a busy machine tens of times."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 class RowDrawer:
     """Draws one row after the other. On CUDA a row is captured once as a graph and replayed for every row, so that
-    the host neither launches kernels nor waits within a picture."""
+    the host neither launches kernels nor waits within a picture. On a CPU `threads` share the work at the start of a
+    row. The products of one pixel are too small for that: threads would wait for each other far longer than they work,
+    on a busy machine tens of times."""
 
-    def __init__(self, network: CachedNetwork, row: torch.Tensor, temperature: float) -> None:
-        self.network, self.temperature = network, temperature
+    def __init__(self, network: CachedNetwork, row: torch.Tensor, temperature: float, threads: int) -> None:
+        self.network, self.temperature, self.threads = network, temperature, threads
         self.levels = torch.zeros_like(row)  # (B, C, W): what the row holds
         self.uniform = torch.zeros_like(row, dtype=torch.float32)
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -242,7 +244,7 @@ class RowDrawer:
 
     def keep(self, levels: torch.Tensor) -> None:
         """The next row is given, (B, C, W): pass it through the network without drawing."""
-        self.network.start_row()
+        self._start_row()
         for column in range(levels.shape[2]):
             for channel in range(levels.shape[1]):
                 self.network.logits(column, channel)
@@ -257,8 +259,12 @@ class RowDrawer:
             self._draw()
         return self.levels
 
+    def _start_row(self) -> None:
+        with _threads(self.threads):
+            self.network.start_row()
+
     def _draw(self) -> None:
-        self.network.start_row()
+        self._start_row()
         for column in range(self.levels.shape[2]):
             for channel in range(self.levels.shape[1]):
                 logits = self.network.logits(column, channel)

@@ -34,7 +34,7 @@ class CachedConv:
         own = weight[:, :, -1, : c + 1].permute(2, 1, 0).reshape((c + 1) * inputs, outputs)
         self._weights, self._windows, self._slots, self._above, self._outputs = [], [], [], [], []
         # Column first, so that what addmm adds is contiguous: a broadcast or strided addend costs it a copy more.
-        # Where the kernel has one row, the bias alone, until somebody calls `set_above`.
+        # Where the kernel has one row, the bias alone, until somebody writes what another stack adds, bias included.
         self.above = self.bias.repeat(width, batch, 1)  # W B O
         for g in range(conv.groups):
             seen = c * inputs + in_bounds[g + 1 if conv.mask_type == "B" else g]
@@ -72,10 +72,6 @@ class CachedConv:
         windows = self._windows_above.flatten(0, 1).flatten(1)  # (W B, A k I), a copy: the windows overlap
         torch.addmm(self.bias, windows, self.weight_above, out=self.above.view(-1, self.out_features))
 
-    def set_above(self, added: torch.Tensor) -> None:
-        """What another stack adds to each column of the row, (W, B, O), in place of the rows above; bias included."""
-        self.above.copy_(added)
-
     def slot(self, column: int, group: int) -> torch.Tensor:
         """Where the input features of a group belong, (B, I_g), a view."""
         return self._slots[group][column]
@@ -84,3 +80,7 @@ class CachedConv:
         """The output features of a group at a column, (B, O_g), in `out` or a buffer of this layer."""
         result = self._outputs[group] if out is None else out
         return torch.addmm(self._above[group][column], self._windows[group][column], self._weights[group], out=result)
+
+    def add(self, column: int, group: int) -> torch.Tensor:
+        """`step` without its copy: the result stands in `above`, which must be written anew for each row."""
+        return self._above[group][column].addmm_(self._windows[group][column], self._weights[group])

@@ -92,10 +92,14 @@ class MaskedConv2d(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) -> (B, O, H, W)."""
-        if self.kernel_size == 1:
-            # A matrix product over channels-last features: on a CPU half the time of conv2d, forward and backward.
-            rows = F.linear(x.permute(0, 2, 3, 1), self.masked_weight()[:, :, 0, 0], self.bias)
-            return rows.permute(0, 3, 1, 2)
+        if self.rows_above == 0:
+            # A matrix product over channels-last features and the taps that the mask leaves: on a CPU faster than
+            # conv2d, forward and backward.
+            rows = F.pad(x.permute(0, 2, 3, 1), (0, 0, self.centre, 0))  # B H W+c I
+            taps = [rows[:, :, tap : tap + x.shape[3]] for tap in range(self.centre + 1)]
+            windows = torch.cat(taps, 3) if self.centre else rows
+            weight = self.masked_weight()[:, :, 0, : self.centre + 1].transpose(1, 2).flatten(1)
+            return F.linear(windows, weight, self.bias).permute(0, 3, 1, 2)
         # Padding rows go above the map only; those that conv2d adds below give rows that are cut off again.
         padding = (self.rows_above, self.centre)
         return F.conv2d(x, self.masked_weight(), self.bias, padding=padding)[:, :, : x.shape[2]]
