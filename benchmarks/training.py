@@ -1,0 +1,139 @@
+"""Training speed of every model, and of the Diagonal BiLSTM against the plain loop over columns, measured in one run.
+
+    python benchmarks/training.py                        # preset binarized_mnist, 16 pictures a step
+    python benchmarks/training.py --device cuda --batch 128 --precision bf16
+
+A step is all that training does: forward, backward, clipping, Adam. In the plain loop, as the paper tells it, each
+direction is skewed into a padded map of W + H - 1 columns, and a 2x1 convolution goes from column to column; the
+weights are the same, and so is the result, which is checked. Ours takes both directions in one product for each diagonal
+and computes no padding. The steps of the two take turns, and the median counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+import types
+
+import torch
+from torch.nn import functional as F
+
+import zoo
+from zoo import registry, training
+from zoo.settings import Settings
+
+PLAIN = "diagonal_bilstm, plain loop"
+
+
+def plain_states(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """One direction of a Diagonal BiLSTM (arXiv 1601.06759, section 3.2) of one colour channel, column by column.
+
+    Args:
+        x: what the input adds to the gates, (B, 4h, H, W).
+        kernel: (2h, 4h), for the state above and the one beside.
+
+    Returns:
+        (B, h, H, W).
+    """
+    batch, features, height, width = x.shape
+    above, beside = kernel.T.chunk(2, 1)
+    weight = torch.stack((above, beside), 2)  # 4h h 2
+    columns = height + width - 1
+    # Row i moves i columns to the right: rows of `columns` + 1, read as rows of `columns`.
+    skewed = F.pad(x, (0, height)).flatten(2)[:, :, : height * columns].unflatten(2, (height, columns))
+    inside = F.pad(x.new_ones(height, width), (0, height)).flatten()[: height * columns].view(height, columns)
+    h = c = x.new_zeros(batch, features // 4, height)
+    states = []
+    for column in range(columns):
+        gates = skewed[:, :, :, column] + F.conv1d(F.pad(h, (1, 0)), weight)
+        o, f, i, g = gates.chunk(4, 1)
+        # Outside the picture the state is zero, as it is before the first pixel of a row.
+        c = (f.sigmoid() * c + i.sigmoid() * g.tanh()) * inside[:, column]
+        h = o.sigmoid() * c.tanh()
+        states.append(h)
+    unskewed = F.pad(torch.stack(states, 3).flatten(2), (0, height)).unflatten(2, (height, columns + 1))
+    return unskewed[:, :, :, :width]
+
+
+def plain_forward(layer, x: torch.Tensor, pixels: torch.Tensor, skew) -> torch.Tensor:
+    """A `DiagonalLayer` by the plain loop, once for each direction."""
+    left, right = layer.input_to_left(x), layer.input_to_right(x)
+    if layer.pixel_to_right is not None:
+        right = right + layer.pixel_to_right(pixels)
+    left = plain_states(left, layer.state_to_state[0])
+    right = plain_states(right.flip(3), layer.state_to_state[1]).flip(3)
+    return x + layer.lift(left + F.pad(right, (0, 0, 1, 0))[:, :, :-1])
+
+
+class Run:
+    """One model, its trainer, and the seconds of its steps."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
+        spec = registry.model_spec("diagonal_bilstm" if name == PLAIN else name)
+        torch.manual_seed(0)
+        model = zoo.build(spec.name, preset=arguments.preset)
+        if name == PLAIN:
+            for layer in model.layers:
+                layer.forward = types.MethodType(plain_forward, layer)
+        settings = Settings(
+            model=spec.name, data="random", out="", device=arguments.device, precision=arguments.precision
+        )
+        self.trainer = registry.call(
+            spec, "zoo_train", model=model, settings=settings, accelerator=training.make_accelerator(settings)
+        )
+        images = torch.randint(0, 256, (arguments.batch, *model.image_shape), dtype=torch.uint8)
+        labels = torch.arange(arguments.batch) % 10
+        self.batch = {"image": images.to(arguments.device), "label": labels.to(arguments.device)}
+        self.name, self.seconds, self.cuda = name, [], arguments.device == "cuda"
+        self.losses = [float(next(iter(self.step().values()))) for _ in range(2)]  # warm-up
+
+    def step(self) -> dict[str, torch.Tensor]:
+        begun = time.perf_counter()
+        metrics = self.trainer.step(self.batch, 0)
+        if self.cuda:
+            torch.cuda.synchronize()
+        self.seconds.append(time.perf_counter() - begun)
+        return metrics
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", help="default: all that have the preset")
+    parser.add_argument("--preset", default="binarized_mnist")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--precision", default="no")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+
+    names = arguments.models or [spec.name for spec in zoo.models() if arguments.preset in spec.presets]
+    where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    print(
+        f"preset {arguments.preset}, batch {arguments.batch}, {platform.machine()}, {where}, torch {torch.__version__}"
+    )
+    for name in names:
+        runs = [Run(each, arguments) for each in ((name, PLAIN) if name == "diagonal_bilstm" else (name,))]
+        for run in runs:
+            run.seconds.clear()
+        for _ in range(arguments.steps):
+            for run in runs:
+                run.step()
+        for run in runs:
+            speed = arguments.batch / statistics.median(run.seconds)
+            print(f"{run.name}: {speed:.1f} images/s")
+            print(json.dumps({"model": run.name, "images_per_second": speed}))
+        if len(runs) == 2:
+            ours, plain = runs
+            for a, b in zip(ours.losses, plain.losses, strict=True):
+                if abs(a - b) > 1e-3 * abs(a):
+                    raise SystemExit(f"the two differ: losses {ours.losses} and {plain.losses}")
+            ratio = statistics.median(plain.seconds) / statistics.median(ours.seconds)
+            print(f"diagonal_bilstm against the plain loop: {ratio:.2f} times")
+            print(json.dumps({"ratio": ratio}))
+
+
+if __name__ == "__main__":
+    main()
