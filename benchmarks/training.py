@@ -5,7 +5,7 @@
 
 A step is all that training does: forward, backward, clipping, Adam. In the plain loop, as the paper tells it, each
 direction is skewed into a padded map of W + H - 1 columns, and a 2x1 convolution goes from column to column; the
-weights are the same, and so is the result, which is checked. Ours takes both directions in one product for each diagonal
+weights are the same, and so is the result, which is checked. Ours takes both directions in one product a diagonal
 and computes no padding. The steps of the two take turns, and the median counts.
 """
 

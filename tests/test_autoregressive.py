@@ -114,6 +114,20 @@ def test_gated_pixelcnn_sees_all_channels_of_the_past() -> None:
         assert torch.equal(seen, torch.arange(6 * 7 * 3) < (4 * 7 + 3) * 3 + channel)
 
 
+@pytest.mark.parametrize(("image_shape", "levels"), SHAPES)
+def test_skip_connections_keep_gated_pixelcnn_exact(image_shape: tuple[int, int, int], levels: int) -> None:
+    """Every layer reaches the head, no future does, and the sampler still agrees."""
+    model = build(image_shape, levels, "gated_pixelcnn", skip_connections=True)
+    assert torch.equal(model.sample(4, seed=5, method="naive"), model.sample(4, seed=5))
+    images = random_images(image_shape, levels)
+    model.nats(images, model(images)).sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+    channels, height, width = image_shape
+    for channel in range(channels):
+        seen = dependence(model, images[:1], height - 2, 1, channel).permute(1, 2, 0).flatten()
+        assert torch.equal(seen, torch.arange(len(seen)) < ((height - 2) * width + 1) * channels + channel)
+
+
 def blind_from(rows_up: int) -> int:
     """The furthest column to the right that is seen `rows_up` rows above the pixel."""
     return 0 if rows_up <= 0 else rows_up + 2

@@ -63,6 +63,7 @@ class GatedLayer(nn.Module):
         groups: C.
         is_first: mask A, own row left out of the vertical stack, and no residual, which would show the pixel itself.
         is_last: the vertical stack ends in the link, before a gate that nobody would read.
+        has_skip: a 1x1 convolution of the gate leads to the head; in the last layer in place of the residual one.
         condition: features of h, which enters every gate of both stacks as V^T h (eq. 4, without bias); 0 for none.
     """
 
@@ -75,6 +76,7 @@ class GatedLayer(nn.Module):
         *,
         is_first: bool,
         is_last: bool,
+        has_skip: bool = False,
         condition: int = 0,
     ) -> None:
         super().__init__()
@@ -84,22 +86,30 @@ class GatedLayer(nn.Module):
         self.link = nn.Conv2d(2 * width, 2 * width, 1)
         mask = "A" if is_first else "B"
         self.horizontal = MaskedConv2d(in_features, 2 * width, kernel_size, mask=mask, groups=groups, rows_above=0)
-        self.project = MaskedConv2d(width, width, 1, mask="B", groups=groups)
+        ends = is_last and has_skip
+        self.project = None if ends else MaskedConv2d(width, width, 1, mask="B", groups=groups)
+        self.skip = MaskedConv2d(width, width, 1, mask="B", groups=groups) if has_skip else None
         if condition:
             self.condition_horizontal = nn.Conv2d(condition, 2 * width, 1, bias=False)
             if not is_last:
                 self.condition_vertical = nn.Conv2d(condition, 2 * width, 1, bias=False)
 
     def forward(
-        self, v: torch.Tensor, h: torch.Tensor, condition: torch.Tensor | None = None
+        self, v: torch.Tensor, h: torch.Tensor, skips: list[torch.Tensor], condition: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both stacks, (B, p, H, W); the condition is (B, F, H, W), or (B, F, 1, 1) if it is the same everywhere."""
+        """Both stacks, (B, p, H, W), and one more of `skips` where there is a skip connection.
+
+        The condition is (B, F, H, W), or (B, F, 1, 1) if it is the same everywhere.
+        """
         v = self.vertical(v)  # B 2p H W
         mixed = self.horizontal(h) + self.link(v)  # the link takes the vertical features before the gate
         if condition is not None:
             mixed = mixed + self.condition_horizontal(condition)
-        projected = self.project(gate(mixed, self.groups))
-        h = projected if self.is_first else h + projected
+        gated = gate(mixed, self.groups)
+        if self.skip is not None:
+            skips.append(self.skip(gated))
+        if self.project is not None:
+            h = self.project(gated) if self.is_first else h + self.project(gated)
         if self.is_last:
             return v, h
         return gate(v if condition is None else v + self.condition_vertical(condition)), h
@@ -115,6 +125,7 @@ class GatedPixelCNN(AutoregressiveModel):
         width: p, features of each stack, a multiple of C; 384 in the paper, for ImageNet.
         kernel_size: n of all layers but the first, odd; 5 in the paper for ImageNet, 3 for CIFAR-10.
         head_width: features of the head.
+        skip_connections: the head reads a sum over all layers in place of the last layer's residual sum.
     """
 
     condition_features = 0  # of h; a conditional model has some
@@ -128,6 +139,7 @@ class GatedPixelCNN(AutoregressiveModel):
         width: int = 126,
         kernel_size: int = 3,
         head_width: int = 512,
+        skip_connections: bool = False,
     ) -> None:
         super().__init__(image_shape=image_shape, levels=levels)
         channels = image_shape[0]
@@ -141,6 +153,7 @@ class GatedPixelCNN(AutoregressiveModel):
                 channels,
                 is_first=i == 0,
                 is_last=i == n_layers - 1,
+                has_skip=skip_connections,
                 condition=self.condition_features,
             )
             for i in range(n_layers)
@@ -159,9 +172,11 @@ class GatedPixelCNN(AutoregressiveModel):
             (B, L, C, H, W).
         """
         v = h = self.scale(images)
+        skips: list[torch.Tensor] = []
         for layer in self.layers:
-            v, h = layer(v, h, condition)  # B p H W
-        x = self.output(F.relu(self.head(F.relu(h))))  # B C*L H W
+            v, h = layer(v, h, skips, condition)  # B p H W
+        x = torch.stack(skips).sum(0) if skips else h
+        x = self.output(F.relu(self.head(F.relu(x))))  # B C*L H W
         return x.unflatten(1, (self.image_shape[0], self.levels)).transpose(1, 2)
 
     def cached(self, batch: int, condition: torch.Tensor | None = None) -> CachedGatedPixelCNN:
@@ -203,7 +218,10 @@ class CachedGatedPixelCNN:
         ]
         self.horizontal = [CachedConv(layer.horizontal, batch, width) for layer in model.layers]
         self.gates = [_gates(horizontal, model.image_shape[0]) for horizontal in self.horizontal]
-        self.project = [CachedConv(layer.project, batch, width) for layer in model.layers]
+        self.project, self.skip = (
+            [CachedConv(conv, batch, width) for conv in convs if conv is not None]
+            for convs in zip(*((layer.project, layer.skip) for layer in model.layers), strict=True)
+        )
         self.head, self.output = CachedConv(model.head, batch, width), CachedConv(model.output, batch, width)
         self.conditions = [] if condition is None else [_condition_rows(layer, condition) for layer in model.layers]
         # The number of the next row lives on the device, so that one captured graph draws every row.
@@ -211,7 +229,7 @@ class CachedGatedPixelCNN:
 
     def reset(self) -> None:
         self.row.zero_()
-        for layer in (*self.horizontal, *self.project, self.head, self.output):
+        for layer in (*self.horizontal, *self.project, *self.skip, self.head, self.output):
             layer.reset()
         for vertical in self.vertical:
             vertical.rows.zero_()
@@ -235,15 +253,24 @@ class CachedGatedPixelCNN:
             self.row.add_(1).remainder_(len(self.conditions[0][0]))
 
     def logits(self, column: int, channel: int) -> torch.Tensor:
-        following = [*self.horizontal[1:], self.head]
-        for i, (horizontal, project) in enumerate(zip(self.horizontal, self.project, strict=True)):
+        read = self.head.slot(column, channel)
+        following = [*(layer.slot(column, channel) for layer in self.horizontal[1:]), read]
+        if self.skip:
+            read.zero_()
+        for i, horizontal in enumerate(self.horizontal):
             horizontal.add(column, channel)
             tanh, sigmoid = self.gates[i][channel][column]  # B p/C each
-            torch.mul(tanh.tanh_(), sigmoid.sigmoid_(), out=project.slot(column, channel))
-            h = project.step(column, channel, out=following[i].slot(column, channel))
+            reader = self.skip[i] if self.skip else self.project[i]
+            gated = torch.mul(tanh.tanh_(), sigmoid.sigmoid_(), out=reader.slot(column, channel))
+            if self.skip:
+                read += self.skip[i].step(column, channel)
+                if i == len(self.project):
+                    break
+                self.project[i].slot(column, channel).copy_(gated)
+            h = self.project[i].step(column, channel, out=following[i])
             if i:
                 h += horizontal.slot(column, channel)
-        self.head.slot(column, channel).relu_()
+        read.relu_()
         self.head.step(column, channel, out=self.output.slot(column, channel)).relu_()
         return self.output.step(column, channel)
 
