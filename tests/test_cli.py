@@ -21,8 +21,9 @@ import zoo
 from zoo import golden, hub, metrics, registry, testing, training, weights_config
 from zoo.cli import app, main
 from zoo.cli.console import choose_weights, print_table, progress, size
-from zoo.cli.sample import parse_options, write_clip
+from zoo.cli.options import parse_options, read_pictures
 from zoo.errors import DataError, OptionError
+from zoo.images import write_clip
 from zoo.plugins import PluginRecord
 from zoo.spec import ModelSpec, Option, Weights
 
@@ -341,7 +342,7 @@ def test_one_value_for_each_sample():
 
 def test_clips_are_animations(tmp_path, monkeypatch, error, capsys):
     frames = [torch.full((1, 4, 6), 80 * t, dtype=torch.uint8) for t in range(3)]
-    write_clip(frames, tmp_path / "a.gif", scale=2)
+    write_clip(frames, tmp_path / "a.gif", [100] * 3, scale=2)
     with Image.open(tmp_path / "a.gif") as clip:
         assert (clip.size, clip.n_frames) == ((12, 8), 3)
     video = spec(data_shape=("T", "C", "H", "W"), task="video-generation", weights={"a": pin()})
@@ -357,7 +358,7 @@ def test_clips_are_animations(tmp_path, monkeypatch, error, capsys):
     assert main(["sample", "other", "-n", "4", "-o", f"{tmp_path}/b.webp"]) == 0
     assert Image.open(tmp_path / "b.webp").size == (14, 14)
     capsys.readouterr()
-    assert "a clip needs .gif or .webp" in error("sample", "other", "-o", f"{tmp_path}/c.png")
+    assert "an animation needs .gif, .webp, .apng" in error("sample", "other", "-o", f"{tmp_path}/c.png")
 
 
 class Terminal(io.StringIO):
@@ -576,10 +577,8 @@ def test_check_model(output, monkeypatch):
 
 
 def test_read_pictures_needs_a_shape(picture):
-    from zoo.cli.sample import read_pictures
-
     class Shapeless:
         spec = spec()
 
     with pytest.raises((OptionError, DataError), match="does not say what shape"):
-        read_pictures(Shapeless(), "given", picture)
+        read_pictures(Shapeless(), "given", [picture])

@@ -8,13 +8,18 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from zoo.errors import DataError, OptionError
+
+GREY = 128  # of a pixel that is not drawn yet
+DRAWING_FRAMES = 100
 
 
 def to_bytes(images: torch.Tensor, levels: int = 256) -> torch.Tensor:
@@ -47,6 +52,42 @@ def grid(images: torch.Tensor, columns: int | None = None, *, padding: int = 2, 
     return canvas
 
 
+def hide(images: torch.Tensor, drawn: int) -> torch.Tensor:
+    """Pictures (..., C, H, W), uint8, in which all but the first `drawn` pixels in raster order are grey."""
+    height, width = images.shape[-2:]
+    order = torch.arange(height * width).view(height, width)
+    return torch.where(order < drawn, images, torch.tensor(GREY, dtype=torch.uint8))
+
+
+def drawing(images: torch.Tensor, rows: int = 0) -> list[torch.Tensor]:
+    """Frames (N, C, H, W) of pictures (N, C, H, W), uint8, being drawn in raster order.
+
+    The first frame shows the top `rows` rows; each of the next, 100 at most, a few pixels more; the last all.
+    """
+    height, width = images.shape[2:]
+    first, last = rows * width, height * width
+    step = max(1, math.ceil((last - first) / DRAWING_FRAMES))
+    return [hide(images, drawn) for drawn in (*range(first, last, step), last)]
+
+
+def beside_given(completed: torch.Tensor, given: torch.Tensor, rows: int, each: int) -> torch.Tensor:
+    """For each picture given: what was kept of it, its completions, the picture itself.
+
+    Args:
+        completed: (K each, C, H, W), the completions of one picture in succession.
+        given: (K, C, H, W), or one for all.
+        rows: how many top rows were kept.
+        each: completions of one picture.
+
+    Returns:
+        (K (each + 2), C, H, W)
+    """
+    groups = completed.view(-1, each, *completed.shape[1:])  # K each C H W
+    given = given.expand(len(groups), -1, -1, -1).unsqueeze(1)
+    kept = hide(given, rows * given.shape[-1])
+    return torch.cat([kept, groups, given], 1).flatten(0, 1)
+
+
 def to_pil(image: torch.Tensor) -> Image.Image:
     """One picture (C, H, W), uint8, C of 1 or 3."""
     array = image.permute(1, 2, 0).cpu().numpy()
@@ -65,15 +106,15 @@ def check_output(path: Path) -> None:
     """Find out before the work starts whether a file can be written at `path`; leaves nothing behind.
 
     Raises:
-        OptionError: no such folder, no permission, or an ending that is no picture format.
+        OptionError: no such folder, no permission, a full disk, or an ending that is no picture format.
     """
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise OptionError(f"can't write '{path}': '{path.suffix}' is no picture format; try .png")
     if path.is_dir():
         raise OptionError(f"can't write '{path}': it is a folder")
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(4096))
         if path.exists():
             with path.open("ab"):
                 pass
@@ -83,27 +124,52 @@ def check_output(path: Path) -> None:
 
 def write_image(image: torch.Tensor, path: Path, *, scale: int = 1) -> None:
     """Write one picture (C, H, W), uint8, enlarged `scale` times without smoothing; whole or not at all."""
-    picture = to_pil(image)
-    if scale > 1:
-        picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    _write([to_pil(image)], path, scale)
+
+
+def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[int], *, scale: int = 1) -> None:
+    """Write frames (C, H, W), uint8, each shown for its `milliseconds`, as an endless animation; like `write_image`."""
+    pictures = [to_pil(frame) for frame in frames]
+    if path.suffix.lower() == ".gif" and pictures[0].mode == "RGB":  # a palette for each frame would flicker
+        palette = to_pil(torch.cat(list(frames), 1)).quantize(method=Image.Quantize.FASTOCTREE)
+        pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    _write(pictures, path, scale, save_all=True, duration=list(milliseconds), loop=0, lossless=True)
+
+
+def _write(pictures: list[Image.Image], path: Path, scale: int, **how: Any) -> None:
+    size = (pictures[0].width * scale, pictures[0].height * scale)
+    first, *others = [picture.resize(size, Image.Resampling.NEAREST) for picture in pictures]
     part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        picture.save(part)
+        first.save(part, append_images=others, **how)
         os.replace(part, path)
+    except (OverflowError, RuntimeError):  # Pillow's, for GIF and WebP
+        raise OptionError(f"can't write '{path}': {size[0]}x{size[1]} pixels are too many for {path.suffix}") from None
     except OSError as error:
         raise OptionError(f"can't write '{path}': {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
 
 
-def read_images(path: Path, channels: int) -> torch.Tensor:
-    """One picture file, or all of a folder in order of their names, as (N, C, H, W), uint8.
+def picture_files(path: Path) -> list[Path]:
+    """A file itself, or those of a folder in order of their names without hidden ones; raises DataError if none."""
+    if not path.is_dir():
+        if not path.exists():
+            raise DataError(f"there is no file or folder '{path}'")
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    if not files:
+        raise DataError(f"there is no picture in '{path}'")
+    return files
+
+
+def read_images(files: Sequence[Path], channels: int) -> torch.Tensor:
+    """Picture files as (N, C, H, W), uint8.
 
     Raises:
-        DataError: no such file, no picture, or pictures of several sizes.
+        DataError: no picture, or pictures of several sizes.
     """
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    images = []
+    images: list[torch.Tensor] = []
     for file in files:
         try:
             with Image.open(file) as picture:
@@ -113,6 +179,4 @@ def read_images(path: Path, channels: int) -> torch.Tensor:
         if images[-1].shape != images[0].shape:
             found, first = (f"{i.shape[2]}x{i.shape[1]}" for i in (images[-1], images[0]))
             raise DataError(f"'{file}' is {found}, but '{files[0]}' is {first}; all pictures must be of one size")
-    if not images:
-        raise DataError(f"there is no picture in '{path}'")
     return torch.stack(images)

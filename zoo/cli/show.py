@@ -101,7 +101,7 @@ def _arguments(arguments: Any) -> str:
 def _range(option: Option) -> str:
     """What an option takes, as it is typed on a command line."""
     takes = "a picture file, or a folder of them" if option.type == "image" else option.describe()
-    return f"{takes}, or one for each sample" if option.per_sample and option.type in ("int", "float") else takes
+    return f"{takes}, or one for each sample" if option.per_sample and option.type not in ("image", "tensor") else takes
 
 
 def _description(spec: ModelSpec) -> dict[str, Any]:

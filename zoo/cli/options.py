@@ -1,0 +1,105 @@
+"""Sampling options on the command line: `--option name=value`, several values of a per-sample option, and pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import DataError, OptionError, unknown
+from zoo.spec import ModelSpec, Option
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo.model import Model
+
+RANGE = re.compile(r"(\d{1,5})-(\d{1,5})")
+
+
+def parse_options(spec: ModelSpec, assignments: list[str]) -> tuple[dict[str, Any], dict[str, list[Path]]]:
+    """`name=value` texts as checked sampling options, and the files of those that are pictures.
+
+    An option for each sample may be repeated; with several values in all it becomes a list.
+    """
+    known = {option.name: option for option in spec.sample_options}
+    texts: dict[str, list[str]] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise OptionError(f"--option takes name=value, not '{assignment}'")
+        if name not in known:
+            raise unknown(f"option of {spec.name}", name, known)
+        if name in texts and not known[name].per_sample:
+            raise OptionError(f"option '{name}' is one for all samples, but it is given twice")
+        texts.setdefault(name, []).append(text)
+    options: dict[str, Any] = {}
+    pictures: dict[str, list[Path]] = {}
+    for name, given in texts.items():
+        if known[name].type == "image":
+            from zoo.images import picture_files
+
+            pictures[name] = [file for text in given for file in picture_files(Path(text))]
+        else:
+            values = [value for text in given for value in _values(known[name], text)]
+            options[name] = values if len(values) > 1 else values[0]
+    return options, pictures
+
+
+def _values(option: Option, text: str) -> list[Any]:
+    """One value, or several where each sample may have its own: "3,1,4", and of integers "0-9". Texts have no lists."""
+    if not option.per_sample or option.type == "str":
+        return [option.parse(text)]
+    values = []
+    for part in text.split(","):
+        ends = RANGE.fullmatch(part.strip()) if option.type == "int" else None
+        span = range(int(ends[1]), int(ends[2]) + 1) if ends else ()
+        values += [option.parse(value) for value in span or [part.strip()]]
+    return values
+
+
+def share_out(n: int | None, options: dict[str, Any], pictures: dict[str, list[Path]]) -> tuple[int, int]:
+    """How many samples to draw, and how many in succession get the same of several values; without several, all.
+
+    Raises:
+        OptionError: n can't be divided by the number of values, or options have different numbers of them.
+    """
+    lists = {name: values for name, values in (options | pictures).items() if isinstance(values, list)}
+    counts = {name: len(values) for name, values in lists.items() if len(values) > 1}
+    if not counts:
+        return n or 16, n or 16
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise OptionError(f"options with several values must have equally many: {found}")
+    name, count = next(iter(counts.items()))
+    n = n or 8 * count
+    if n % count:
+        raise OptionError(f"-n {n} is no multiple of the {count} values of option '{name}'")
+    return n, n // count
+
+
+def per_sample(options: dict[str, Any], pictures: dict[str, torch.Tensor], each: int) -> dict[str, Any]:
+    """The options as `model.sample` takes them: each of several values for `each` samples in succession."""
+    lists = {name: values for name, values in options.items() if isinstance(values, list)}
+    stacks = {name: images for name, images in pictures.items() if len(images) > 1}
+    return {
+        **options,
+        **pictures,
+        **{name: [value for value in values for _ in range(each)] for name, values in lists.items()},
+        **{name: images.repeat_interleave(each, 0) for name, images in stacks.items()},
+    }
+
+
+def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
+    """The pictures of an image option in the model's shape and levels, (N, C, H, W)."""
+    from zoo import images
+
+    shape: Any = getattr(model, "image_shape", None)
+    if shape is None:
+        raise OptionError(f"option '{name}': {model.spec.name} does not say what shape its pictures have")
+    pictures = images.read_images(files, shape[0])
+    if tuple(pictures.shape[1:]) != tuple(shape):
+        found, needed = (f"{size[-1]}x{size[-2]}" for size in (pictures.shape, shape))
+        raise DataError(f"option '{name}': '{files[0]}' is {found} pixels, but {model.spec.name} needs {needed}")
+    levels: Any = getattr(model, "levels", None)
+    return images.quantise(pictures, levels) if levels else pictures
