@@ -31,6 +31,9 @@ STREAM_HOLDOUT = 1000
 THREADED_FROM = 128 * 128  # pixels
 SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
 
+# "image" (B, C, H, W), uint8; where the data have them "label" (B,), int64, and "caption", a list of B texts.
+Batch = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -50,7 +53,8 @@ class Pictures:
         source: where it comes from.
         split: "train", "validation" or "test".
         image_shape: (C, H, W) of every picture.
-        classes: names of the labels, or () if there are none.
+        labels: (N,), int64, and `classes` their names; None and () if there are none.
+        captions: N texts, or None if there are none.
     """
 
     def __init__(self, table: Any, source: Source, split: str, image_shape: tuple[int, int, int], threads: int) -> None:
@@ -61,6 +65,8 @@ class Pictures:
         self._table = table.cast_column(self.column, datasets.Image(decode=False))
         self._pool = ThreadPoolExecutor(max(1, threads))
         self.labels, self.classes = _labels(table, source.spec)
+        caption = _column(table, source.spec, "caption")
+        self.captions: list[str] | None = table[caption][:] if caption else None
         self._decoded: torch.Tensor | None = None
         if len(table) and len(table) * torch.Size(image_shape).numel() <= MEMORY_LIMIT:
             self._decoded = self._decode(range(len(table)))
@@ -68,17 +74,23 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._table)
 
-    def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Pictures by number: "image" (B, C, H, W), uint8, and where there are labels "label" (B,), int64."""
-        if self._decoded is not None:
-            batch = {"image": self._decoded[list(indices)]}
-        else:
-            batch = {"image": self._decode(indices)}
+    @property
+    def given(self) -> tuple[str, ...]:
+        """What a batch holds beside "image"."""
+        columns = {"label": self.labels, "caption": self.captions}
+        return tuple(name for name, values in columns.items() if values is not None)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Pictures by number."""
+        whole = self._decoded
+        batch: Batch = {"image": self._decode(indices) if whole is None else whole[list(indices)]}
         if self.labels is not None:
             batch["label"] = self.labels[list(indices)]
+        if self.captions is not None:
+            batch["caption"] = [self.captions[i] for i in indices]
         return batch
 
-    def batches(self, size: int, limit: int | None = None) -> Iterator[dict[str, torch.Tensor]]:
+    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
         """All pictures in order, or the first `limit`."""
         n = len(self) if limit is None else min(limit, len(self))
         for first in range(0, n, size):
@@ -111,7 +123,8 @@ class Stream:
 
         self.source, self.image_shape, self.seed = source, image_shape, seed
         self.column = _image_column(table, source)
-        self._label = _label_column(table, source.spec)
+        columns = {"label": _column(table, source.spec, "label"), "caption": _column(table, source.spec, "caption")}
+        self._given = {name: column for name, column in columns.items() if column}
         # A buffer of 1 shuffles the order of the files alone; within them the blocks do. One file is read at a time:
         # the threads that read several end with a pause of 5 s.
         self._table = table.cast_column(self.column, datasets.Image(decode=False)).shuffle(
@@ -123,13 +136,19 @@ class Stream:
         self._block: list[dict[str, Any]] = []
         self._state = self._here()
 
-    def take(self, first: int, count: int) -> dict[str, torch.Tensor]:
+    @property
+    def given(self) -> tuple[str, ...]:
+        """What a batch holds beside "image"."""
+        return tuple(self._given)
+
+    def take(self, first: int, count: int) -> Batch:
         """Examples `first` to `first + count - 1` of the stream, which only goes forward."""
         cells = [self._cell(position) for position in range(first, first + count)]
         pictures = [_picture(cell[self.column], self.column, self.source, self.image_shape) for cell in cells]
-        batch = {"image": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()}
-        if self._label:
-            batch["label"] = torch.tensor([cell[self._label] for cell in cells])
+        batch: Batch = {"image": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()}
+        for name, column in self._given.items():
+            values = [cell[column] for cell in cells]
+            batch[name] = torch.tensor(values) if name == "label" else values
         return batch
 
     def _cell(self, position: int) -> dict[str, Any]:
@@ -177,7 +196,7 @@ class Shuffled:
         self.pictures, self.source, self.seed = pictures, pictures.source, seed
         self._orders: dict[int, list[int]] = {}
 
-    def take(self, first: int, count: int) -> dict[str, torch.Tensor]:
+    def take(self, first: int, count: int) -> Batch:
         """Examples `first` to `first + count - 1` of all epochs laid end to end."""
         return self.pictures.batch([self._index(position) for position in range(first, first + count)])
 
@@ -200,18 +219,19 @@ class Shuffled:
 def _picture(
     cell: dict[str, Any], column: str, source: Source, image_shape: tuple[int, int, int]
 ) -> np.ndarray[Any, Any]:
-    """One decoded picture, (H, W, C)."""
+    """One decoded picture, (H, W, C); a larger one is reduced if its data set allows it."""
     channels, height, width = image_shape
     where = f"column '{column}' of {source.name}"
     try:
         with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as picture:
-            if picture.size != (width, height) or picture.mode not in MODES[channels]:
+            factor = max(1, picture.width // width) if source.spec.resize else 1
+            if picture.size != (factor * width, factor * height) or picture.mode not in MODES[channels]:
                 raise DataError(
                     f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; "
                     f"the model needs {width}x{height}, mode {MODES[channels][-1]}"
                 )
-            pixels = np.asarray(picture.convert("L") if picture.mode == "1" else picture, dtype=np.uint8)
-            return pixels.reshape(height, width, channels)
+            whole = picture.convert("L") if picture.mode == "1" else picture
+            return np.asarray(whole.reduce(factor), dtype=np.uint8).reshape(height, width, channels)
     except (OSError, TypeError) as error:
         raise DataError(f"{where} holds something that is no picture: {error}") from None
 
@@ -253,7 +273,7 @@ def load(data: str, split: str, image_shape: tuple[int, int, int], *, threads: i
     Args:
         data: a registered name, a Hub id, a folder of pictures, a folder or file of tables.
         split: "train", "validation" or "test". A set without validation split gives the end of its training split.
-        image_shape: (C, H, W) that every picture must have.
+        image_shape: (C, H, W) that every picture must have, or be brought to if the set is to be resized.
         threads: decoding threads.
 
     Raises:
@@ -309,8 +329,8 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
     trouble = None if local or datasets.config.HF_HUB_OFFLINE else unreachable()
     try:
         if trouble:  # what is in the cache needs no network, and the library would retry for half a minute
-            return _from_cache(source)
-        if (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
+            loaded = _from_cache(source)
+        elif (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
             loaded = datasets.load_from_disk(source.path)
         else:
             loaded = datasets.load_dataset(source.path, streaming=streaming, **source.arguments)
@@ -320,7 +340,8 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
             where = f"put a copy into $ZOO_DATA/{source.name}" if "/" not in source.name else "give a local folder"
             text = f"the Hub can't be reached ({trouble}), and the cache does not hold it; {where}"
         raise DataError(f"can't load '{source.name}': {text[:300]}") from error
-    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+    tables = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+    return {split: _captioned(table, source) for split, table in tables.items()}
 
 
 def _from_cache(source: Source) -> dict[str, Any]:
@@ -351,23 +372,42 @@ def _image_column(table: Any, source: Source) -> str:
     raise DataError(f"{source.name} has no picture column; it has: {found[:300]}")
 
 
-def _label_column(table: Any, spec: DataSpec) -> str | None:
-    """The column of integer labels, or None; raises DataError if the spec promises one that is not there."""
+def _column(table: Any, spec: DataSpec, what: str) -> str | None:
+    """The column of integer labels or of captions, or None; raises DataError if the spec promises one that is not
+    there."""
     import datasets
 
-    column = spec.label_column or "label"
+    promised = {"label": spec.label_column, "caption": spec.caption_column}[what]
+    kinds = {"label": ("int", "uint"), "caption": ("string", "large_string")}[what]
+    column = promised or what
     feature = table.features.get(column)
-    whole = isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint"))
-    if whole or isinstance(feature, datasets.ClassLabel):
+    if isinstance(feature, datasets.Value) and feature.dtype.startswith(kinds):
         return column
-    if spec.label_column:
-        raise DataError(f"{spec.name} has no label column '{column}'; it has: {', '.join(table.features)}")
+    if what == "label" and isinstance(feature, datasets.ClassLabel):
+        return column
+    if promised:
+        raise DataError(f"{spec.name} has no {what} column '{column}'; it has: {', '.join(table.features)}")
     return None
+
+
+def _captioned(table: Any, source: Source) -> Any:
+    """Without the pictures whose promised caption is missing or blank."""
+    if not source.spec.caption_column:
+        return table
+    import datasets
+
+    column = _column(table, source.spec, "caption")
+    undecoded = table.cast_column(_image_column(table, source), datasets.Image(decode=False))
+    return undecoded.filter(_is_text, input_columns=[column])
+
+
+def _is_text(caption: str | None) -> bool:
+    return bool(caption and caption.strip())
 
 
 def _labels(table: Any, spec: DataSpec) -> tuple[torch.Tensor | None, tuple[str, ...]]:
     """All labels, (N,), and the names of the classes."""
-    column = _label_column(table, spec)
+    column = _column(table, spec, "label")
     if column is None or not len(table):
         return None, ()
     labels = torch.tensor(table[column][:], dtype=torch.int64)

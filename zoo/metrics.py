@@ -40,8 +40,7 @@ def likelihood(
 
 def _conditions(model: Model, pictures: Pictures) -> list[str]:
     """What the data gives of that which the model is conditioned on."""
-    available = ("label",) if pictures.labels is not None else ()
-    return [name for name in getattr(model, "condition_names", ()) if name in available]
+    return [name for name in getattr(model, "condition_names", ()) if name in pictures.given]
 
 
 def in_unit(nats: float, metric: str, image_shape: tuple[int, ...]) -> float:
@@ -92,6 +91,7 @@ def evaluate(
 def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: int) -> dict[str, Any]:
     """One likelihood figure with all that it depends on; figures compare only where the rest is equal."""
     whole = "" if count == len(pictures) else f"[:{count}]"
+    _, height, width = pictures.image_shape
     return {
         "name": metric,
         "value": round(in_unit(nats, metric, model.image_shape), 4),
@@ -101,4 +101,5 @@ def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: i
         "count": count,
         "levels": model.levels,
         **({"given": ", ".join(given)} if (given := _conditions(model, pictures)) else {}),
+        **({"resizer": f"box to {width}x{height}"} if pictures.source.spec.resize else {}),
     }

@@ -223,9 +223,12 @@ class DataSpec:
         repo: the data set on the Hugging Face Hub, or None if it is only to be had as a local folder.
         revision: branch, tag or commit of `repo`.
         licence: short name or a sentence.
-        image_column, label_column, caption_column: columns of the table; None where there is none.
+        image_column, label_column, caption_column: columns of the table; None where there is none. Where captions are
+            promised, pictures without one are left out.
         splits: our split name -> the set's own; at least "train".
         holdout: how many of the last training examples serve as "validation" where the set has no such split.
+        resize: whether pictures larger than a model's by a whole factor are brought to its size, each pixel the mean of
+            a box; otherwise, sizes must be equal.
     """
 
     name: str
@@ -238,3 +241,4 @@ class DataSpec:
     caption_column: str | None = None
     splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
     holdout: int = 0
+    resize: bool = False

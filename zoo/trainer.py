@@ -21,7 +21,7 @@ class Trainer(Protocol):
     def optimizers(self) -> dict[str, Any]:
         """Every optimizer, as `accelerator.prepare` gave it back."""
 
-    def step(self, batch: dict[str, torch.Tensor], seen: int) -> dict[str, torch.Tensor]:
+    def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         """One update from one batch; `seen` is the number of examples before it. Returns scalars to be averaged."""
 
 

@@ -30,7 +30,7 @@ from accelerate.utils import GradientAccumulationPlugin
 from zoo import building, hub, images, metrics, registry
 from zoo.checkpoints import Checkpoints, write_atomically
 from zoo.data import Pictures, Shuffled, Stream, load, stream
-from zoo.errors import OptionError, TrainingError
+from zoo.errors import DataError, OptionError, TrainingError
 from zoo.model import Model
 from zoo.sampling import derive_seed
 from zoo.settings import Settings
@@ -46,7 +46,9 @@ def plan(settings: Settings) -> dict[str, Any]:
     spec, model = _build(settings, device="meta")
     data: dict[str, Any] = {"name": settings.data, "image_shape": list(model.image_shape)}
     if not settings.stream:
-        data["train"] = len(load(settings.data, "train", model.image_shape, threads=settings.workers))
+        train = load(settings.data, "train", model.image_shape, threads=settings.workers)
+        _check_conditions(model, train)
+        data["train"] = len(train)
     return {
         "settings": asdict(settings),
         "config": dict(model.config),
@@ -80,6 +82,13 @@ def _build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
     torch.manual_seed(derive_seed(settings.seed, "weights"))
     with torch.device(device):
         return spec, building.build(settings.model, settings.preset, **settings.overrides)
+
+
+def _check_conditions(model: Model, data: Pictures | Stream) -> None:
+    """Raise DataError if the data lack what the model is conditioned on."""
+    for name in getattr(model, "condition_names", ()):
+        if name not in data.given:
+            raise DataError(f"{data.source.name} has no {name} column, on which this {model.spec.name} is conditioned")
 
 
 class Run:
@@ -125,8 +134,10 @@ class Run:
         judged = bool(settings.eval_every) and self.model.has_likelihood
         if settings.stream:
             feed, held_out = stream(settings.data, shape, settings.seed, threads=settings.workers)
+            _check_conditions(self.model, feed)
             return feed, held_out if judged else None
         train = load(settings.data, "train", shape, threads=settings.workers)
+        _check_conditions(self.model, train)
         validation = load(settings.data, "validation", shape, threads=settings.workers) if judged else None
         return Shuffled(train, settings.seed), validation
 
@@ -244,7 +255,8 @@ class Run:
         torch.manual_seed(derive_seed(settings.seed, "step", self.seen, rank))
         size = share // settings.accumulate
         for part in range(settings.accumulate):
-            chunk = {k: v[part * size : (part + 1) * size].to(self.accelerator.device) for k, v in batch.items()}
+            chunk = {name: values[part * size : (part + 1) * size] for name, values in batch.items()}
+            chunk = {name: v if isinstance(v, list) else v.to(self.accelerator.device) for name, v in chunk.items()}
             with self.accelerator.accumulate(*self.trainer.modules().values()):
                 for name, value in self.trainer.step(chunk, self.seen).items():
                     self.window[name] = self.window.get(name, 0) + value.detach().float() / settings.accumulate
@@ -308,8 +320,11 @@ class Run:
         return values
 
     def _draw_samples(self) -> None:
-        drawn = images.to_bytes(self.average.sample(16, seed=self.settings.seed), self.model.levels)
-        canvas = images.grid(drawn)
+        try:
+            drawn = self.average.sample(16, seed=self.settings.seed)
+        except OptionError:  # a model that samples only from inputs
+            return
+        canvas = images.grid(images.to_bytes(drawn, self.model.levels))
         images.write_image(canvas, self.folder / "samples" / f"{self.seen:09d}.png", scale=2)
         self._tensorboard().add_image("samples", canvas, self.seen)
 

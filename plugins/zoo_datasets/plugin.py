@@ -29,8 +29,18 @@ CIFAR10 = DataSpec(
     label_column="label",
     holdout=5000,
 )
+NOTO_EMOJI64 = DataSpec(
+    name="noto_emoji64",
+    summary="Noto emoji on white without variants of skin tone, 64x64, RGB, with their Unicode names as captions",
+    repo=None,
+    licence="Apache 2.0",
+    caption_column="caption",
+    splits={"train": "train"},
+    holdout=128,
+    resize=True,
+)
 
 
 @hookimpl
 def zoo_datasets():
-    return [MNIST, BINARIZED_MNIST, CIFAR10]
+    return [MNIST, BINARIZED_MNIST, CIFAR10, NOTO_EMOJI64]

@@ -3,16 +3,17 @@ Generation with PixelCNN Decoders, NeurIPS 2016, arXiv 1606.05328, section 2.3.
 
 Against Gated PixelCNN: a vector h enters every gate of both stacks, y = tanh(W x + V^T h) * sigmoid(W x + V^T h) (eq. 3
 and 4), V without bias. With V = 0 it is Gated PixelCNN. h is a class in one-hot form, a vector that is given, or a map
-with one vector a pixel, on which V is a 1x1 convolution (eq. 5, with s given). Left out: captions, and the
-deconvolutional network that makes s.
+with one vector a pixel, on which V is a 1x1 convolution (eq. 5, with s given). Beyond the paper, h may be a caption,
+read by an encoder of ours that is trained jointly (`text_encoder.py`). Left out: the deconvolutional network for s.
 
-Shapes: B batch, N pictures, C colour channels, H, W height and width, L levels, K classes, F features of h.
+Shapes: B batch, N pictures, C colour channels, H, W height and width, L levels, K classes, F features of h, T
+characters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -20,40 +21,50 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.sampling import SampleRequest
-from zoo_pixelcnn.gated_pixelcnn import GatedPixelCNN
+from zoo_pixelcnn.gated_pixelcnn import CachedGatedPixelCNN, GatedPixelCNN
+from zoo_pixelcnn.text_encoder import TextEncoder, encode
+
+CONDITIONS = ("label", "vector", "map", "text")
 
 
 class ConditionalPixelCNN(GatedPixelCNN):
-    """Gated PixelCNN conditioned on a class, a vector or a map.
+    """Gated PixelCNN conditioned on a class, a vector, a map or a text.
 
     Without a label, a model of classes is the mixture of all of them in equal parts: `sample` draws a class for each
-    picture, and `log_prob` sums over them.
+    picture, and `log_prob` sums over them. A model of texts is trained and measured on the captions of the data.
 
     Args:
-        condition: "label", "vector" or "map".
+        condition: "label", "vector", "map" or "text".
         condition_size: K for "label", else F.
+        sample_texts: for "text", the captions whose pictures `sample` draws in turn if it is given none.
         image_shape: (C, H, W).
         levels: L, values of a sub-pixel.
         n_layers: gated layers, the first included.
         width: p, features of each stack, a multiple of C.
         kernel_size: of all layers but the first, odd.
         head_width: features of the head.
+        skip_connections: as of Gated PixelCNN.
     """
 
     def __init__(
         self,
         *,
-        condition: Literal["label", "vector", "map"] = "label",
+        condition: Literal["label", "vector", "map", "text"] = "label",
         condition_size: int = 10,
+        sample_texts: tuple[str, ...] = (),
         image_shape: tuple[int, int, int] = (3, 32, 32),
         levels: int = 256,
         n_layers: int = 15,
         width: int = 126,
         kernel_size: int = 3,
         head_width: int = 512,
+        skip_connections: bool = False,
     ) -> None:
         if condition_size < 1:
             raise ValueError(f"condition_size must be at least 1, not {condition_size}")
+        if sample_texts and condition != "text":
+            raise ValueError(f"sample_texts are for a model conditioned on a text, not on a {condition}")
+        encode(sample_texts)  # raises OptionError
         self.condition_features = condition_size
         super().__init__(
             image_shape=image_shape,
@@ -62,16 +73,47 @@ class ConditionalPixelCNN(GatedPixelCNN):
             width=width,
             kernel_size=kernel_size,
             head_width=head_width,
+            skip_connections=skip_connections,
         )
-        self.condition = condition
-        self.condition_names = (condition,)
+        self.condition, self.sample_texts = condition, sample_texts
+        self.condition_names = ("caption",) if condition == "text" else (condition,)
+        if condition == "text":
+            self.encoder = TextEncoder(condition_size)
 
     def conditions(self, source: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
-        """h of n pictures, as `forward` takes it; `source` holds "label", "vector" or "map"."""
+        """What n pictures are conditioned on, as `forward` takes it: h, or the codes of texts.
+
+        Args:
+            source: holds "label", "vector", "map", or as "text" or "caption" one text or n.
+            n: how many pictures.
+        """
         given = source.get(self.condition)
+        if given is None and self.condition == "text":
+            given = source.get("caption")
         if given is None:
-            raise OptionError(f"this model is conditioned on a {self.condition}; give {self.condition}=...")
-        return {"condition": self._one_hot(given, n) if self.condition == "label" else self._features(given, n)}
+            data = ", or data with captions" if self.condition == "text" else ""
+            raise OptionError(f"this model is conditioned on a {self.condition}; give {self.condition}=...{data}")
+        read = {"label": self._one_hot, "text": self._codes}.get(self.condition, self._features)
+        return {"condition": read(given, n)}
+
+    def check_names(self, given: Iterable[str]) -> None:
+        """Raise OptionError for a condition of another model."""
+        for name in given:
+            if name not in (self.condition, *self.condition_names):
+                raise OptionError(f"this model is conditioned on a {self.condition}, not on a {name}")
+
+    def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (B, L, C, H, W) of images (B, C, H, W), 0 to L - 1; the condition as `conditions` gives it."""
+        return super().forward(images, self._h(condition))
+
+    def cached(self, batch: int, condition: torch.Tensor | None = None) -> CachedGatedPixelCNN:
+        """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
+        return super().cached(batch, self._h(condition))
+
+    def _h(self, condition: torch.Tensor | None) -> torch.Tensor | None:
+        if self.condition != "text" or condition is None:
+            return condition
+        return self.encoder(condition)[:, :, None, None]  # B F 1 1
 
     def _one_hot(self, given: Any, n: int) -> torch.Tensor:
         labels = torch.as_tensor(given, device=self.device)
@@ -84,6 +126,15 @@ class ConditionalPixelCNN(GatedPixelCNN):
             raise OptionError(f"label must be from 0 to {last}, not {int(labels.min())} to {int(labels.max())}")
         return F.one_hot(labels.long(), last + 1).to(self.dtype)[:, :, None, None]  # B K 1 1
 
+    def _codes(self, given: Any, n: int) -> torch.Tensor:
+        texts = [given] if isinstance(given, str) else given
+        wanted = f"text must be one caption, or one for each of the {n} pictures"
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise OptionError(f"{wanted}, not {given!r:.80}")
+        if len(texts) not in (1, n):
+            raise OptionError(f"{wanted}, not {len(texts)}")
+        return encode(texts).expand(n, -1).to(self.device)  # B T
+
     def _features(self, given: Any, n: int) -> torch.Tensor:
         place = self.image_shape[1:] if self.condition == "map" else ()
         wanted = (n, self.condition_features, *place)
@@ -93,16 +144,17 @@ class ConditionalPixelCNN(GatedPixelCNN):
         return h if self.condition == "map" else h[:, :, None, None]
 
     def log_prob(self, images: torch.Tensor, *, batch_size: int = 128, **conditions: Any) -> torch.Tensor:
-        """Exact log-likelihood given a label, a vector or a map; without a label, of the mixture of all classes.
+        """Exact log-likelihood given the condition; without a label, of the mixture of all classes.
 
         Args:
             images: (N, C, H, W), integers from 0 to L - 1.
             batch_size: pictures per pass.
-            conditions: label=3 or (N,); vector=(N, F); map=(N, F, H, W).
+            conditions: label=3 or (N,); vector=(N, F); map=(N, F, H, W); text="a cat" or N texts.
 
         Returns:
             (N,) nats.
         """
+        self.check_names(name for name, value in conditions.items() if value is not None)
         if self.condition == "label" and conditions.get("label") is None:
             joint = self.class_log_probs(images, batch_size=batch_size)  # N K
             return joint.logsumexp(1) - math.log(self.condition_features)
@@ -115,10 +167,15 @@ class ConditionalPixelCNN(GatedPixelCNN):
         return torch.stack(columns, 1)
 
 
-def draw_labels(model: ConditionalPixelCNN, request: SampleRequest) -> None:
-    """Without a label, draw a class for each sample, from its own noise: the picture is that of the label given."""
+def complete(model: ConditionalPixelCNN, request: SampleRequest) -> None:
+    """Check the request's conditions. Without a label, draw a class for each sample, from its own noise: the picture is
+    that of the label given. Without a text, take the model's own in turn."""
+    options = request.options
+    model.check_names(name for name in CONDITIONS if options[name] is not None)
+    if model.condition == "text" and options["text"] is None and model.sample_texts:
+        options["text"] = [model.sample_texts[i % len(model.sample_texts)] for i in request.indices]
     if model.condition != "label":
         return
     drawn = (request.uniform() * model.condition_features).long().clamp_(max=model.condition_features - 1)
-    if request.options["label"] is None:
-        request.options["label"] = drawn.tolist()
+    if options["label"] is None:
+        options["label"] = drawn.tolist()

@@ -50,17 +50,30 @@ GATED_PIXELCNN = ModelSpec(
 
 CONDITIONAL_PIXELCNN = ModelSpec(
     name="conditional_pixelcnn",
-    summary="Gated PixelCNN with a class, a vector or a map in every gate",
+    summary="Gated PixelCNN with a class, a vector, a map or a text in every gate",
     paper="van den Oord et al.: Conditional Image Generation with PixelCNN Decoders, NeurIPS 2016, arXiv 1606.05328",
     kind="autoregressive",
     task="image-generation",
     data_shape=("C", "H", "W"),
-    presets={name: {**preset, "condition_size": 10} for name, preset in GATED_PIXELCNN.presets.items()},
+    presets={
+        **{name: {**preset, "condition_size": 10} for name, preset in GATED_PIXELCNN.presets.items()},
+        "noto_emoji64": {
+            "image_shape": (3, 32, 32),
+            "levels": 16,
+            "n_layers": 8,
+            "width": 48,
+            "head_width": 96,
+            "condition": "text",
+            "condition_size": 64,
+            "sample_texts": ("red apple", "cat face", "sunflower", "clock face three oclock", "fish", "yellow heart"),
+        },
+    },
     sample_options=(
         *AUTOREGRESSIVE_OPTIONS,
         Option(name="label", type="int", minimum=0, per_sample=True, help="class; without it each sample draws one"),
         Option(name="vector", type="tensor", per_sample=True, help="h of a model conditioned on vectors, (N, F)"),
         Option(name="map", type="tensor", per_sample=True, help="h of a model conditioned on maps, (N, F, H, W)"),
+        Option(name="text", type="str", per_sample=True, help="caption of up to 100 characters, for a model of texts"),
     ),
 )
 
@@ -97,7 +110,7 @@ def zoo_sample(spec, model, request):
     from zoo.nn.autoregressive import draw
 
     if spec.name == CONDITIONAL_PIXELCNN.name:
-        from zoo_pixelcnn.conditional_pixelcnn import draw_labels
+        from zoo_pixelcnn.conditional_pixelcnn import complete
 
-        draw_labels(model, request)
+        complete(model, request)
     return draw(model, request)

@@ -59,7 +59,7 @@ class AutoregressiveModel(Model):
         self.image_shape = image_shape
         self.levels = levels
 
-    # Keys of a batch, or of the sampling options, that the model is conditioned on.
+    # Keys of a batch that the model is conditioned on; keywords of `log_prob` too.
     condition_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -74,7 +74,7 @@ class AutoregressiveModel(Model):
         """What n pictures are conditioned on, checked, on the model's device, n first; `forward` takes it as keywords.
 
         Args:
-            source: a batch of training data, or sampling options; other keys than `condition_names` are ignored.
+            source: a batch of training data, or sampling options; what belongs to no condition is ignored.
             n: how many pictures.
 
         Raises:

@@ -40,7 +40,7 @@ class LikelihoodTrainer:
     def optimizers(self) -> dict[str, Any]:
         return {"model": self.optimizer}
 
-    def step(self, batch: dict[str, torch.Tensor], seen: int) -> dict[str, torch.Tensor]:
+    def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.base_rate * warm_cosine(seen, self.settings.examples)
         images = quantise(batch["image"], self.levels)

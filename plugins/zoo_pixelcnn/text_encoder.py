@@ -1,0 +1,64 @@
+"""Captions as vectors for Conditional PixelCNN. The encoder is ours: the paper (arXiv 1606.05328, section 2.3) leaves h
+open, and has classes and portrait embeddings.
+
+A bidirectional GRU reads the characters; h is a linear function of the mean of its states, and is trained together with
+the pictures.
+
+Shapes: B batch, T characters of the longest caption, E features of a character, R of each direction, F of h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from zoo.errors import OptionError
+
+ALPHABET = " abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"()&+-/#"
+LIMIT = 100  # characters of a caption
+PADDING, UNKNOWN = 0, 1
+CODES = {character: code for code, character in enumerate(ALPHABET, UNKNOWN + 1)}
+
+
+def encode(texts: Sequence[str]) -> torch.Tensor:
+    """Captions as codes (B, T), int64: of a lower-cased character its place in the alphabet, or UNKNOWN; then PADDING.
+
+    Raises:
+        OptionError: an empty caption, or one of more than LIMIT characters.
+    """
+    rows = [[CODES.get(character, UNKNOWN) for character in text.strip().lower()] for text in texts]
+    for text, row in zip(texts, rows, strict=True):
+        if not row:
+            raise OptionError("text must not be empty")
+        if len(row) > LIMIT:
+            raise OptionError(f"text '{text[:20]}...' has {len(row)} characters; at most {LIMIT} are read")
+    codes = torch.full((len(rows), max(map(len, rows), default=0)), PADDING)
+    for i, row in enumerate(rows):
+        codes[i, : len(row)] = torch.tensor(row)
+    return codes
+
+
+class TextEncoder(nn.Module):
+    """h of captions; that of each depends on nothing but itself.
+
+    Args:
+        features: F.
+        embedding: E.
+        width: R.
+    """
+
+    def __init__(self, features: int, *, embedding: int = 32, width: int = 128) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(UNKNOWN + 1 + len(ALPHABET), embedding, padding_idx=PADDING)
+        self.gru = nn.GRU(embedding, width, batch_first=True, bidirectional=True)
+        self.output = nn.Linear(2 * width, features)
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """Codes (B, T), as `encode` gives them, to h (B, F)."""
+        lengths = (codes != PADDING).sum(1)
+        packed = pack_padded_sequence(self.embedding(codes), lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)  # B T 2R, zero beyond the end
+        return self.output(states.sum(1) / lengths[:, None])
