@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py
 
-`import zoo` stands on Python, `zoo list` is compared with the Hub's client, loading and sampling stand on `import torch`.
+`import zoo` stands on Python, loading and sampling on `import torch`; `zoo list` is compared with the client of the Hub.
 """
 
 from __future__ import annotations
