@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py
 
-`import zoo` stands on Python, loading and sampling on `import torch`; `zoo list` is compared with the client of the Hub.
+`import zoo` stands on Python, loading and sampling on `import torch`; `zoo list` is compared with the Hub client alone.
 """
 
 from __future__ import annotations
