@@ -15,8 +15,9 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,19 +65,29 @@ class Repo:
 
 @dataclass
 class Server:
-    """State and fault switches; `requests` lists (method, path) of all that came."""
+    """State and fault switches; `requests` lists (method, path) of all that came.
+
+    `delay` seconds pass before every answer, and `rate` bytes a second are sent (0: as fast as it goes).
+    """
 
     url: str = ""
     repos: dict[str, Repo] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
-    faults: list[tuple[int, str, str]] = field(default_factory=list)
+    faults: list[tuple[int, str, str, dict[str, str]]] = field(default_factory=list)
     corrupted: dict[str, int] = field(default_factory=dict)
+    halved: dict[str, int] = field(default_factory=dict)
+    delay: float = 0
+    rate: float = 0
     closed: bool = False
 
-    def fail_next(self, status: int, times: int = 1, *, method: str = "", path: str = "") -> None:
-        """Answer the next requests whose method and path contain the given texts with `status`."""
-        self.faults += [(status, method, path)] * times
+    def fail_next(self, status: int, times: int = 1, *, method: str = "", path: str = "", **headers: str) -> None:
+        """Answer the next requests whose method and path contain the given texts with `status`; 0 hangs up."""
+        self.faults += [(status, method, path, headers)] * times
+
+    def cut(self, name: str, times: int = 1) -> None:
+        """Hang up in the middle of the next downloads of files of this name."""
+        self.halved[name] = times
 
     def corrupt(self, name: str, times: int = 1) -> None:
         """Send the next downloads of files of this name with one byte flipped."""
@@ -111,6 +122,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
 
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a client may be killed at any time
+            super().handle()
+
     def handle_any(self) -> None:
         if self.state.closed:  # connections that were kept alive end too
             self.close_connection = True
@@ -120,11 +135,16 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         path, self.query = unquote(parts.path), parse_qs(parts.query)
         self.state.requests.append((self.command, path))
+        time.sleep(self.state.delay)
+        self.sent: int | None = None  # how much of the body, if not all
         try:
             for fault in self.state.faults:
                 if fault[1] in self.command and fault[2] in path:
                     self.state.faults.remove(fault)
-                    raise Answer(fault[0], {"error": "as the test wants"})
+                    if fault[0] == 0:
+                        self.close_connection = True
+                        return
+                    raise Answer(fault[0], {"error": "as the test wants"}, **fault[3])
             for method, pattern, action in ROUTES:
                 match = re.fullmatch(pattern, path)
                 if match and self.command in method:
@@ -149,8 +169,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
+        if self.command == "HEAD":
+            return
+        body = answer.body[: self.sent]
+        self.close_connection |= self.sent is not None
+        step = int(self.state.rate / 50) or len(body) or 1
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            time.sleep(0.02 if self.state.rate else 0)
 
     @property
     def token(self) -> str:
@@ -282,8 +308,16 @@ class Handler(BaseHTTPRequestHandler):
         oid, files = found.find(revision)
         if path not in files:
             raise Answer(404, code="EntryNotFound", X_Repo_Commit=oid)
-        etag = f'"{oid_of(path, files[path])}"'
-        raise Answer(200, self._spoilt(path, files[path]), ETag=etag, X_Repo_Commit=oid)
+        content, headers = self._spoilt(path, files[path]), {"ETag": f'"{oid_of(path, files[path])}"'}
+        headers["X_Repo_Commit"] = oid
+        if self.command == "GET" and self.state.halved.get(path, 0) > 0:
+            self.state.halved[path] -= 1
+            self.sent = len(content) // 2
+        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            first = int(match[1])
+            headers["Content_Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+            raise Answer(206, content[first:], **headers)
+        raise Answer(200, content, **headers)
 
     def _spoilt(self, path: str, content: bytes) -> bytes:
         if self.command != "GET" or self.state.corrupted.get(path, 0) < 1:

@@ -122,11 +122,17 @@ def test_plugins_shows_what_is_broken(output, monkeypatch):
     monkeypatch.setattr(registry.plugins(), "records", [*registry.plugins().records, record])
     assert "ImportError: no [bold]wings[/]" in output("plugins")
     rows = json.loads(output("plugins", "--json"))
-    keys = {"name", "distribution", "version", "state", "models", "datasets", "hooks", "error"}
+    keys = {"name", "distribution", "version", "state", "models", "datasets", "hooks", "error", "import_seconds"}
     assert all(set(row) == keys for row in rows)
     assert "pixelcnn" in next(row for row in rows if row["name"] == "pixelcnn")["models"]
     assert rows[-1]["state"] == "broken"
     assert main(["list"]) == 0
+
+
+def test_a_model_may_be_typed_with_dashes(output, error):
+    assert output("info", "gated-pixelcnn") == output("info", "gated_pixelcnn")
+    flags = ("--data", "mnist", "--learning-rate", -1)
+    assert error("train", "gated-pixelcnn", *flags) == error("train", "gated_pixelcnn", *flags)
 
 
 def test_version_and_help(output):
@@ -142,14 +148,17 @@ def test_runs_under_typer_too():
     assert json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"], ["info", "pixelcnn"], ["plugins"]])
-def test_looking_imports_neither_torch_nor_rich(arguments):
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["list", "--json"], ["--help"], ["info", "pixelcnn"], ["plugins"], ["new", "mine"]]
+)
+def test_looking_imports_neither_torch_nor_rich(arguments, tmp_path):
     code = (
         "import sys; from zoo.cli import main; code = main(sys.argv[1:]);"
         "print([m for m in ('torch', 'numpy', 'rich', 'datasets', 'huggingface_hub') if m in sys.modules]);"
         "sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT)
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -19,11 +19,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(scenario: str, folder: Path, **environment: str) -> None:
-    """Run one `scenario_...` of this file in a process of its own."""
+def run(scenario: str, folder: Path, *, module: str = "test_hub", **environment: str) -> None:
+    """Run one `scenario_...` of a file in a process of its own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOO_")) and "proxy" not in k.lower()}
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    code = f"import pathlib, test_hub; test_hub.scenario_{scenario}(pathlib.Path({str(folder)!r}))"
+    code = f"import pathlib, {module}; {module}.scenario_{scenario}(pathlib.Path({str(folder)!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**kept, "PYTHONPATH": paths, "NO_PROXY": "127.0.0.1", **environment},
@@ -60,7 +60,7 @@ def scenario_publish(folder: Path) -> None:
     with hub_server.running() as server:
         os.environ |= server.environment(folder / "home")
         import zoo
-        from zoo import hub
+        from zoo import cache, hub
         from zoo.errors import HubError, UnknownNameError, WeightsError
 
         assert "huggingface_hub" not in sys.modules
@@ -110,10 +110,10 @@ def scenario_publish(folder: Path) -> None:
         assert same(model, hub.load("pixelcnn", weights="test"))
 
         # A Hub that keeps sending wrong bytes is an error, and a single hiccup is none.
-        hub._forget(cached)
+        cache.forget(cached)
         server.corrupt("model.safetensors", times=1)
         assert same(model, hub.load("pixelcnn", weights="test"))
-        hub._forget(cached)
+        cache.forget(cached)
         server.corrupt("model.safetensors", times=2)
         one_line_error(WeightsError, lambda: hub.load("pixelcnn", weights="test"), "sha256")
         server.corrupted.clear()
@@ -216,6 +216,141 @@ def scenario_unreachable(folder: Path) -> None:
     assert time.monotonic() - start < 6
 
 
+def serve(server: hub_server.Server, folder: Path, repo: str) -> str:
+    """Put the files of a folder on the server; the commit."""
+    made = server.repos[f"models/{repo}"] = hub_server.Repo()
+    return made.add("main", "first", {path.name: path.read_bytes() for path in folder.iterdir()})
+
+
+def scenario_trouble(folder: Path) -> None:
+    """A server in trouble: a retry that succeeds, or soon an error that says what is wrong. Limits are a tenth here."""
+    with hub_server.running() as server:
+        os.environ |= server.environment(folder / "home")
+        os.environ |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+        import zoo
+        from zoo import cache, hub, network
+        from zoo.errors import HubError
+
+        network.PROBE_SECONDS, network.PATIENCE_SECONDS = 0.5, 2.0
+        saved = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "weights", samples=0)
+        serve(server, saved, "me/tiny")
+        content = (saved / "model.safetensors").read_bytes()
+
+        def fine() -> float:
+            begun = time.monotonic()
+            found = hub.download("pixelcnn", "me/tiny")
+            assert (found / "model.safetensors").read_bytes() == content
+            cache.forget(found)
+            return time.monotonic() - begun
+
+        def fails(limit: float, *words: str) -> None:
+            begun = time.monotonic()
+            one_line_error(HubError, lambda: hub.download("pixelcnn", "me/tiny"), "can't download 'me/tiny'", *words)
+            assert time.monotonic() - begun < limit
+            server.faults.clear()
+
+        assert fine() < 1
+        server.fail_next(429, path="config.json", Retry_After="1")
+        assert fine() < 4
+        for method in ("HEAD", "GET"):
+            server.fail_next(429, method=method, path="/model.safetensors", Retry_After="3600")
+            fails(1, "answers 429", "asks to wait 3600 seconds")
+        server.fail_next(500, path="config.json")
+        assert fine() < 4
+        server.fail_next(500, times=99, path="/resolve")
+        fails(6, "answers 500", "try again later")
+        server.fail_next(500, times=99, method="GET", path="/model.safetensors")
+        fails(6, "answers 500", "try again later")
+        server.fail_next(401, times=9, path="/resolve")
+        fails(1, "does not accept the token", "hf auth login")
+        server.fail_next(0, times=9, path="/resolve")
+        fails(6, "disconnected")
+
+        server.cut("model.safetensors", times=2)
+        before = server.count("GET", "/model.safetensors")
+        assert fine() < 5  # in three parts
+        assert server.count("GET", "/model.safetensors") == before + 3
+        server.delay = 0.3
+        assert fine() < 4
+        server.delay = 3
+        fails(9, "does not answer", "try again later")
+
+        from huggingface_hub import get_session
+
+        assert all(hook.__module__ != "zoo.network" for hooks in get_session().event_hooks.values() for hook in hooks)
+
+
+def scenario_parallel(folder: Path) -> None:
+    """Processes that ask for the same file end with one correct copy; what a killed one left behind is removed."""
+    with hub_server.running() as server:
+        os.environ |= server.environment(folder / "home")
+        import multiprocessing
+
+        import zoo
+        from zoo import hub
+
+        saved = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "weights", samples=0)
+        oid = serve(server, saved, "me/tiny")
+        server.rate = (saved / "model.safetensors").stat().st_size / 0.5
+        blobs = folder / "home" / "hub" / "models--me--tiny" / "blobs"
+        blobs.mkdir(parents=True)
+        for name, age in (("old", 3600), ("new", 5)):
+            part = blobs / f"{name}.0123abcd.incomplete"
+            part.touch()
+            os.utime(part, (time.time() - age, time.time() - age))
+        fork = multiprocessing.get_context("fork")  # so that torch is imported once
+        processes = [fork.Process(target=hub.download, args=(f"me/tiny@{oid}",)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(30)
+        assert [process.exitcode for process in processes] == [0] * 4
+        assert [path.name for path in blobs.glob("*.incomplete")] == ["new.0123abcd.incomplete"]
+        assert len(list(blobs.iterdir())) == 3
+        requests = len(server.requests)
+        assert same(zoo.load(str(saved)), zoo.load(f"me/tiny@{oid}"))
+        assert len(server.requests) == requests
+
+
+def scenario_stranger(folder: Path) -> None:
+    """A repository alone names its model; one whose plugin is missing is refused, and nothing is installed or run."""
+    with hub_server.running() as server:
+        os.environ |= server.environment(folder / "home")
+        import json
+
+        import zoo
+        from zoo import hub
+        from zoo.cli import main
+        from zoo.errors import HubError, OptionError, UnknownNameError, WeightsError
+
+        model = zoo.build("pixelcnn", preset="tiny")
+        saved = hub.save(model, folder / "weights", samples=0)
+        oid = serve(server, saved, "me/tiny")
+        for name in ("me/tiny", f"me/tiny@{oid}", str(saved)):
+            assert same(model, zoo.load(name))
+            assert main(["download", name]) == 0
+        one_line_error(OptionError, lambda: zoo.load("pixelcnn"), "say which weights of pixelcnn")
+        one_line_error(UnknownNameError, lambda: zoo.load("pixlecnn"), "did you mean 'pixelcnn'?")
+        one_line_error(HubError, lambda: zoo.load("me/none"), "no such repository")
+
+        config = json.loads((saved / "config.json").read_text())
+        config |= {"model": "nade", "plugin": {"distribution": "zoo-nade", "version": "1.0"}}
+        (saved / "config.json").write_text(json.dumps(config))
+        serve(server, saved, "you/nade")
+
+        def refuse(*arguments: object, **more: object) -> None:
+            raise AssertionError(arguments)
+
+        subprocess.Popen.__init__ = os.system = refuse
+        modules = set(sys.modules)
+        mend = "saved with zoo-nade 1.0: install that if you trust it"
+        one_line_error(WeightsError, lambda: zoo.load("you/nade"), mend)
+        one_line_error(WeightsError, lambda: hub.download("you/nade"), mend)
+        assert main(["download", "you/nade"]) == 2
+        one_line_error(WeightsError, lambda: zoo.load("pixelcnn", weights="you/nade"), "of 'nade', not of 'pixelcnn'")
+        assert not [name for name in set(sys.modules) - modules if "nade" in name]
+
+
 def scenario_data(folder: Path) -> None:
     """A data set on the Hub, named by its id, is read whole and as a stream."""
     with hub_server.running() as server:
@@ -254,6 +389,18 @@ def test_publish_load_and_heal_then_load_offline(tmp_path):
 
 def test_refusals_name_the_mend(tmp_path):
     run("refusals", tmp_path)
+
+
+def test_a_server_in_trouble(tmp_path):
+    run("trouble", tmp_path)
+
+
+def test_processes_that_download_the_same(tmp_path):
+    run("parallel", tmp_path)
+
+
+def test_a_repository_whose_plugin_is_missing(tmp_path):
+    run("stranger", tmp_path)
 
 
 def test_dead_endpoint_is_reported_quickly(tmp_path):

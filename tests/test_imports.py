@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 PACKAGES = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir() and any(path.glob("*.py")))
 TORCH_FREE = [*sorted((ROOT / "plugins").glob("*/plugin.py")), ROOT / "zoo" / "nn" / "options.py"]
 TORCH_FREE += [
-    ROOT / "zoo" / f"{name}.py" for name in ("__init__", "errors", "spec", "hookspecs", "plugins", "registry")
+    ROOT / "zoo" / f"{name}.py" for name in ("__init__", "errors", "spec", "hookspecs", "plugins", "registry", "doctor")
 ]
 HEAVY = {"torch", "accelerate", "datasets", "numpy", "PIL", "safetensors", "huggingface_hub"}
 

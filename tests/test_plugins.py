@@ -145,6 +145,18 @@ def test_one_bad_spec_breaks_its_plugin_whole(fault: str, monkeypatch: pytest.Mo
     assert_pixelcnn_works()
 
 
+def test_a_slow_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    source = "import time\ntime.sleep(0.2)\n@hookimpl\ndef zoo_models():\n    return []"
+    (tmp_path / "slow_plugin.py").write_text(HEADER + source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "SLOW_SECONDS", 0.1)
+    slow = record("slow", "slow_plugin")
+    use(slow)
+    assert slow.state == "ok"
+    assert slow.trouble == f"slow: importing it takes {slow.seconds:.1f} s"
+    assert_pixelcnn_works()
+
+
 def test_a_missing_file_of_a_plugin(use: Use) -> None:
     gone = record("gone", "zoo_uninstalled_by_hand.plugin")
     use(gone)

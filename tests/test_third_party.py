@@ -1,8 +1,8 @@
-"""A stranger's package, installed with pip beside pixelzoo, is a model like ours in every verb, with no change here.
+"""A stranger's package, installed with pip beside pixelzoo, is a plugin like ours in every verb, with no change here.
 
-In a fresh virtual environment that holds wheels of this checkout and of `examples/zoo-plugin-template`. Their
-dependencies are borrowed from the running interpreter by a `.pth` file, so nothing is downloaded. Every command runs
-in a folder that has nothing to do with the checkout.
+In a fresh virtual environment that holds wheels of this checkout and of all packages in `examples/`, and one that
+`zoo new` made in it. Their dependencies are borrowed from the running interpreter by a `.pth` file, so nothing is
+downloaded. Every command runs in a folder that has nothing to do with the checkout.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from typing import Any
 import pytest
 from conftest import write_pictures
 
+from zoo import scaffold
+
 ROOT = Path(__file__).resolve().parent.parent
-TEMPLATE = ROOT / "examples" / "zoo-plugin-template"
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "hubconf.py", "zoo", "plugins")
+EXAMPLES = ("zoo-plugin-template", "zoo-event-log", "zoo-sampling-wrapper")
+SOURCES = (".gitignore", "pyproject.toml", "README.md", "LICENSE", "hubconf.py", "zoo", "plugins", "examples")
 
 pytestmark = pytest.mark.slow
 
@@ -85,8 +87,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     made.clone.mkdir()
     for name in SOURCES:
         copy(ROOT / name, made.clone / name)
-    copy(TEMPLATE, folder / "zoo-nade")
-    made.install(made.clone, folder / "zoo-nade")
+    for name in EXAMPLES:
+        copy(ROOT / "examples" / name, folder / name)
+    made.install(made.clone, *(folder / name for name in EXAMPLES))
+    made.run("-m", "zoo", "new", "my-model")
+    made.install(made.cwd / "my-model")
     return made
 
 
@@ -108,12 +113,21 @@ def test_both_come_from_the_new_environment(environment: Environment) -> None:
         assert Path(path).resolve().is_relative_to(environment.site.resolve())
 
 
+def test_a_new_package_is_the_same_from_a_wheel(environment: Environment, tmp_path: Path) -> None:
+    scaffold.create("my-model", tmp_path / "ours")
+    for path in (path for path in (tmp_path / "ours").rglob("*") if path.is_file()):
+        theirs = environment.cwd / "my-model" / path.relative_to(tmp_path / "ours")
+        assert theirs.read_bytes() == path.read_bytes()
+
+
 def test_it_is_listed_beside_ours(environment: Environment) -> None:
     names = [model["name"] for model in environment.verb("list")]
-    assert "nade" in names
-    assert "pixelcnn" in names
+    assert {"nade", "my_model", "pixelcnn"} <= set(names)
     states = {plugin["name"]: (plugin["distribution"], plugin["state"]) for plugin in environment.verb("plugins")}
     assert states["nade"] == ("zoo-nade", "ok")
+    assert states["my_model"] == ("zoo-my-model", "ok")
+    assert states["event_log"] == ("zoo-event-log", "ok")
+    assert states["sampling_wrapper"] == ("zoo-sampling-wrapper", "ok")
     assert states["pixelcnn"] == ("pixelzoo", "ok")
     assert len([plugin for plugin in environment.verb("plugins") if plugin["name"] == "pixelcnn"]) == 1
 
@@ -132,10 +146,11 @@ def test_it_passes_the_conformance_kit(environment: Environment) -> None:
     assert {"normalised", "causal", "cached", "gradients", "resume", "save_and_load", "docs"} <= passed
 
 
-def test_it_passes_its_own_tests(environment: Environment) -> None:
-    """Those that only this model has; the kit has run above."""
-    tests = environment.clone.parent / "zoo-nade" / "tests"
-    environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not conformance", tests)
+def test_all_pass_their_own_tests(environment: Environment) -> None:
+    """Those that only this package has; the kit has run above."""
+    folders = [*(environment.clone.parent / name for name in EXAMPLES), environment.cwd / "my-model"]
+    tests = [folder / "tests" for folder in folders]
+    environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not conformance", *tests)
 
 
 def test_it_builds_samples_and_has_a_likelihood(environment: Environment) -> None:
@@ -162,20 +177,22 @@ def test_torch_hub_has_an_entry_for_it(environment: Environment) -> None:
     environment.run("-c", code, environment.clone)
 
 
-def test_it_trains_and_what_it_trained_draws(environment: Environment, tmp_path: Path) -> None:
-    """On a folder of pictures; the run folder then serves as weights."""
+def test_a_new_package_trains_and_what_it_trained_draws(environment: Environment, tmp_path: Path) -> None:
+    """On a folder of pictures; the run folder then serves as weights, and the run is in the event log."""
     pictures = write_pictures(tmp_path / "pictures", 40, size=(6, 6))
     run, drawn = tmp_path / "run", tmp_path / "drawn.png"
     flags = "--preset tiny --set width=8 --examples 64 --batch-size 16 --learning-rate 0.05 --device cpu --workers 1"
     flags += " --log-every 16 --eval-every 64 --sample-every 0"
-    summary = environment.verb("train", "nade", "--data", pictures, "--out", run, *flags.split())
+    summary = environment.verb("train", "my-model", "--data", pictures, "--out", run, *flags.split())
     assert summary["reason"] == "finished"
     assert summary["seen"] == 64
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [line["train/nats"] for line in lines if "train/nats" in line]
     assert len(losses) == 4
     assert losses[-1] < losses[0]
-    environment.run("-m", "zoo", "sample", "nade", "--weights", run, "-n", "4", "-o", drawn)
+    events = [json.loads(line)["event"] for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (events[0], events[-1]) == ("started", "finished")
+    environment.run("-m", "zoo", "sample", "my-model", "--weights", run, "-n", "4", "-o", drawn)
     assert drawn.read_bytes().startswith(b"\x89PNG")
 
 

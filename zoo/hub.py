@@ -1,74 +1,99 @@
-"""Weights by name: bundled with the source, in a folder, in the Hub's cache, or on the Hugging Face Hub.
-
-`huggingface_hub` is imported only where the cache or the Hub is needed, so bundled weights load without it. Its
-settings (`HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`) work as everywhere.
-"""
+"""Weights by name: bundled with the source, in a folder, in the Hub's cache, or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from zoo import card, images, registry
+from zoo import cache, card, images, registry
 from zoo.checkpoints import write_atomically
 from zoo.errors import HubError, OptionError, WeightsError, unknown
 from zoo.model import Model
 from zoo.network import unreachable
 from zoo.plugins import checkout
-from zoo.spec import REVISION, ModelSpec, Weights
-from zoo.weights import digest, load_folder, verify, write_folder
-from zoo.weights_config import CARD, CONFIG, TENSORS, DamagedError, one_line, read_config
+from zoo.spec import ModelSpec, Weights
+from zoo.weights import load_folder, spec_of, verify, write_folder
+from zoo.weights_config import CARD, CONFIG, TENSORS, DamagedError, digest, one_line, read_config
 
 REPO = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[^\s@]+))?")
 T = TypeVar("T")
+Found = tuple[Path, Weights | None]
 
 
-def load(name: str, weights: str | Path, device: str = "auto") -> Model:
+def load(name: str, weights: str | Path | None = None, device: str = "auto") -> Model:
     """A pretrained model, in evaluation mode.
 
     Args:
-        name: a registered model, as `zoo.models()` lists them.
+        name: a registered model, as `zoo.models()` lists them; or, in place of both names, "owner/repo[@revision]" or
+            a folder, whose config says which model it is.
         weights: a tag of the model's spec, a folder, or "owner/repo[@revision]" on the Hub.
         device: "cpu", "cuda", or "auto" for CUDA where there is a device.
 
     Raises:
         UnknownNameError: unknown model or tag.
-        WeightsError: weights that are missing, damaged, or made for another model.
+        OptionError: a model without its weights.
+        WeightsError: weights that are missing, damaged, or made for another model, or whose plugin is not installed.
         HubError: the Hub can't be reached or refuses, and the weights are not in the cache.
     """
+    if weights is None:
+        return _use(lambda: _unnamed(name), lambda folder, pin: load_folder(folder, pin=pin, device=device))
     spec = registry.model_spec(name)
-    return _use(spec, weights, lambda folder, pin: load_folder(folder, expect=spec, pin=pin, device=device))
+    return _use(
+        lambda: resolve(spec, weights), lambda folder, pin: load_folder(folder, expect=spec, pin=pin, device=device)
+    )
 
 
-def download(model: ModelSpec | str, weights: str | Path) -> Path:
+def download(model: ModelSpec | str, weights: str | Path | None = None) -> Path:
     """The verified folder of a model's weights, fetched if need be; arguments and errors as of `load`."""
+    if weights is None:
+        return _use(lambda: _unnamed(str(model)), _known)
     spec = registry.model_spec(model) if isinstance(model, str) else model
-    return _use(spec, weights, lambda folder, pin: verify(folder, pin)[1].parent)
+    return _use(lambda: resolve(spec, weights), _verified)
 
 
-def _use(spec: ModelSpec, source: str | Path, action: Callable[[Path, Weights | None], T]) -> T:
-    """`action` on the resolved folder; a damaged copy in the Hub's cache is thrown away and fetched once more."""
-    folder, pin = resolve(spec, source)
+def at_commit(repo: str, revision: str | None, pin: Weights | None = None) -> Path:
+    """The verified folder of one commit of a repository; of no commit, what is bundled with the source.
+
+    Raises:
+        WeightsError: damaged.
+        HubError: not to be had.
+    """
+    return _use(lambda: (_bundled(repo) if revision is None else cache.fetch(repo, revision), pin), _verified)
+
+
+def _verified(folder: Path, pin: Weights | None) -> Path:
+    return verify(folder, pin)[1].parent
+
+
+def _known(folder: Path, pin: Weights | None) -> Path:
+    """The verified folder, if it belongs to a registered model."""
+    config, path = verify(folder, pin)
+    spec_of(config, folder)
+    return path.parent
+
+
+def _use(find: Callable[[], Found], action: Callable[[Path, Weights | None], T]) -> T:
+    """`action` on the folder found; a damaged copy in the Hub's cache is thrown away and fetched once more."""
+    folder, pin = find()
     try:
         return action(folder, pin)
     except DamagedError as error:
-        if not _in_cache(folder):
+        if not cache.holds(folder):
             raise
-        _forget(folder)
+        cache.forget(folder)
         try:
-            folder, pin = resolve(spec, source)
+            folder, pin = find()
         except HubError as offline:
             raise WeightsError(f"{error}; the damaged copy was removed from the cache, but {offline}") from None
         return action(folder, pin)
 
 
-def resolve(spec: ModelSpec, weights: str | Path) -> tuple[Path, Weights | None]:
+def resolve(spec: ModelSpec, weights: str | Path) -> Found:
     """The folder that `weights` stands for, fetched if need be but not yet verified; and its pin if it is a tag.
 
     Raises:
@@ -78,29 +103,59 @@ def resolve(spec: ModelSpec, weights: str | Path) -> tuple[Path, Weights | None]
     if isinstance(weights, str) and weights in spec.weights:
         pin = spec.weights[weights]
         return _pinned(spec, weights, pin), pin
-    text = str(weights)
-    if isinstance(weights, Path) or text.startswith((".", "/", "~")) or Path(text).is_dir():
-        return Path(text).expanduser(), None
+    folder = _elsewhere(weights)
+    if folder is None:
+        raise unknown(
+            f"weights of {spec.name}", str(weights), spec.weights, "(a folder or 'owner/repo[@revision]' will do too)"
+        )
+    return folder, None
+
+
+def _unnamed(source: str) -> Found:
+    """As `resolve`, of a source that must itself say which model it holds."""
+    folder = None if source in registry.plugins().owners else _elsewhere(source)
+    if folder is None:
+        tags = ", ".join(sorted(registry.model_spec(source).weights)) or "none yet"
+        raise OptionError(f"say which weights of {source} ({tags}; a folder or 'owner/repo[@revision]' will do too)")
+    return folder, None
+
+
+def _elsewhere(source: str | Path) -> Path | None:
+    """The folder of "owner/repo[@revision]" or of a path; None for a text that is neither."""
+    text = str(source)
+    if isinstance(source, Path) or text.startswith((".", "/", "~")) or Path(text).is_dir():
+        return Path(text).expanduser()
     match = REPO.fullmatch(text)
     if not match:
-        raise unknown(
-            f"weights of {spec.name}", text, spec.weights, "(a folder or 'owner/repo[@revision]' will do too)"
-        )
+        return None
     try:
-        return _fetch(match["repo"], match["revision"] or "main"), None
+        return cache.fetch(match["repo"], match["revision"] or "main")
     except HubError as error:  # a folder is easily misspelt, and then looks like a repository
         raise HubError(f"there is no folder '{text}'; as a repository on the Hub: {error}") from error
 
 
 def _pinned(spec: ModelSpec, tag: str, pin: Weights) -> Path:
-    root = checkout()
-    bundled = root / "model_cards" / pin.folder_name if root else None
+    bundled = _bundled_folder(pin.repo)
     if bundled is not None and _matches(bundled / TENSORS, pin):
         return bundled
     if pin.revision is None:
         where = f"'{bundled}' does not hold them" if bundled else "this is no checkout of the source"
         raise HubError(f"weights '{tag}' of {spec.name} are only bundled with the source, not on the Hub, and {where}")
-    return _fetch(pin.repo, pin.revision)
+    return cache.fetch(pin.repo, pin.revision)
+
+
+def _bundled_folder(repo: str) -> Path | None:
+    """Where a checkout of the source has the content of a repository; None outside of one."""
+    root = checkout()
+    return root / "model_cards" / repo.rpartition("/")[2] if root else None
+
+
+def _bundled(repo: str) -> Path:
+    folder = _bundled_folder(repo)
+    if folder is None or not folder.is_dir():
+        where = f"there is no '{folder}'" if folder else "this is no checkout of it"
+        raise HubError(f"'{repo}' is bundled with the source only, and {where}; take the source of that version")
+    return folder
 
 
 def _matches(path: Path, pin: Weights) -> bool:
@@ -108,101 +163,6 @@ def _matches(path: Path, pin: Weights) -> bool:
         return path.stat().st_size == pin.size and digest(path) == pin.sha256
     except OSError:
         return False
-
-
-# The cache and the Hub
-
-
-def _fetch(repo: str, revision: str) -> Path:
-    """The folder of `config.json` and `model.safetensors` of one commit, in the cache of the Hub."""
-    import huggingface_hub as hub
-    from huggingface_hub import constants
-
-    full = REVISION.fullmatch(revision) is not None
-    cached = _cached(repo, revision)
-    if cached is not None and (full or constants.HF_HUB_OFFLINE):
-        return cached
-    missing = f"'{repo}' at {revision[:12]} is not in the cache '{constants.HF_HUB_CACHE}'"
-    if constants.HF_HUB_OFFLINE:
-        raise HubError(f"{missing}, and offline mode is on; unset HF_HUB_OFFLINE to download it")
-    if (trouble := unreachable()) is not None:
-        if cached is not None:
-            return cached
-        raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; {missing}; check the network or HF_ENDPOINT")
-    with _translated(f"can't download '{repo}'", repo, revision):
-        folder = Path(hub.hf_hub_download(repo, CONFIG, revision=revision)).parent
-        return Path(hub.hf_hub_download(repo, TENSORS, revision=folder.name)).parent
-
-
-def _cached(repo: str, revision: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    with suppress(ValueError, OSError):
-        paths = [try_to_load_from_cache(repo, name, revision=revision) for name in (CONFIG, TENSORS)]
-        if all(isinstance(path, str) for path in paths):
-            return Path(str(paths[0])).parent
-    return None
-
-
-def _in_cache(folder: Path) -> bool:
-    if folder.parent.name != "snapshots":
-        return False
-    from huggingface_hub import constants
-
-    return folder.resolve().is_relative_to(Path(constants.HF_HUB_CACHE).expanduser().resolve())
-
-
-def _forget(folder: Path) -> None:
-    """Remove the two files of a snapshot from the cache: the links and what they lead to."""
-    root = folder.parent.parent.resolve()
-    for name in (CONFIG, TENSORS):
-        path = folder / name
-        while path.parent.resolve().is_relative_to(root):
-            target = path.parent / os.readlink(path) if path.is_symlink() else None
-            with suppress(OSError):
-                path.unlink()
-            if target is None:
-                break
-            path = target
-
-
-@contextmanager
-def _translated(what: str, repo: str, revision: str) -> Iterator[None]:
-    """Whatever huggingface_hub raises, as a HubError of one line with the mend."""
-    try:
-        yield
-    except Exception as error:  # it raises its own types, those of its HTTP client, and built-in ones
-        raise HubError(f"{what}: {_reason(error, repo, revision)}") from error
-
-
-def _reason(error: BaseException, repo: str, revision: str) -> str:
-    from huggingface_hub import constants, errors
-
-    cause, at = error.__cause__, constants.ENDPOINT
-    login = "log in with 'hf auth login' or set HF_TOKEN"
-    wrapped = isinstance(error, errors.LocalEntryNotFoundError | RuntimeError | ValueError)
-    if wrapped and isinstance(cause, errors.HfHubHTTPError):
-        return _reason(cause, repo, revision)
-    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
-    if isinstance(error, errors.GatedRepoError):
-        return f"the repository is gated; accept its terms at {at}/{repo}, then {login}"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return f"there is no such repository at {at}, or it is private; check the name, or {login}"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"it has no revision '{revision}'"
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        return f"{at} does not answer as it should ({one_line(cause or error, 160)}); try again later"
-    if isinstance(error, errors.EntryNotFoundError):
-        return f"it has no {CONFIG} or no {TENSORS} at {revision}, so it holds no weights of pixelzoo"
-    if status == 401:
-        return f"the Hub does not accept the token; {login}"
-    if status == 403:
-        return f"the token may not do that; {login} with the right to write to '{repo.partition('/')[0]}'"
-    if status == 429 or status >= 500:
-        return f"{at} answers {status}; try again later"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: '{error.filename or constants.HF_HUB_CACHE}'"
-    return one_line(error, 200) or type(error).__name__
 
 
 # Saving and publishing
@@ -312,7 +272,7 @@ def push(
     operations = [hub.CommitOperationAdd(name, folder / name) for name in names]
     operations.append(hub.CommitOperationAdd(CARD, readme.encode()))
     api = hub.HfApi(token=token)
-    with _translated(f"can't publish to '{repo}'", repo, revision):
+    with cache.translated(f"can't publish to '{repo}'", repo, revision):
         api.create_repo(repo, private=private, exist_ok=True)
         if revision != "main":
             api.create_branch(repo, branch=revision, exist_ok=True)

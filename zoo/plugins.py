@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,12 +26,13 @@ from zoo.spec import DataSpec, ModelSpec
 
 DISTRIBUTION = "pixelzoo"
 GROUP = "zoo"
+SLOW_SECONDS = 1.0  # an import that everybody would notice
 HOOK_NAMES = frozenset(name for name in vars(hookspecs) if name.startswith("zoo_"))
 
 
 @dataclass
 class PluginRecord:
-    """One plugin as `zoo plugins` shows it; `state` is "ok", "broken" or "disabled"."""
+    """One plugin as `zoo plugins` shows it; `state` is "ok", "broken" or "disabled", `seconds` its import took."""
 
     name: str
     value: str
@@ -42,10 +44,17 @@ class PluginRecord:
     models: list[ModelSpec] = field(default_factory=list)
     datasets: list[DataSpec] = field(default_factory=list)
     hooks: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def origin(self) -> str:
         return f"{self.distribution} {self.version} (plugin '{self.name}')"
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with it, in a line; empty if nothing is."""
+        slow = self.seconds >= SLOW_SECONDS
+        return self.error or (f"slow: importing it takes {self.seconds:.1f} s" if slow else "")
 
     def broke(self, error: BaseException) -> None:
         self.state, self.exception = "broken", error
@@ -103,8 +112,11 @@ class PluginSet:
             self._admit(record)
 
     def _admit(self, record: PluginRecord) -> None:
+        begun = time.perf_counter()
         try:
-            self.add(record, importlib.import_module(record.value))
+            plugin = importlib.import_module(record.value)
+            record.seconds = time.perf_counter() - begun
+            self.add(record, plugin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may do anything at import, sys.exit() included

@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,9 @@ from zoo.weights_config import (
     TENSORS,
     DamagedError,
     WeightsConfig,
+    digest,
     is_a,
+    is_pointer,
     one_line,
     parse_config,
     read_config,
@@ -73,7 +74,7 @@ def load_folder(
     config, path = verify(folder, pin)
     if expect is not None and config.model != expect.name:
         raise WeightsError(one_line(f"'{folder}': these are weights of '{config.model}', not of '{expect.name}'"))
-    spec = _spec(config, folder)
+    spec = spec_of(config, folder)
     _compare(folder, spec, config, _header(path))
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -111,7 +112,7 @@ def verify(folder: Path, pin: Weights | None = None) -> tuple[WeightsConfig, Pat
         size = path.stat().st_size
         for who, expected, _ in claims:
             if size != expected:
-                hint = "; it is a Git LFS pointer: run 'git lfs pull'" if _is_pointer(path, size) else ""
+                hint = "; it is a Git LFS pointer: run 'git lfs pull'" if is_pointer(path) else ""
                 raise DamagedError(f"'{path}' has {size} bytes, but {who} says {expected}{hint}")
         found = digest(path)
     except OSError as error:
@@ -122,18 +123,8 @@ def verify(folder: Path, pin: Weights | None = None) -> tuple[WeightsConfig, Pat
     return config, path
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-def _is_pointer(path: Path, size: int) -> bool:
-    return size < 1024 and path.read_bytes().startswith(b"version https://git-lfs")
-
-
-def _spec(config: WeightsConfig, folder: Path) -> ModelSpec:
-    """The registered model that a config names."""
+def spec_of(config: WeightsConfig, folder: Path) -> ModelSpec:
+    """The registered model that a config names; without its plugin, a WeightsError that names the distribution."""
     try:
         return registry.model_spec(config.model)
     except UnknownNameError as error:

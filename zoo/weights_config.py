@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,10 @@ def read_config(folder: str | Path) -> WeightsConfig:
     return parse_config(content, str(path))
 
 
-def parse_config(content: bytes, where: str = CONFIG) -> WeightsConfig:
-    """The text of a `config.json`, checked; `where` names it in errors (WeightsError)."""
+def strict_json(content: bytes, where: str) -> Any:
+    """JSON of which no two readers make different things; `where` names it in errors (DamagedError)."""
     try:
-        raw = json.loads(
+        return json.loads(
             content.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
@@ -84,6 +85,11 @@ def parse_config(content: bytes, where: str = CONFIG) -> WeightsConfig:
         raise DamagedError(f"'{where}' is nested too deeply") from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise DamagedError(f"'{where}' is no proper JSON: {one_line(error)}") from None
+
+
+def parse_config(content: bytes, where: str = CONFIG) -> WeightsConfig:
+    """The text of a `config.json`, checked; `where` names it in errors (WeightsError)."""
+    raw = strict_json(content, where)
     if problem := _problem(raw):
         raise DamagedError(f"'{where}' is no config of pixelzoo: {one_line(problem)}")
     return WeightsConfig(
@@ -190,3 +196,14 @@ def regular_file(folder: Path, name: str) -> Path:
         if not target.is_relative_to(folder.resolve()):
             raise WeightsError(f"'{path}' is a link out of its folder, which is refused; put the file itself there")
     return path
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether git put a pointer in place of a large file."""
+    return path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs")

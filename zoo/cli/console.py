@@ -15,7 +15,20 @@ import typer
 from zoo.errors import OptionError, unknown
 from zoo.spec import ModelSpec
 
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model, as 'zoo list' names it.", show_default=False)]
+
+def model_name(text: str | None) -> str | None:
+    """A model may be typed with dashes, as its package is called: my-model is my_model. Repositories keep theirs."""
+    if not text or "/" in text:
+        return text
+    name, colon, tag = text.partition(":")
+    return name.replace("-", "_") + colon + tag
+
+
+_MODEL = typer.Argument(
+    metavar="MODEL", help="A model, as 'zoo list' names it.", show_default=False, callback=model_name
+)
+ModelName = Annotated[str, _MODEL]
+OptionalModelName = Annotated[str | None, _MODEL]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 

@@ -78,17 +78,18 @@ def plugins(as_json: AsJson = False) -> None:
                     "datasets": [spec.name for spec in record.datasets],
                     "hooks": record.hooks,
                     "error": record.error,
+                    "import_seconds": round(record.seconds, 3),
                 }
                 for record in records
             ]
         )
         return
-    columns = ("name", "distribution", "version", "state", "models", "hooks", "error")
+    columns = ("name", "distribution", "version", "state", "models", "hooks", "trouble")
     names = [", ".join(spec.name for spec in record.models) for record in records]
     print_table(
         columns,
         (
-            (r.name, r.distribution, r.version, r.state, models or "-", ", ".join(r.hooks) or "-", r.error or "-")
+            (r.name, r.distribution, r.version, r.state, models or "-", ", ".join(r.hooks) or "-", r.trouble or "-")
             for r, models in zip(records, names, strict=True)
         ),
     )

@@ -14,7 +14,7 @@ import typer
 
 from zoo import registry
 from zoo.cli import console
-from zoo.cli.console import AsJson, Device, ModelName
+from zoo.cli.console import AsJson, Device, ModelName, OptionalModelName
 from zoo.errors import OptionError, TrainingError, unknown
 from zoo.spec import ModelSpec
 
@@ -52,7 +52,7 @@ Assignments = Annotated[
 
 
 def train(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A model, as 'zoo list' names it.")] = None,
+    model: OptionalModelName = None,
     data: Annotated[str | None, typer.Option("--data", help="A name, a Hub data set, or a local folder.")] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Default: the one named like the data.")] = None,
     overrides: Assignments = None,

@@ -9,14 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from zoo import registry
-from zoo.cli.console import AsJson, ModelName, choose_weights, print_json, print_table, size
+from zoo.cli.console import AsJson, ModelName, choose_weights, model_name, print_json, print_table, size
+from zoo.cli.lock import download_locked
 from zoo.errors import OptionError, WeightsError
 
 
 def download(
-    model: ModelName,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL | OWNER/REPO[@REV]]", help="Or any repository with one.", callback=model_name),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="TAG|OWNER/REPO@REV", help="Default: the only ones.")
+    ] = None,
+    locked: Annotated[
+        str | None, typer.Option("--locked", metavar="FILE", help="Exactly what 'zoo lock' wrote down.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -24,12 +31,22 @@ def download(
 
     Prints their folder.
     """
-    chosen = choose_weights(registry.model_spec(model), weights)
+    if locked is not None:
+        if model is not None or weights is not None:
+            raise OptionError("--locked takes everything from the lock file; leave out MODEL and --weights")
+        download_locked(locked, as_json)
+        return
+    if model is None:
+        raise OptionError("zoo download needs a MODEL, owner/repo[@revision], or --locked FILE")
+    is_repo = weights is None and "/" in model
+    chosen = model if is_repo else choose_weights(registry.model_spec(model), weights)
     from zoo import hub
 
-    folder = hub.download(model, chosen)
+    folder = hub.download(model) if is_repo else hub.download(model, chosen)
     if as_json:
-        print_json({"model": model, "weights": chosen, "folder": str(folder)})
+        from zoo.weights_config import read_config
+
+        print_json({"model": read_config(folder).model, "weights": chosen, "folder": str(folder)})
     else:
         typer.echo(str(folder))
 

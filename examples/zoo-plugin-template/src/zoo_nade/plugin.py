@@ -5,7 +5,7 @@ from __future__ import annotations
 from zoo import ModelSpec, hookimpl
 from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
 
-NADE = ModelSpec(
+SPEC = ModelSpec(
     name="nade",
     summary="One hidden layer, shared by all sub-pixels: each adds its column of weights for those after it",
     paper="Larochelle, Murray: The Neural Autoregressive Distribution Estimator, AISTATS 2011, JMLR W&CP 15:29-37",
@@ -23,7 +23,7 @@ NADE = ModelSpec(
 
 @hookimpl
 def zoo_models():
-    return [NADE]
+    return [SPEC]
 
 
 @hookimpl

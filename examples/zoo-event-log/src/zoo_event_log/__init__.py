@@ -1,0 +1,1 @@
+"""A log of training runs for pixelzoo."""

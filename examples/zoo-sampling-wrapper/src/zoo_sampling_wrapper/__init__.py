@@ -1,0 +1,1 @@
+"""A timer of sampling for pixelzoo."""

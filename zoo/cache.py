@@ -1,0 +1,138 @@
+"""The Hub's cache on this disk, and how a commit gets there.
+
+`huggingface_hub` is imported only where it is needed, so bundled weights load without it. Its settings
+(`HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`) work as everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from zoo.errors import HubError
+from zoo.network import patience, unreachable
+from zoo.spec import REVISION
+from zoo.weights_config import CONFIG, TENSORS, one_line
+
+STALE_SECONDS = 600  # a download that still runs writes far more often
+
+
+def fetch(repo: str, revision: str) -> Path:
+    """The folder of `config.json` and `model.safetensors` of one commit, in the cache of the Hub."""
+    import huggingface_hub as hub
+    from huggingface_hub import constants
+
+    full = REVISION.fullmatch(revision) is not None
+    cached = _cached(repo, revision)
+    if cached is not None and (full or constants.HF_HUB_OFFLINE):
+        return cached
+    missing = f"'{repo}' at {revision[:12]} is not in the cache '{constants.HF_HUB_CACHE}'"
+    if constants.HF_HUB_OFFLINE:
+        raise HubError(f"{missing}, and offline mode is on; unset HF_HUB_OFFLINE to download it")
+    if (trouble := unreachable()) is not None:
+        if cached is not None:
+            return cached
+        raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; {missing}; check the network or HF_ENDPOINT")
+    with translated(f"can't download '{repo}'", repo, revision), patience():
+        folder = Path(hub.hf_hub_download(repo, CONFIG, revision=revision)).parent
+        folder = Path(hub.hf_hub_download(repo, TENSORS, revision=folder.name)).parent
+    _sweep(folder.parent.parent / "blobs")
+    return folder
+
+
+def commit(repo: str, revision: str = "main") -> str:
+    """The full hash of what a branch or tag is at the Hub now; raises HubError."""
+    if REVISION.fullmatch(revision):
+        return revision
+    import huggingface_hub as hub
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise HubError(f"can't ask for the commit of '{repo}': offline mode is on; give it as '{repo}@COMMIT'")
+    if (trouble := unreachable()) is not None:
+        raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; check the network, or give '{repo}@COMMIT'")
+    with translated(f"can't find '{repo}'", repo, revision), patience():
+        return str(hub.HfApi().model_info(repo, revision=revision).sha)
+
+
+def _cached(repo: str, revision: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    with suppress(ValueError, OSError):
+        paths = [try_to_load_from_cache(repo, name, revision=revision) for name in (CONFIG, TENSORS)]
+        if all(isinstance(path, str) for path in paths):
+            return Path(str(paths[0])).parent
+    return None
+
+
+def holds(folder: Path) -> bool:
+    """Whether a folder is a snapshot in the cache."""
+    if folder.parent.name != "snapshots":
+        return False
+    from huggingface_hub import constants
+
+    return folder.resolve().is_relative_to(Path(constants.HF_HUB_CACHE).expanduser().resolve())
+
+
+def forget(folder: Path) -> None:
+    """Remove the two files of a snapshot from the cache: the links and what they lead to."""
+    root = folder.parent.parent.resolve()
+    for name in (CONFIG, TENSORS):
+        path = folder / name
+        while path.parent.resolve().is_relative_to(root):
+            target = path.parent / os.readlink(path) if path.is_symlink() else None
+            with suppress(OSError):
+                path.unlink()
+            if target is None:
+                break
+            path = target
+
+
+def _sweep(blobs: Path) -> None:
+    """Remove what killed downloads left behind."""
+    for part in blobs.glob("*.incomplete"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+                part.unlink()
+
+
+@contextmanager
+def translated(what: str, repo: str, revision: str) -> Iterator[None]:
+    """Whatever huggingface_hub raises, as a HubError of one line with the mend."""
+    try:
+        yield
+    except Exception as error:  # it raises its own types, those of its HTTP client, and built-in ones
+        raise HubError(f"{what}: {_reason(error, repo, revision)}") from error
+
+
+def _reason(error: BaseException, repo: str, revision: str) -> str:
+    from huggingface_hub import constants, errors
+
+    cause, at = error.__cause__, constants.ENDPOINT
+    login = "log in with 'hf auth login' or set HF_TOKEN"
+    wrapped = isinstance(error, errors.LocalEntryNotFoundError | RuntimeError | ValueError)
+    if wrapped and isinstance(cause, errors.HfHubHTTPError):
+        return _reason(cause, repo, revision)
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
+    if isinstance(error, errors.GatedRepoError):
+        return f"the repository is gated; accept its terms at {at}/{repo}, then {login}"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"there is no such repository at {at}, or it is private; check the name, or {login}"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"it has no revision '{revision}'"
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return f"{at} does not answer as it should ({one_line(cause or error, 160)}); try again later"
+    if isinstance(error, errors.EntryNotFoundError):
+        return f"it has no {CONFIG} or no {TENSORS} at {revision}, so it holds no weights of pixelzoo"
+    if status == 401:
+        return f"the Hub does not accept the token; {login}"
+    if status == 403:
+        return f"the token may not do that; {login} with the right to write to '{repo.partition('/')[0]}'"
+    if status == 429 or status >= 500:
+        return f"{at} answers {status}; try again later"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: '{error.filename or constants.HF_HUB_CACHE}'"
+    return one_line(error, 200) or type(error).__name__

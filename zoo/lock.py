@@ -1,0 +1,162 @@
+"""Lock files: which weights exactly, by commit and sha256, so that another machine or another year gets the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from zoo import __version__, cache, hub, registry
+from zoo.checkpoints import write_atomically
+from zoo.errors import OptionError, WeightsError, unknown
+from zoo.spec import REPO, REVISION, SHA256, Weights
+from zoo.weights_config import CONFIG, TENSORS, digest, is_a, one_line, strict_json
+
+FORMAT = 1
+_LOCK = {"format": int, "zoo_version": str, "weights": list}
+_WEIGHTS = {"name": str, "repo": str, "revision": (str, NoneType), "files": dict}
+_FILES = {CONFIG: dict, TENSORS: dict}
+_FILE = {"sha256": str, "size": int}
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One set of weights.
+
+    Attributes:
+        name: "model:tag" or "owner/repo[@revision]", as it was asked for.
+        repo: "owner/name" on the Hub.
+        revision: full commit hash, or None for weights that are only bundled with the source.
+        files: name -> {"sha256", "size"}.
+    """
+
+    name: str
+    repo: str
+    revision: str | None
+    files: Mapping[str, Mapping[str, Any]]
+
+
+def lock(names: Sequence[str] = ()) -> list[Locked]:
+    """What these names stand for now, downloaded and verified.
+
+    Args:
+        names: "model" for all its weights, "model:tag", or "owner/repo[@revision]"; none for all pinned weights.
+
+    Raises:
+        UnknownNameError: unknown model or tag.
+        WeightsError, HubError: weights that are damaged or not to be had.
+    """
+    found: dict[tuple[str, str | None], Locked] = {}
+    for name in names or [spec.name for spec in registry.models() if spec.weights]:
+        for label, repo, revision, pin in _meant(name):
+            folder = hub.at_commit(repo, revision, pin)
+            files = {file: _facts(folder / file) for file in _FILES}
+            found.setdefault((repo, revision), Locked(label, repo, revision, files))
+    return list(found.values())
+
+
+def _meant(name: str) -> Iterator[tuple[str, str, str | None, Weights | None]]:
+    """Label, repository, commit and pin of all weights that a name stands for."""
+    if match := hub.REPO.fullmatch(name):
+        yield name, match["repo"], cache.commit(match["repo"], match["revision"] or "main"), None
+        return
+    model, _, tag = name.partition(":")
+    spec = registry.model_spec(model)
+    if not spec.weights:
+        raise OptionError(f"{model} has no pretrained weights to lock")
+    if tag and tag not in spec.weights:
+        raise unknown(f"weights of {model}", tag, spec.weights)
+    for each in [tag] if tag else spec.weights:
+        pin = spec.weights[each]
+        yield f"{model}:{each}", pin.repo, pin.revision, pin
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    return {"sha256": digest(path), "size": path.stat().st_size}
+
+
+def write(locked: Sequence[Locked], path: str | Path) -> None:
+    """Write a lock file, whole or not at all; raises WeightsError."""
+    content = {"format": FORMAT, "zoo_version": __version__, "weights": [asdict(item) for item in locked]}
+    try:
+        write_atomically(Path(path), (json.dumps(content, indent=2) + "\n").encode())
+    except OSError as error:
+        raise WeightsError(f"can't write '{path}': {error.strerror or error}") from None
+
+
+def read(path: str | Path) -> list[Locked]:
+    """The content of a lock file.
+
+    Raises:
+        WeightsError: there is none, or it has unknown keys or values of a wrong type.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"can't read '{path}': {error.strerror or error}; 'zoo lock' writes one") from None
+    raw = strict_json(content, str(path))
+    if problem := _problem(raw):
+        raise WeightsError(f"'{path}' is no lock file of pixelzoo: {one_line(problem)}")
+    return [Locked(**item) for item in raw["weights"]]
+
+
+def _problem(raw: Any) -> str | None:
+    """What is wrong with a parsed lock file, or None."""
+    if isinstance(raw, dict) and is_a(raw.get("format"), int) and raw["format"] > FORMAT:
+        return f"it has format {raw['format']}, which is later than {FORMAT}; update pixelzoo"
+    if problem := _mismatch("it", raw, _LOCK):
+        return problem
+    if raw["format"] != FORMAT:
+        return f"format must be {FORMAT}"
+    for i, item in enumerate(raw["weights"]):
+        where = f"weights[{i}]"
+        if problem := _mismatch(where, item, _WEIGHTS) or _mismatch(f"{where}.files", item["files"], _FILES):
+            return problem
+        if not REPO.fullmatch(item["repo"]):
+            return f"{where}.repo must be owner/name, not {item['repo']!r:.60}"
+        if item["revision"] is not None and not REVISION.fullmatch(item["revision"]):
+            return f"{where}.revision must be a full commit hash or null, not {item['revision']!r:.60}"
+        for name, facts in item["files"].items():
+            if problem := _mismatch(f"{where}.files['{name}']", facts, _FILE):
+                return problem
+            if not SHA256.fullmatch(facts["sha256"]) or facts["size"] < 0:
+                return f"{where}.files['{name}'] must have a sha256 of 64 hexadecimal digits, and a size"
+    return None
+
+
+def _mismatch(where: str, value: Any, keys: Mapping[str, Any]) -> str | None:
+    """What keeps a value from being an object of exactly these keys, of these types."""
+    if not isinstance(value, dict):
+        return f"{where} must be an object, not {value!r:.60}"
+    for key in value:
+        if key not in keys:
+            return f"unknown key {key!r:.60} in {where}"
+    for key, kind in keys.items():
+        if key not in value:
+            return f"key '{key}' is missing in {where}"
+        if not is_a(value[key], kind):
+            names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+            return f"'{key}' in {where} must be of type {names.replace('NoneType', 'null')}, not {value[key]!r:.60}"
+    return None
+
+
+def download(locked: Locked) -> Path:
+    """The folder of exactly these weights, fetched if the cache does not hold them.
+
+    Raises:
+        WeightsError: a file differs from the lock.
+        HubError: not to be had.
+    """
+    folder = hub.at_commit(locked.repo, locked.revision)
+    for name, expected in locked.files.items():
+        found = _facts(folder / name)
+        for what in ("size", "sha256"):
+            if found[what] != expected[what]:
+                raise WeightsError(
+                    f"'{folder / name}' is not what is locked as {locked.name}: {what} {expected[what]} is expected, "
+                    f"{found[what]} found"
+                )
+    return folder
