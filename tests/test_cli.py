@@ -551,16 +551,40 @@ def test_download(folder, output):
     assert found == {"model": "pixelcnn", "weights": str(folder), "folder": str(folder)}
 
 
-def test_publish(folder, output, monkeypatch):
-    calls = []
+def test_publish(tmp_path, tiny, output, monkeypatch):
+    folder, calls = hub.save(tiny, tmp_path / "weights", licence="mit"), []
 
-    def push(source, repo, *, private, message):
-        calls.append((source, repo, private, message))
+    def push(source, repo, *, private, message, force):
+        calls.append((source, repo, private, message, force))
         return pin(revision="1" * 40)
 
     monkeypatch.setattr(hub, "push", push)
     assert "1" * 40 in output("publish", folder, "--repo", "me/tiny", "--private", "--message", "first")
-    assert calls == [(folder, "me/tiny", True, "first")]
+    assert calls == [(folder, "me/tiny", True, "first", False)]
+
+
+def test_publish_all_goes_to_the_repositories_of_the_pins(output, error, monkeypatch):
+    pinned = {weights.repo for model in zoo.models() for weights in model.weights.values()}
+    calls = []
+    monkeypatch.setattr(hub, "push", lambda source, repo, **options: calls.append((source.name, repo)) or pin())
+    output("publish", "--all")
+    assert {repo for _, repo in calls} == pinned
+    assert all(repo.endswith(f"/{name}") for name, repo in calls)
+    shown = output("publish", "--all", "--dry-run")
+    assert all(f"would go to {repo}" in shown for repo in pinned)
+    assert len(calls) == len(pinned)
+    assert "leave out FOLDER" in error("publish", "--all", "--repo", "me/x")
+    assert "needs a FOLDER" in error("publish", "--repo", "me/x")
+
+
+def test_publish_dry_run_shows_the_whole_commit(tmp_path, tiny, output):
+    saved = hub.save(tiny, tmp_path / "weights", licence="mit", data="me/digits")
+    shown = output("publish", saved, "--repo", "me/tiny", "--dry-run")
+    assert '"pixelcnn on me/digits"' in shown
+    assert all(path.name in shown for path in saved.iterdir())
+    assert "license: mit" in shown
+    assert 'weights="me/tiny"' in shown
+    assert "OWNER/NAME" not in shown
 
 
 def test_publish_dry_run_finds_damage(folder, error):

@@ -119,6 +119,13 @@ def scenario_publish(folder: Path) -> None:
         server.corrupted.clear()
         hub.load("pixelcnn", weights="test")
 
+        # Other weights replace nothing, unless they are meant to.
+        changed = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "changed", licence="mit")
+        one_line_error(HubError, lambda: hub.push(changed, "me/tiny"), "holds other weights", pin.sha256, "--force")
+        assert hub.push(saved, "me/tiny") == pin
+        assert hub.push(changed, "me/tiny", force=True).sha256 != pin.sha256
+        hub.push(saved, "me/tiny", force=True)
+
         # Another revision, as a branch.
         other = hub.push(hub.save(zoo.build("pixelcnn", preset="tiny"), saved, licence="mit"), "me/tiny", revision="v2")
         assert other.revision == repo.branches["v2"] != pin.revision

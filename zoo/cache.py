@@ -58,6 +58,18 @@ def commit(repo: str, revision: str = "main") -> str:
         return str(hub.HfApi().model_info(repo, revision=revision).sha)
 
 
+def remote_digest(repo: str, revision: str, token: str | None) -> str | None:
+    """sha256 of the tensors that a branch holds at the Hub now; None if it holds none."""
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    try:
+        address = hub.hf_hub_url(repo, TENSORS, revision=revision)
+        return hub.get_hf_file_metadata(address, token=token).etag  # of a large file its sha256
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError):
+        return None
+
+
 def _cached(repo: str, revision: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 

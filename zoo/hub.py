@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from zoo.network import unreachable
 from zoo.plugins import checkout
 from zoo.spec import ModelSpec, Weights
 from zoo.weights import load_folder, spec_of, verify, write_folder
-from zoo.weights_config import CARD, CONFIG, TENSORS, DamagedError, digest, one_line, read_config
+from zoo.weights_config import CARD, CONFIG, TENSORS, DamagedError, WeightsConfig, digest, one_line, read_config
 
 REPO = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[^\s@]+))?")
 T = TypeVar("T")
@@ -225,6 +226,31 @@ def _samples(model: Model, n: int) -> bytes | None:
     return content.getvalue()
 
 
+@dataclass(frozen=True)
+class Package:
+    """A weights folder that is fit to be published, as one commit: `files` by their path in the repository."""
+
+    folder: Path
+    repo: str
+    config: WeightsConfig
+    files: Mapping[str, Path | bytes]
+    title: str
+
+
+def prepare(folder: str | Path, repo: str) -> Package:
+    """What `push` would send; arguments and errors as there."""
+    folder = Path(folder).expanduser()
+    match = REPO.fullmatch(repo)
+    if not match or match["revision"]:
+        raise HubError(f"a repository is named 'owner/name', not {repo!r:.80}")
+    model = load_folder(folder)
+    config = read_config(folder)
+    names = [CONFIG, TENSORS, *sorted(path.name for path in folder.glob("samples.*") if path.is_file())]
+    readme = _publishable_card(folder).replace(card.PLACE, repo).encode()
+    title = f"{model.spec.name}{' on ' + config.raw['data'] if 'data' in config.raw else ''}"
+    return Package(folder, repo, config, {**{name: folder / name for name in names}, CARD: readme}, title)
+
+
 def push(
     folder: str | Path,
     repo: str,
@@ -233,6 +259,7 @@ def push(
     private: bool = False,
     revision: str = "main",
     message: str | None = None,
+    force: bool = False,
 ) -> Weights:
     """Publish a weights folder as one commit; nothing is sent before it has proved to load.
 
@@ -243,21 +270,16 @@ def push(
         private: for a new repository.
         revision: branch.
         message: of the commit.
+        force: replace other weights that the branch holds already.
 
     Returns:
         The pin of what is now at the Hub. Pushing the same content again makes no new commit.
 
     Raises:
         WeightsError: a folder that does not load, or whose card is not fit to be published.
-        HubError: the Hub can't be reached or refuses.
+        HubError: the Hub can't be reached or refuses, or holds other weights.
     """
-    folder = Path(folder).expanduser()
-    match = REPO.fullmatch(repo)
-    if not match or match["revision"]:
-        raise HubError(f"a repository is named 'owner/name', not {repo!r:.80}")
-    model = load_folder(folder)
-    config = read_config(folder)
-    readme = _publishable_card(folder).replace(card.PLACE, repo)
+    package = prepare(folder, repo)
     import huggingface_hub as hub
     from huggingface_hub import constants
 
@@ -268,18 +290,20 @@ def push(
         raise HubError("can't publish without a token; log in with 'hf auth login' or set HF_TOKEN")
     if (trouble := unreachable()) is not None:
         raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; check the network or HF_ENDPOINT")
-    names = [CONFIG, TENSORS, *sorted(path.name for path in folder.glob("samples.*") if path.is_file())]
-    operations = [hub.CommitOperationAdd(name, folder / name) for name in names]
-    operations.append(hub.CommitOperationAdd(CARD, readme.encode()))
-    api = hub.HfApi(token=token)
-    with cache.translated(f"can't publish to '{repo}'", repo, revision):
+    operations = [hub.CommitOperationAdd(name, content) for name, content in package.files.items()]
+    config, api = package.config, hub.HfApi(token=token)
+    failed = f"can't publish to '{repo}'"
+    with cache.translated(failed, repo, revision):
+        there = cache.remote_digest(repo, revision, token)
+    if there not in (None, config.sha256) and not force:
+        raise HubError(f"{failed}: it holds other weights already, with sha256 {there}; --force replaces them")
+    with cache.translated(failed, repo, revision):
         api.create_repo(repo, private=private, exist_ok=True)
         if revision != "main":
             api.create_branch(repo, branch=revision, exist_ok=True)
-        title = message or f"{model.spec.name}{' on ' + config.raw['data'] if 'data' in config.raw else ''}"
-        commit = api.create_commit(repo, operations, commit_message=title, revision=revision)
+        commit = api.create_commit(repo, operations, commit_message=message or package.title, revision=revision)
     with suppress(OSError):  # the folder then is what the repository holds
-        write_atomically(folder / CARD, readme.encode())
+        write_atomically(package.folder / CARD, bytes(package.files[CARD]))
     summary = str(config.raw.get("data", ""))
     return Weights(repo=repo, revision=commit.oid, sha256=config.sha256, size=config.size, summary=summary)
 

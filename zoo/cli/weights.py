@@ -1,17 +1,16 @@
-"""The verbs about weights: download, publish, check."""
+"""The verbs about weights: download, check."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from zoo import registry
-from zoo.cli.console import AsJson, ModelName, choose_weights, model_name, print_json, print_table, size
+from zoo.cli.console import AsJson, ModelName, choose_weights, model_name, print_json
 from zoo.cli.lock import download_locked
-from zoo.errors import OptionError, WeightsError
+from zoo.errors import OptionError
 
 
 def download(
@@ -49,54 +48,6 @@ def download(
         print_json({"model": read_config(folder).model, "weights": chosen, "folder": str(folder)})
     else:
         typer.echo(str(folder))
-
-
-def publish(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A weights folder, such as a finished run.")],
-    repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="Where to.", show_default=False)],
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
-    message: Annotated[str | None, typer.Option("--message", help="Of the commit.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the folder, list the files, upload nothing.")
-    ] = False,
-) -> None:
-    """Upload a weights folder to the Hub.
-
-    Prints the pin to paste into the plugin.
-    """
-    if not _REPO.fullmatch(repo):
-        raise OptionError(f"--repo takes owner/name, not '{repo}'")
-    source = Path(folder)
-    if not source.is_dir():
-        raise WeightsError(f"there is no folder '{folder}'")
-    from zoo import hub
-
-    if dry_run:
-        _dry_run(source, repo)
-        return
-    pin = hub.push(source, repo, private=private, message=message)
-    typer.echo(hub.pin_text(pin))
-
-
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def _dry_run(folder: Path, repo: str) -> None:
-    """Everything that `zoo.push` does before it sends anything, then the files that it would send."""
-    from zoo import card
-    from zoo.weights import load_folder
-    from zoo.weights_config import CARD, CONFIG, TENSORS
-
-    load_folder(folder)
-    readme = folder / CARD
-    if not readme.is_file():
-        raise WeightsError(f"there is no card '{readme}'; zoo.save writes one")
-    if problems := card.validate(readme.read_text(encoding="utf-8", errors="replace")):
-        raise WeightsError(f"'{readme}' can't be published: {'; '.join(problems)}")
-    samples = sorted(path.name for path in folder.glob("samples.*") if path.is_file())
-    files = [folder / name for name in (CONFIG, TENSORS, *samples, CARD)]
-    typer.echo(f"'{folder}' is sound; this would go to {repo}:")
-    print_table(("file", "size"), ((path.name, size(path.stat().st_size)) for path in files))
 
 
 def check(
