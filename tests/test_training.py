@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT, write_pictures
+from filelock import FileLock
 from safetensors.torch import load_file
 
 import zoo
@@ -319,6 +320,12 @@ def test_bad_settings_are_named_before_anything_is_written(
 def test_a_folder_in_use_is_not_overwritten(finished: Path) -> None:
     with pytest.raises(TrainingError, match="not empty; resume it with --resume"):
         training.train(settings(finished / "pictures", finished / "run"))
+
+
+def test_two_processes_do_not_train_in_one_folder(finished: Path) -> None:
+    with FileLock(finished / "run" / ".lock"), pytest.raises(TrainingError, match="another process trains in"):
+        training.train(settings(finished / "pictures", finished / "run"), resume=True)
+    training.train(settings(finished / "pictures", finished / "run"), resume=True)
 
 
 def test_resume_refuses_another_model(finished: Path) -> None:

@@ -26,6 +26,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
+from filelock import FileLock, Timeout
 
 from zoo import building, hub, images, metrics, registry
 from zoo.checkpoints import Checkpoints, write_atomically
@@ -74,7 +75,11 @@ def train(settings: Settings, *, resume: bool = False, progress: Progress | None
         TrainingError: nothing to resume, a folder in use, a loss that is not finite, or a full disk.
     """
     settings.check()
-    return Run(settings, resume=resume, progress=progress).go()
+    run = Run(settings, resume=resume, progress=progress)
+    try:
+        return run.go()
+    finally:
+        run.lock.release()
 
 
 def _build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
@@ -126,8 +131,13 @@ class Run:
         self.window_steps = 0
         self._timed = (self.seen, time.monotonic())  # examples and clock at the last log event
         self.last: dict[str, Any] = {}
-        self._prepare_folder(resume)
         self._writer: Any = None
+        self.lock = FileLock(self.folder / ".lock")
+        try:
+            self._prepare_folder(resume)
+        except BaseException:
+            self.lock.release()
+            raise
 
     def _load_data(self) -> tuple[Stream | Shuffled, Pictures | None]:
         settings, shape = self.settings, self.model.image_shape
@@ -149,10 +159,13 @@ class Run:
             changed = [name for name in own if name not in Settings.FREE and stored[name] != own[name]]
             if changed:
                 raise TrainingError(f"the run in '{self.folder}' has another {', '.join(changed)}; start a new one")
-            self._restore()
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise TrainingError(f"'{self.folder}' is not empty; resume it with --resume, or choose another --out")
         self.accelerator.wait_for_everyone()
+        if self.is_main:
+            self._take_folder()
+        if resume:
+            self._restore()
         if self.is_main:
             try:
                 for name in ("checkpoints", "samples"):
@@ -162,6 +175,16 @@ class Run:
                 self._trim_metrics()
             except OSError as error:
                 raise TrainingError(f"can't write into '{self.folder}': {error.strerror or error}") from None
+
+    def _take_folder(self) -> None:
+        """Keep other processes from training in this folder; the system ends this with the process, however it dies."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise TrainingError(f"another process trains in '{self.folder}'; choose another --out") from None
+        except OSError as error:
+            raise TrainingError(f"can't write into '{self.folder}': {error.strerror or error}") from None
 
     def _state(self) -> dict[str, Any]:
         return {
