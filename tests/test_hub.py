@@ -449,11 +449,24 @@ def test_save_writes_a_card_that_validates(tmp_path):
         "command": "a|b",
     }
     model = zoo.build("pixelcnn", preset="tiny")
-    info = {"data": "me/digits", "training": {"examples": 9, "minutes": 0.5}, "metrics": [receipt]}
+    info = {
+        "data": "me/digits",
+        "training": {"examples": 9, "minutes": 0.5},
+        "metrics": [receipt],
+        "base_model": "me/old",
+    }
     folder = hub.save(model, tmp_path / "w", samples=4, licence="Apache-2.0", limitations="Tiny.", **info)
     text = (folder / "README.md").read_text()
     assert card.validate(text) == []
-    for part in ("license: apache-2.0", "model-index", "me/digits", "| bits_per_dim | 1.25 |", "a\\|b", "Tiny."):
+    for part in (
+        "license: apache-2.0",
+        "base_model: me/old",
+        "model-index",
+        "me/digits",
+        "| bits_per_dim | 1.25 |",
+        "a\\|b",
+        "Tiny.",
+    ):
         assert part in text
     with Image.open(folder / "samples.png") as picture:
         assert picture.size == (22, 22)  # 2 x 2 samples of 8 x 8 with 2 between

@@ -67,6 +67,8 @@ def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
     found["tags"] = list(dict.fromkeys(["pixelzoo", spec.name, spec.kind, spec.task]))
     if dataset := _dataset(config.get("data")):
         found["datasets"] = [dataset]
+    if base := config.get("base_model"):
+        found["base_model"] = base
     if metrics := config.get("metrics"):
         found["model-index"] = [{"name": spec.name, "results": [_result(spec, receipt) for receipt in metrics]}]
     return found

@@ -175,7 +175,7 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
     Args:
         samples: how many to show in `samples.png`; 0 for none.
         limitations: text for the card.
-        info: `data`, `training`, `metrics`, `licence`, `dtype`, `golden` of `zoo.weights.write_folder`.
+        info: `data`, `training`, `metrics`, `licence`, `base_model`, `dtype`, `golden` of `zoo.weights.write_folder`.
 
     Raises:
         WeightsError: a full disk, a folder that can't be written, or what a config can't hold.

@@ -231,6 +231,7 @@ def write_folder(
     training: Mapping[str, Any] | None = None,
     metrics: Sequence[Mapping[str, Any]] = (),
     licence: str | None = None,
+    base_model: str | None = None,
     dtype: str = "float32",
     golden: bool = True,
     card: Callable[[dict[str, Any]], str] | None = None,
@@ -244,6 +245,7 @@ def write_folder(
         training: receipt of the run (examples, minutes, device, seed, ...).
         metrics: receipts with at least name, value, data, split and count.
         licence: of the weights.
+        base_model: "owner/repo" of the weights that these were made from, if any.
         dtype: storage of floating tensors, "float32", "float16" or "bfloat16".
         golden: store a sample by which a later check knows the model again.
         card: makes the text of README.md from the config.
@@ -256,7 +258,7 @@ def write_folder(
         raise OptionError(f"dtype takes one of {', '.join(STORAGE)}, not {dtype!r}")
     folder = Path(folder).expanduser()
     tensors = _tensors(model, getattr(torch, dtype))
-    config = _new_config(model, dtype, data=data, training=training, licence=licence)
+    config = _new_config(model, dtype, data=data, training=training, licence=licence, base_model=base_model)
     if metrics:
         config["metrics"] = [dict(receipt) for receipt in metrics]
     if golden and (sample := draw_golden(model, tensors if dtype != "float32" else None)):

@@ -24,7 +24,7 @@ CONFIG_LIMIT = 2**20  # bytes
 SHAPE_LIMIT = 2**28  # sub-pixels of one sample
 _REQUIRED = {"format": int, "model": str, "config": dict, "plugin": dict, "zoo_version": str, "dtype": str}
 _REQUIRED["weights"] = dict
-_OPTIONAL = {"data": str, "training": dict, "metrics": list, "licence": str, "golden": dict}
+_OPTIONAL = {"data": str, "training": dict, "metrics": list, "licence": str, "base_model": str, "golden": dict}
 
 
 class DamagedError(WeightsError):
