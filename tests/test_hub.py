@@ -144,6 +144,22 @@ def scenario_publish(folder: Path) -> None:
     assert hub.load("pixelcnn", weights="me/tiny@main") is not None
 
 
+def scenario_every_model(folder: Path) -> None:
+    """Each model of the zoo through the Hub and back, told by its repository alone."""
+    with hub_server.running() as server:
+        os.environ |= server.environment(folder / "home")
+        import zoo
+        from zoo import hub
+
+        for spec in zoo.models():
+            model = zoo.build(spec.name, preset="tiny")
+            pin = hub.push(hub.save(model, folder / spec.name, licence="mit"), f"me/{spec.name}")
+            loaded = hub.load(f"{pin.repo}@{pin.revision}", device="cpu")
+            assert loaded.spec.name == spec.name
+            assert loaded.config == model.config
+            assert same(model, loaded)
+
+
 def scenario_offline(folder: Path) -> None:
     """HF_HUB_OFFLINE=1 after `scenario_publish`, without a server."""
     from zoo import hub
@@ -387,6 +403,10 @@ def scenario_data(folder: Path) -> None:
 
 def test_a_data_set_on_the_hub_is_read_by_its_id(tmp_path):
     run("data", tmp_path)
+
+
+def test_every_model_goes_to_the_hub_and_back(tmp_path):
+    run("every_model", tmp_path)
 
 
 def test_publish_load_and_heal_then_load_offline(tmp_path):
