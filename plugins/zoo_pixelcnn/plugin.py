@@ -28,7 +28,14 @@ PIXELCNN = ModelSpec(
             sha256="c2ae12bd7f95ab41a0f091c0c52fcb79ac4b4dadd1cd4c0d6dd882cdaa3d942d",
             size=511056,
             summary="MNIST in 256 levels, 310,000 examples on a CPU",
-        )
+        ),
+        "binarized_mnist": Weights(
+            repo="pixelzoo/pixelcnn-binarized-mnist",
+            revision=None,
+            sha256="31eef0fe59658cf9833e05273c2a573d4c2c76c6effede4507ff507c40b7bf21",
+            size=646448,
+            summary="fixed binarised MNIST, 110,000 examples on a CPU",
+        ),
     },
 )
 
@@ -75,6 +82,15 @@ CONDITIONAL_PIXELCNN = ModelSpec(
         Option(name="map", type="tensor", per_sample=True, help="h of a model conditioned on maps, (N, F, H, W)"),
         Option(name="text", type="str", per_sample=True, help="caption of up to 100 characters, for a model of texts"),
     ),
+    weights={
+        "mnist": Weights(
+            repo="pixelzoo/conditional-pixelcnn-mnist",
+            revision=None,
+            sha256="2e410505a971402d9f5b04f609c58aff040ea1a27f94c40d9e09df3bb2fc4c78",
+            size=749712,
+            summary="MNIST in 4 levels with its classes, 66,000 examples on a CPU",
+        )
+    },
 )
 
 
