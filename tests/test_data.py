@@ -89,7 +89,7 @@ def test_pictures_that_do_not_fit_into_memory_are_decoded_batch_by_batch(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = data.load(str(pictures), "train", SHAPE)
-    monkeypatch.setattr(data, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr("zoo.pictures.MEMORY_LIMIT", 0)
     lazy = data.load(str(pictures), "train", SHAPE)
     assert lazy._decoded is None
     assert torch.equal(whole.batch([5, 2, 2])["image"], lazy.batch([5, 2, 2])["image"])
