@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from zoo.data import Pictures, load
+from zoo.data import load
 from zoo.errors import DataError, OptionError, unknown
 from zoo.images import quantise
 from zoo.model import Model
+from zoo.pictures import Pictures
 
 METRICS = ("nats", "bits_per_dim")
 

@@ -11,7 +11,6 @@ A run folder holds `run.json` (settings and the resolved config), `metrics.jsonl
 from __future__ import annotations
 
 import copy
-import json
 import math
 import signal
 import time
@@ -26,13 +25,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
-from filelock import FileLock, Timeout
 
 from zoo import building, hub, images, metrics, registry
-from zoo.checkpoints import Checkpoints, write_atomically
-from zoo.data import Pictures, Shuffled, Stream, load, stream
+from zoo.checkpoints import Checkpoints
+from zoo.data import load, stream
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.model import Model
+from zoo.pictures import Pictures, Shuffled, Stream
+from zoo.run_folder import RunFolder
 from zoo.sampling import derive_seed
 from zoo.settings import Settings
 from zoo.spec import ModelSpec
@@ -79,7 +79,7 @@ def train(settings: Settings, *, resume: bool = False, progress: Progress | None
     try:
         return run.go()
     finally:
-        run.lock.release()
+        run.files.release()
 
 
 def _build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
@@ -100,7 +100,7 @@ class Run:
     """One training run; hooks `zoo_run_*` receive it.
 
     Attributes:
-        folder: the run folder.
+        folder: the run folder; `files` writes into it.
         settings: as given.
         spec, model: what is trained; `average` is the moving average that is evaluated, sampled and saved.
         seen: examples so far.
@@ -131,13 +131,8 @@ class Run:
         self.window_steps = 0
         self._timed = (self.seen, time.monotonic())  # examples and clock at the last log event
         self.last: dict[str, Any] = {}
-        self._writer: Any = None
-        self.lock = FileLock(self.folder / ".lock")
-        try:
-            self._prepare_folder(resume)
-        except BaseException:
-            self.lock.release()
-            raise
+        self.files = RunFolder(self.folder)
+        self._begin(resume)
 
     def _load_data(self) -> tuple[Stream | Shuffled, Pictures | None]:
         settings, shape = self.settings, self.model.image_shape
@@ -153,38 +148,19 @@ class Run:
 
     # Folder, checkpoints and metrics
 
-    def _prepare_folder(self, resume: bool) -> None:
-        if resume:
-            stored, own = asdict(Settings.read(self.folder)), asdict(self.settings)
-            changed = [name for name in own if name not in Settings.FREE and stored[name] != own[name]]
-            if changed:
-                raise TrainingError(f"the run in '{self.folder}' has another {', '.join(changed)}; start a new one")
-        elif self.folder.exists() and any(self.folder.iterdir()):
-            raise TrainingError(f"'{self.folder}' is not empty; resume it with --resume, or choose another --out")
+    def _begin(self, resume: bool) -> None:
+        self.files.check(self.settings, resume=resume)
         self.accelerator.wait_for_everyone()
-        if self.is_main:
-            self._take_folder()
-        if resume:
-            self._restore()
-        if self.is_main:
-            try:
-                for name in ("checkpoints", "samples"):
-                    (self.folder / name).mkdir(parents=True, exist_ok=True)
-                run = {"settings": asdict(self.settings), "config": dict(self.model.config)}
-                write_atomically(self.folder / "run.json", json.dumps(run, indent=2).encode())
-                self._trim_metrics()
-            except OSError as error:
-                raise TrainingError(f"can't write into '{self.folder}': {error.strerror or error}") from None
-
-    def _take_folder(self) -> None:
-        """Keep other processes from training in this folder; the system ends this with the process, however it dies."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise TrainingError(f"another process trains in '{self.folder}'; choose another --out") from None
-        except OSError as error:
-            raise TrainingError(f"can't write into '{self.folder}': {error.strerror or error}") from None
+            if self.is_main:
+                self.files.take()
+            if resume:
+                self._restore()
+            if self.is_main:
+                self.files.begin({"settings": asdict(self.settings), "config": dict(self.model.config)}, self.seen)
+        except BaseException:
+            self.files.release()
+            raise
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -211,13 +187,6 @@ class Run:
         self.window = {name: value.to(self.accelerator.device) for name, value in state["window"].items()}
         self.window_steps = state["window_steps"]
 
-    def _trim_metrics(self) -> None:
-        """Drop metric lines that lie after the checkpoint; the resumed run writes them again."""
-        path = self.folder / "metrics.jsonl"
-        if path.exists():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _line_seen(line) <= self.seen]
-            write_atomically(path, "".join(line + "\n" for line in lines).encode())
-
     def checkpoint(self) -> None:
         """Write a checkpoint, whole or not at all; the main process only."""
         if self.is_main:
@@ -231,21 +200,8 @@ class Run:
         if not self.is_main:
             return
         line = {"seen": self.seen, "minutes": round(self.minutes, 4), **values}
-        try:
-            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise TrainingError(f"can't write into '{self.folder}': {error.strerror or error}") from None
-        for name, value in values.items():
-            self._tensorboard().add_scalar(name, value, self.seen)
+        self.files.log(line, values)
         registry.notify("zoo_run_logged", run=self, metrics=line)
-
-    def _tensorboard(self) -> Any:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.seen)
-        return self._writer
 
     # The loop
 
@@ -347,9 +303,7 @@ class Run:
             drawn = self.average.sample(16, seed=self.settings.seed)
         except OptionError:  # a model that samples only from inputs
             return
-        canvas = images.grid(images.to_bytes(drawn, self.model.levels))
-        images.write_image(canvas, self.folder / "samples" / f"{self.seen:09d}.png", scale=2)
-        self._tensorboard().add_image("samples", canvas, self.seen)
+        self.files.show(images.to_bytes(drawn, self.model.levels), self.seen)
 
     def _agree(self, reason: str) -> str:
         """The main process decides when to stop; the others ask it every tenth update."""
@@ -378,8 +332,7 @@ class Run:
                 metrics=receipts,
                 licence="apache-2.0",
             )
-            if self._writer is not None:
-                self._writer.close()
+            self.files.close()
             registry.notify("zoo_run_finished", run=self, summary=summary)
         self.accelerator.wait_for_everyone()
         return summary
@@ -419,13 +372,6 @@ def make_accelerator(settings: Settings) -> Accelerator:
         )
     except ValueError as error:
         raise OptionError(f"precision {settings.precision}: {error}") from None
-
-
-def _line_seen(line: str) -> int:
-    try:
-        return int(json.loads(line)["seen"])
-    except (ValueError, KeyError, TypeError):
-        return 2**63  # a line cut off by a kill
 
 
 @contextmanager

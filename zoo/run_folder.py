@@ -1,0 +1,102 @@
+"""The folder of a training run: taken by one process, with its settings, metrics, pictures and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from zoo import images
+from zoo.checkpoints import write_atomically
+from zoo.errors import TrainingError
+from zoo.settings import Settings
+
+
+class RunFolder:
+    """What a run writes besides checkpoints and weights. All processes check it; the main one takes and writes it."""
+
+    LOCK = ".lock"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / self.LOCK)
+        self._writer: Any = None
+
+    def check(self, settings: Settings, *, resume: bool) -> None:
+        """Raise TrainingError unless a run of these settings may begin here, or go on."""
+        if resume:
+            stored, own = asdict(Settings.read(self.path)), asdict(settings)
+            changed = [name for name in own if name not in Settings.FREE and stored[name] != own[name]]
+            if changed:
+                raise TrainingError(f"the run in '{self.path}' has another {', '.join(changed)}; start a new one")
+        elif self.path.exists() and any(file.name != self.LOCK for file in self.path.iterdir()):
+            raise TrainingError(f"'{self.path}' is not empty; resume it with --resume, or choose another --out")
+
+    def take(self) -> None:
+        """Keep other processes from training here; the system ends this with the process, however it dies."""
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise TrainingError(f"another process trains in '{self.path}'; choose another --out") from None
+
+    def release(self) -> None:
+        """Let others train here."""
+        self._lock.release()
+
+    def begin(self, run: dict[str, Any], seen: int) -> None:
+        """Write `run.json`, and drop metric lines that lie after `seen`; the resumed run writes them again."""
+        with self._writing():
+            for name in ("checkpoints", "samples"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "run.json", json.dumps(run, indent=2).encode())
+            metrics = self.path / "metrics.jsonl"
+            if metrics.exists():
+                lines = [line for line in metrics.read_text(encoding="utf-8").splitlines() if _line_seen(line) <= seen]
+                write_atomically(metrics, "".join(line + "\n" for line in lines).encode())
+
+    def log(self, line: dict[str, Any], values: dict[str, Any]) -> None:
+        """Add a line to the metrics, and its `values` to TensorBoard."""
+        with self._writing(), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in values.items():
+            self._tensorboard(line["seen"]).add_scalar(name, value, line["seen"])
+
+    def show(self, samples: torch.Tensor, seen: int) -> None:
+        """Write a grid of samples (N, C, H, W), uint8."""
+        canvas = images.grid(samples)
+        images.write_image(canvas, self.path / "samples" / f"{seen:09d}.png", scale=2)
+        self._tensorboard(seen).add_image("samples", canvas, seen)
+
+    def close(self) -> None:
+        """Write out what TensorBoard holds back."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _tensorboard(self, seen: int) -> Any:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=seen)
+        return self._writer
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(f"can't write into '{self.path}': {error.strerror or error}") from None
+
+
+def _line_seen(line: str) -> int:
+    try:
+        return int(json.loads(line)["seen"])
+    except (ValueError, KeyError, TypeError):
+        return 2**63  # a line cut off by a kill
