@@ -328,6 +328,12 @@ def test_two_processes_do_not_train_in_one_folder(finished: Path) -> None:
     training.train(settings(finished / "pictures", finished / "run"), resume=True)
 
 
+def test_a_lock_left_behind_does_not_occupy_a_folder(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    assert training.train(settings(pictures, tmp_path / "run"))["reason"] == "finished"
+
+
 def test_resume_refuses_another_model(finished: Path) -> None:
     with pytest.raises(TrainingError, match="has another seed; start a new one"):
         training.train(settings(finished / "pictures", finished / "run", seed=1), resume=True)

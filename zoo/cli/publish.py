@@ -49,12 +49,14 @@ def publish(
             raise WeightsError(f"there is no folder '{source}'")
     from zoo import hub
 
-    for package in [hub.prepare(source, name) for source, name in targets]:  # all are sound before one is sent
-        if dry_run:
+    if dry_run or everything:  # all are sound before one is sent; a single one `push` checks itself
+        packages = [hub.prepare(source, name) for source, name in targets]
+    if dry_run:
+        for package in packages:
             _show(package)
-        else:
-            pin = hub.push(package.folder, package.repo, private=private, message=message, force=force)
-            typer.echo(hub.pin_text(pin))
+        return
+    for source, name in targets:
+        typer.echo(hub.pin_text(hub.push(source, name, private=private, message=message, force=force)))
 
 
 def _bundled() -> Iterator[tuple[Path, str]]:
