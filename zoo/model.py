@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -33,6 +34,10 @@ class Model(nn.Module):
         """Called once by the core after `zoo_build`."""
         self.spec = spec
         self.config = dict(config)
+
+    def released(self) -> Model:
+        """A copy as it is evaluated, sampled and published: without what only training needs, if there is such."""
+        return copy.deepcopy(self)
 
     @property
     def device(self) -> torch.device:

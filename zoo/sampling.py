@@ -7,7 +7,7 @@ any batch, process and device (up to rounding).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +42,7 @@ class SampleRequest:
     """
 
     seed: int
-    indices: range
+    indices: Sequence[int]
     device: torch.device
     options: dict[str, Any]
     progress: Callable[[float], None] = lambda share: None

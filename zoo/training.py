@@ -10,7 +10,6 @@ A run folder holds `run.json` (settings and the resolved config), `metrics.jsonl
 
 from __future__ import annotations
 
-import copy
 import math
 import signal
 import time
@@ -121,7 +120,7 @@ class Run:
         if self.accelerator.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feed, self.held_out = self._load_data()
-        self.average = copy.deepcopy(self.model).to(self.accelerator.device).eval().requires_grad_(False)
+        self.average = self.model.released().to(self.accelerator.device).eval().requires_grad_(False)
         self.trainer: Trainer = registry.call(
             self.spec, "zoo_train", model=self.model, settings=settings, accelerator=self.accelerator
         )
@@ -249,10 +248,11 @@ class Run:
         steps = self.seen / self.settings.batch_size
         half_life = self.settings.ema_images
         keep = min(0.5 ** (self.settings.batch_size / half_life), steps / (steps + 10)) if half_life else 0.0
-        ours, theirs = ([p.detach() for p in model.parameters()] for model in (self.average, self.model))
-        torch._foreach_lerp_(ours, theirs, 1 - keep)
-        for mine, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            mine.copy_(buffer)
+        theirs = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        ours = dict(self.average.named_parameters())  # perhaps fewer: a GAN's discriminator is not averaged
+        torch._foreach_lerp_([p.detach() for p in ours.values()], [theirs[name].detach() for name in ours], 1 - keep)
+        for name, buffer in self.average.named_buffers():
+            buffer.copy_(theirs[name])
 
     def _events(self) -> None:
         settings = self.settings

@@ -1,0 +1,1 @@
+"""Progressive GAN, StyleGAN and StyleGAN2."""

@@ -1,0 +1,172 @@
+"""What the zoo sees of Progressive GAN, StyleGAN and StyleGAN2. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo import hookimpl
+from zoo.spec import ModelSpec, Option
+
+LABEL = Option(name="label", type="int", minimum=0, per_sample=True, help="class; without it each sample draws one")
+STYLE_OPTIONS = (
+    Option(
+        name="truncation",
+        type="float",
+        default=1.0,
+        minimum=0.0,
+        maximum=1.0,
+        help="psi: how far from the mean w; less gives likelier pictures, more alike; 0.7 is usual",
+    ),
+    Option(name="truncation_layers", type="int", minimum=1, help="only the first of the layers are truncated"),
+    LABEL,
+    Option(name="noise", type="str", default="random", choices=("random", "constant"), help="per sample, or stored"),
+    Option(
+        name="mixing", type="int", minimum=1, help="a table of style mixing with so many columns, sources around it"
+    ),
+    Option(name="mixing_layers", type="int", minimum=1, help="layers whose styles come from the left; default half"),
+    Option(name="walk", type="str", choices=("w", "z"), help="frames of a walk between latents, straight in w or z"),
+    Option(name="steps", type="int", default=24, minimum=1, help="frames of a walk from one latent to the next"),
+)
+
+TINY = {"resolution": 8, "latent_size": 8, "width_base": 64, "width_max": 8}
+TINY_STYLE = {**TINY, "w_size": 8, "mapping_layers": 2}
+# At the second step of a batch of 4 both resolutions are trained.
+TINY_GROWTH = {"start_resolution": 4, "stable_images": 2, "fade_images": 4}
+
+PROGAN = ModelSpec(
+    name="progan",
+    summary="A GAN whose two networks grow from 4x4 pixels on, each new resolution faded in",
+    paper="Karras, Aila, Laine, Lehtinen: Progressive Growing of GANs for Improved Quality, Stability, and Variation, "
+    "ICLR 2018, arXiv 1710.10196",
+    kind="gan",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={
+        "tiny": {**TINY, **TINY_GROWTH},
+        "celebahq": {"resolution": 1024, "stable_images": 800_000, "fade_images": 800_000},  # 19 million images
+        "cifar10": {"resolution": 32},
+    },
+    sample_options=(LABEL,),
+)
+
+# Table 1 of the paper, each row on top of the one before it; FID of 50,000 samples at 1024x1024 in `STYLEGAN_FID`.
+_A: dict[str, Any] = {
+    "mapping_layers": 0,
+    "blur": False,
+    "style": False,
+    "constant": False,
+    "noise": False,
+    "style_mixing_prob": 0.0,
+    "start_resolution": 4,
+    "loss": "wgan-gp",
+    "r1_gamma": 0.0,
+}
+_B = {**_A, "blur": True, "start_resolution": 8, "loss": "logistic", "r1_gamma": 10.0}
+_C = {**_B, "mapping_layers": 8, "style": True}
+_D = {**_C, "constant": True}
+_E = {**_D, "noise": True}
+_F = {**_E, "style_mixing_prob": 0.9}
+
+STYLEGAN = ModelSpec(
+    name="stylegan",
+    summary="Progressive GAN with a mapping network, styles and noise: rows A to F of the paper's table",
+    paper="Karras, Laine, Aila: A Style-Based Generator Architecture for Generative Adversarial Networks, CVPR 2019, "
+    "arXiv 1812.04948",
+    kind="gan",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={"tiny": {**TINY_STYLE, **TINY_GROWTH}, "A": _A, "B": _B, "C": _C, "D": _D, "E": _E, "F": _F},
+    sample_options=STYLE_OPTIONS,
+)
+
+# Table 1 of StyleGAN2.
+_A2: dict[str, Any] = {
+    "width_base": 8192,
+    "demodulation": False,
+    "growing": True,
+    "r1_every": 1,
+    "path_length_weight": 0.0,
+}
+_B2 = {**_A2, "demodulation": True}
+_C2 = {**_B2, "r1_every": 16}
+_D2 = {**_C2, "path_length_weight": 2.0}
+_E2 = {**_D2, "growing": False, "r1_gamma": 100.0}
+_F2 = {**_E2, "width_base": 16384, "r1_gamma": 10.0}
+
+STYLEGAN2 = ModelSpec(
+    name="stylegan2",
+    summary="Demodulated styles and lazy regularisation, at last without growing: rows A to F; adaptive augmentation",
+    paper="Karras et al.: Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020, arXiv 1912.04958",
+    kind="gan",
+    task="image-generation",
+    data_shape=("C", "H", "W"),
+    presets={
+        "tiny": TINY_STYLE,
+        "A": _A2,
+        "B": _B2,
+        "C": _C2,
+        "D": _D2,
+        "E": _E2,
+        "F": _F2,
+        # Ours: widths that make files of a few MB; R1 and mixing as StyleGAN2-ADA has them for CIFAR-10 (appendix C).
+        "cifar10": {
+            "resolution": 32,
+            "latent_size": 256,
+            "w_size": 256,
+            "mapping_layers": 2,
+            "width_max": 128,
+            "style_mixing_prob": 0.0,
+            "path_length_weight": 0.0,
+            "r1_gamma": 0.01,
+            "augment": "ada",
+        },
+        "noto_emoji64": {
+            "resolution": 32,
+            "latent_size": 64,
+            "w_size": 64,
+            "mapping_layers": 2,
+            "width_base": 512,
+            "width_max": 64,
+            "style_mixing_prob": 0.0,
+            "path_length_weight": 0.0,
+            "r1_gamma": 0.05,
+            "augment": "ada",
+            "mirror": True,
+        },
+    },
+    sample_options=STYLE_OPTIONS,
+)
+
+
+@hookimpl
+def zoo_models():
+    return [PROGAN, STYLEGAN, STYLEGAN2]
+
+
+@hookimpl
+def zoo_build(spec, config):
+    if spec.name == PROGAN.name:
+        from zoo_stylegan.progan import ProGAN
+
+        return ProGAN(**config)
+    if spec.name == STYLEGAN.name:
+        from zoo_stylegan.stylegan import StyleGAN
+
+        return StyleGAN(**config)
+    from zoo_stylegan.stylegan2 import StyleGAN2
+
+    return StyleGAN2(**config)
+
+
+@hookimpl
+def zoo_train(spec, model, settings, accelerator):
+    from zoo_stylegan.train import GANTrainer
+
+    return GANTrainer(model, settings, accelerator)
+
+
+@hookimpl
+def zoo_sample(spec, model, request):
+    from zoo_stylegan.sample import sample
+
+    return sample(model, request)

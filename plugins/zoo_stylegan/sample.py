@@ -1,0 +1,108 @@
+"""Latents to pictures: truncation, noise, style mixing, walks.
+
+Shapes: B batch, C colour channels, H, W height and width, Z latent size, D size of w, S style slots.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from zoo.errors import OptionError
+from zoo.sampling import SampleRequest
+from zoo_stylegan.gan import GAN, check_labels, to_pixels
+from zoo_stylegan.layers import doubled
+from zoo_stylegan.mapping import truncate
+from zoo_stylegan.styles import Noise, StyleBased
+
+
+def sample(model: GAN, request: SampleRequest) -> torch.Tensor:
+    """The pictures of a request, (B, C, H, W), uint8, from its noise; enlarged while the model is still growing."""
+    lod = float(model.lod)
+    if isinstance(model, StyleBased):
+        images = model.generator.synthesis(_styles(model, request), _noise(model, request), lod)
+    else:
+        images = model.draw(request.normal(model.latent_size), _labels(model, request), lod)
+    return to_pixels(doubled(images, int(lod)))
+
+
+def _labels(model: GAN, request: SampleRequest) -> torch.Tensor | None:
+    """Classes (B,): those asked for, or for each sample one by its noise; None where there are none."""
+    given = request.options.get("label")
+    if given is None:
+        if not model.classes:
+            return None
+        return (request.uniform() * model.classes).long().clamp(max=model.classes - 1)
+    return check_labels(torch.as_tensor(given, device=request.device), model.classes)
+
+
+def _styles(model: StyleBased, request: SampleRequest) -> torch.Tensor:
+    """(B, S, D) of a request."""
+    options = request.options
+    if options["walk"] is not None and options["mixing"] is not None:
+        raise OptionError("options 'walk' and 'mixing' exclude each other")
+    if options["mixing"] is not None:
+        return _mixed(model, request)
+    if options["walk"] is None:
+        return _truncated(model, _latents(model, request)[1], options)
+    # Sample i lies between the latents of two keyframes.
+    steps = options["steps"]
+    share = torch.tensor([i % steps / steps for i in request.indices], device=request.device).view(-1, 1)
+    (first, w_first), (second, w_second) = (
+        _latents(model, dataclasses.replace(request, indices=[i // steps + next_ for i in request.indices]))
+        for next_ in (0, 1)
+    )
+    if options["walk"] == "w":
+        return _truncated(model, torch.lerp(w_first, w_second, share), options)
+    z = slerp(first, second, share)
+    return _truncated(model, model.generator.mapping(z, _labels(model, request)), options)
+
+
+def _latents(model: StyleBased, request: SampleRequest) -> tuple[torch.Tensor, torch.Tensor]:
+    """z (B, Z) and w (B, D)."""
+    z = request.normal(model.latent_size)
+    return z, model.generator.mapping(z, _labels(model, request))
+
+
+def slerp(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Points on the great circles between latents (B, Z), `share` (B, 1) of the way."""
+    a, b = (torch.nn.functional.normalize(z, dim=1) for z in (first, second))
+    angle = (a * b).sum(1, keepdim=True).clamp(-1, 1).acos().clamp(min=1e-6)
+    return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
+
+
+def _truncated(model: StyleBased, w: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+    slots = w.unsqueeze(1).expand(-1, model.slots, -1) if w.ndim == 2 else w
+    psi = options["truncation"]
+    if psi == 1:
+        return slots
+    return truncate(slots, model.generator.mapping.mean_w, psi, options["truncation_layers"])
+
+
+def _mixed(model: StyleBased, request: SampleRequest) -> torch.Tensor:
+    """A table of style mixing (figure 3 of StyleGAN): `mixing` columns beside a first one of sources.
+
+    Row 0 holds the sources of fine styles, column 0 those of coarse styles, the corner the mean w.
+    """
+    layers = request.options["mixing_layers"] or model.slots // 2
+    if layers >= model.slots:
+        raise OptionError(f"option 'mixing_layers' takes an integer from 1 to {model.slots - 1}, not {layers}")
+    cells = [divmod(i, request.options["mixing"] + 1) for i in request.indices]
+    # Sources of the rows have even indices, those of the columns odd ones.
+    coarse = _latents(model, dataclasses.replace(request, indices=[2 * row for row, _ in cells]))[1]
+    fine = _latents(model, dataclasses.replace(request, indices=[2 * column + 1 for _, column in cells]))[1]
+    row, column = torch.tensor(cells, device=request.device).unsqueeze(-1).unbind(1)  # B 1
+    mean = model.generator.mapping.mean_w.expand_as(coarse)
+    low = torch.where(row > 0, coarse, torch.where(column > 0, fine, mean)).unsqueeze(1)
+    high = torch.where(column > 0, fine, torch.where(row > 0, coarse, mean)).unsqueeze(1)
+    slots = [low.expand(-1, layers, -1), high.expand(-1, model.slots - layers, -1)]
+    return _truncated(model, torch.cat(slots, 1), request.options)
+
+
+def _noise(model: StyleBased, request: SampleRequest) -> Noise:
+    """New noise for each sample; one for all if asked for, or where pictures are compared."""
+    if request.options["noise"] == "constant" or request.options["walk"] or request.options["mixing"]:
+        return model.generator.synthesis.constant_noise
+    return lambda layer, size: request.normal(1, size, size)

@@ -1,0 +1,326 @@
+"""StyleGAN2: Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020, arXiv 1912.04958.
+
+Against StyleGAN, styles scale the weights of the convolutions, and demodulation takes the place of instance norm
+(configuration B); regularisation is lazy (C); the generator's map from w to pictures is kept smooth by path length
+regularisation (D); skip connections of pictures and a residual discriminator take the place of growing (E); the layers
+of the high resolutions are twice as wide (F). A is StyleGAN. Class conditioning is that of StyleGAN2-ADA (arXiv
+2006.06676): an embedding beside z, and a projection in the discriminator.
+
+Scaling the weights for each sample, w'_oik = s_i w_oik and w''_oik = d_o w'_oik (eq. 1 and 3), is the same as scaling
+the features before and after one convolution of shared weights, which is much faster than a grouped convolution.
+
+Shapes: B batch, C colour channels, H, W height and width, Z latent size, D size of w, S style slots, K classes,
+I, O features in and out, L log2 of the resolution.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from zoo_stylegan import progan, stylegan
+from zoo_stylegan.layers import (
+    ROOT2,
+    EqualizedConv2d,
+    EqualizedLinear,
+    downsample,
+    fir,
+    minibatch_stddev,
+    reduced_precision,
+    upsample,
+    widths_of,
+)
+from zoo_stylegan.mapping import Mapping
+from zoo_stylegan.progan import shown
+from zoo_stylegan.styles import Generator, Noise, StyleBased
+
+TAPS = (1, 3, 3, 1)
+REDUCED_LEVELS = 4  # how many of the highest resolutions may run in bf16 or fp16
+CLAMP = 256.0  # of fp16 activations
+
+
+def modulated_conv2d(
+    x: torch.Tensor, weight: torch.Tensor, style: torch.Tensor, *, demodulate: bool = True, up: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Convolution whose input features are scaled by a style, to be scaled by the second result (eq. 1 and 3).
+
+    Args:
+        x: (B, I, H, W).
+        weight: (O, I, K, K).
+        style: (B, I).
+        demodulate: whether outputs are to have unit variance if inputs have.
+        up: double the resolution.
+
+    Returns:
+        (B, O, H, W) or (B, O, 2H, 2W), and the factors (B, O) that are still missing, None without demodulation.
+    """
+    if x.dtype == torch.float16 and demodulate:  # neither products nor sums may leave the range; d_o undoes both
+        weight = weight / (weight.abs().amax((1, 2, 3), keepdim=True) * math.sqrt(weight[0].numel()))
+        style = style / style.abs().amax(1, keepdim=True)
+    factors = None
+    if demodulate:
+        factors = (style.square() @ weight.square().sum((2, 3)).t() + 1e-8).rsqrt()
+    x, weight = x * style.to(x.dtype)[..., None, None], weight.to(x.dtype)
+    if up:
+        x = fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), TAPS, (1, 1), gain=4)
+    else:
+        x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+    return x, factors
+
+
+class SynthesisLayer(nn.Module):
+    """A modulated 3x3 convolution, noise, bias and LeakyReLU (figure 2d)."""
+
+    def __init__(self, inputs: int, outputs: int, w_size: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.up = up
+        self.affine = EqualizedLinear(w_size, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """(B, I, H, W), (B, D) and (B or 1, 1, H, W) to (B, O, H, W); H and W of the noise double with `up`."""
+        x, factors = modulated_conv2d(x, self.weight, self.affine(w), up=self.up)
+        assert factors is not None
+        # The gain sqrt 2 of the activation, taken before it.
+        offset = ((noise * self.noise_strength + self.bias.view(-1, 1, 1)) * ROOT2).to(x.dtype)
+        x = F.leaky_relu(torch.addcmul(offset, x, (factors * ROOT2).to(x.dtype)[..., None, None]), 0.2)
+        return x.clamp(-CLAMP, CLAMP) if x.dtype == torch.float16 else x
+
+
+class ToRGB(nn.Module):
+    """A modulated 1x1 convolution without demodulation."""
+
+    def __init__(self, inputs: int, channels: int, w_size: int) -> None:
+        super().__init__()
+        self.affine = EqualizedLinear(w_size, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.scale = 1 / math.sqrt(inputs)
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """(B, I, H, W) and (B, D) to (B, C, H, W), float32."""
+        x, _ = modulated_conv2d(x, self.weight, self.affine(w) * self.scale, demodulate=False)
+        x = x + self.bias.to(x.dtype).view(-1, 1, 1)
+        return (x.clamp(-CLAMP, CLAMP) if x.dtype == torch.float16 else x).float()
+
+
+class Block(nn.Module):
+    """The layers of one resolution above 4x4."""
+
+    def __init__(self, inputs: int, outputs: int, channels: int, w_size: int) -> None:
+        super().__init__()
+        self.up = SynthesisLayer(inputs, outputs, w_size, up=True)
+        self.conv = SynthesisLayer(outputs, outputs, w_size)
+        self.to_rgb = ToRGB(outputs, channels, w_size)
+
+
+class Synthesis(nn.Module):
+    """w to pictures, by adding up those of all resolutions (figure 7, skip), or growing (configurations B to D).
+
+    Of the 2 (L - 1) style slots, a resolution 2^r has 2r - 5, 2r - 4 and 2r - 3: its picture shares the slot of the
+    next resolution's first layer.
+    """
+
+    def __init__(self, level: int, widths: dict[int, int], channels: int, w_size: int, *, growing: bool) -> None:
+        super().__init__()
+        self.level, self.slots, self.growing = level, 2 * (level - 1), growing
+        width = widths[2]
+        self.constant = nn.Parameter(torch.randn(1, width, 4, 4))
+        self.conv = SynthesisLayer(width, width, w_size)
+        self.to_rgb = ToRGB(width, channels, w_size)
+        self.blocks = nn.ModuleList(Block(widths[r - 1], widths[r], channels, w_size) for r in range(3, level + 1))
+        for i in range(2 * level - 3):
+            self.register_buffer(f"noise_{i}", torch.randn(1, 1, *[2 ** ((i + 5) // 2)] * 2))
+
+    def constant_noise(self, layer: int, size: int) -> torch.Tensor:
+        """The stored noise of a layer, (1, 1, size, size)."""
+        return getattr(self, f"noise_{layer}")
+
+    def forward(self, w: torch.Tensor, noise: Noise, lod: float = 0.0) -> torch.Tensor:
+        """(B, S, D) to pictures (B, C, H, W), H = W = 2^(L - floor(lod)), about -1 to 1."""
+        reduced = reduced_precision(w.device)
+        with torch.autocast(w.device.type, enabled=False):
+            w = w.float()
+            level, alpha = shown(lod, self.level)
+            x = self.conv(self.constant.expand(len(w), -1, -1, -1), w[:, 0], noise(0, 4))
+            images = self.to_rgb(x, w[:, 1]) if not self.growing or level - (alpha > 0) == 2 else None
+            for r, block in enumerate(self.blocks[: level - 2], 3):
+                x = x.to(reduced if reduced and r > self.level - REDUCED_LEVELS else torch.float32)
+                x = block.up(x, w[:, 2 * r - 5], noise(2 * r - 5, 2**r))
+                x = block.conv(x, w[:, 2 * r - 4], noise(2 * r - 4, 2**r))
+                if not self.growing:
+                    images = upsample(images, TAPS) + block.to_rgb(x, w[:, 2 * r - 3])
+                elif r >= level - (alpha > 0):
+                    ours = block.to_rgb(x, w[:, 2 * r - 3])
+                    images = ours if images is None else ours.lerp(upsample(images, TAPS), alpha)
+            assert images is not None
+            return images
+
+
+def activate(x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
+    """LeakyReLU with gain sqrt 2, clamped in fp16."""
+    x = F.leaky_relu(x, 0.2) * (ROOT2 * gain)
+    return x.clamp(-CLAMP * gain, CLAMP * gain) if x.dtype == torch.float16 else x
+
+
+class Conv(EqualizedConv2d):
+    """A convolution whose gain is in the activation; with `down`, a filter first and then stride 2."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, down: bool = False, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, kernel, gain=1.0, bias=bias)
+        self.down = down
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.down:
+            return super().forward(x)
+        if self.weight.shape[-1] == 1:  # first drop the pixels that are not kept
+            return F.conv2d(downsample(x, TAPS), self.kernel(x), self.offset(x))
+        return F.conv2d(fir(x, TAPS, (2, 2)), self.kernel(x), self.offset(x), stride=2)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Halves the resolution; with `residual`, beside a 1x1 convolution (figure 7, resnet)."""
+
+    def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
+        super().__init__()
+        self.conv = Conv(inputs, inputs, 3)
+        self.down = Conv(inputs, outputs, 3, down=True)
+        self.skip = Conv(inputs, outputs, 1, down=True, bias=False) if residual else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gain = 1.0 if self.skip is None else 1 / ROOT2  # keeps the variance of a sum of two
+        y = activate(self.down(activate(self.conv(x))), gain)
+        return y if self.skip is None else y + self.skip(x) * gain
+
+
+class Discriminator(nn.Module):
+    """Pictures to scores; residual, or growing (configurations B to D)."""
+
+    def __init__(
+        self, level: int, widths: dict[int, int], channels: int, classes: int, *, growing: bool, group: int = 4
+    ) -> None:
+        super().__init__()
+        self.level, self.growing, self.group, self.classes = level, growing, group, classes
+        first = 2 if growing else level
+        self.from_rgb = nn.ModuleList(Conv(channels, widths[r], 1) for r in range(first, level + 1))
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(widths[r], widths[r - 1], residual=not growing) for r in range(3, level + 1)
+        )
+        self.conv = Conv(widths[2] + 1, widths[2], 3)
+        self.dense = EqualizedLinear(widths[2] * 16, widths[2])
+        self.output = EqualizedLinear(widths[2], widths[2] if classes else 1)
+        self.mapping = Mapping(0, widths[2], 8, classes) if classes else None
+
+    def forward(self, images: torch.Tensor, label: torch.Tensor | None = None, lod: float = 0.0) -> torch.Tensor:
+        """(B, C, H, W), H = W = 2^(L - floor(lod)), to (B,)."""
+        reduced = reduced_precision(images.device)
+        with torch.autocast(images.device.type, enabled=False):
+            level, alpha = shown(lod, self.level)
+            images = images.float()
+
+            def cast(x: torch.Tensor, r: int) -> torch.Tensor:
+                return x.to(reduced if reduced and r > self.level - REDUCED_LEVELS else torch.float32)
+
+            x = activate(self.from_rgb[level - 2 if self.growing else 0](cast(images, level)))
+            for r in range(level, 2, -1):
+                x = self.blocks[r - 3](cast(x, r))
+                if r == level and alpha:
+                    below = activate(self.from_rgb[r - 3](cast(downsample(images, TAPS), r)))
+                    x = x.lerp(below, alpha)
+            x = activate(self.conv(minibatch_stddev(x.float(), self.group)))
+            x = self.output(activate(self.dense(x.flatten(1))))
+            if self.mapping is None or label is None:
+                return x[:, 0]
+            classes = self.mapping(label.new_zeros(len(x), 0, dtype=torch.float32), label)
+            return (x * classes).sum(1) / math.sqrt(x.shape[1])  # projection
+
+
+class StyleGAN2(StyleBased):
+    """StyleGAN2, with the switches of table 1.
+
+    Args:
+        resolution: height and width of the pictures, a power of two.
+        channels: C, 1 or 3.
+        classes: K; 0 for none.
+        latent_size, w_size: Z, D.
+        mapping_layers: of the mapping network.
+        width_base, width_max: a layer at resolution 2^r has min(width_base / 2^(r - 1), width_max) features.
+        demodulation: styles scale weights, in place of StyleGAN's networks with AdaIN (from B).
+        growing: grow the networks, in place of skip connections and a residual discriminator (A to D).
+        style_mixing_prob: how often a picture in training has the styles of two latents.
+        group: pictures over which the minibatch standard deviation is taken.
+        start_resolution: where growing begins.
+        stable_images, fade_images: pictures seen between two fades, and during one.
+        r1_gamma: weight of R1.
+        r1_every: batches between two steps of R1, which count that often; 16 from C.
+        path_length_weight: of path length regularisation; 2 from D.
+        path_length_every: batches between two of its steps, which count that often.
+        augment: "ada" shows the discriminator augmented pictures, the more the more it overfits (arXiv 2006.06676).
+        augment_target: the share by which more than half of the real pictures are told to be real.
+        mirror: show the pictures flipped at random.
+        discriminator: whether there is one; released weights come without.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolution: int = 1024,
+        channels: int = 3,
+        classes: int = 0,
+        latent_size: int = 512,
+        w_size: int = 512,
+        mapping_layers: int = 8,
+        width_base: int = 16384,
+        width_max: int = 512,
+        demodulation: bool = True,
+        growing: bool = False,
+        style_mixing_prob: float = 0.9,
+        group: int = 4,
+        start_resolution: int = 8,
+        stable_images: int = 600_000,
+        fade_images: int = 600_000,
+        r1_gamma: float = 10.0,
+        r1_every: int = 16,
+        path_length_weight: float = 2.0,
+        path_length_every: int = 4,
+        augment: Literal["none", "ada"] = "none",
+        augment_target: float = 0.6,
+        mirror: bool = True,
+        discriminator: bool = True,
+    ) -> None:
+        super().__init__(resolution=resolution, channels=channels, classes=classes, latent_size=latent_size)
+        if not (demodulation or growing):
+            raise ValueError("without demodulation the networks are StyleGAN's, which grow: set growing=true too")
+        if min(r1_every, path_length_every) < 1:
+            raise ValueError("r1_every and path_length_every must be at least 1")
+        widths = widths_of(self.level, width_base, width_max)
+        mapping = Mapping(latent_size, w_size, mapping_layers, classes)
+        self.demodulation, self.discriminator = demodulation, None
+        if demodulation:
+            synthesis: nn.Module = Synthesis(self.level, widths, channels, w_size, growing=growing)
+            if discriminator:
+                self.discriminator = Discriminator(self.level, widths, channels, classes, growing=growing, group=group)
+        else:
+            synthesis = stylegan.Synthesis(
+                self.level, widths, channels, w_size, taps=stylegan.BLUR, constant=True, noise=True, style=True
+            )
+            if discriminator:
+                self.discriminator = progan.Discriminator(
+                    self.level, widths, channels, max(classes, 1), stylegan.BLUR, group
+                )
+        self.generator = Generator(mapping, synthesis)
+        if growing:
+            self.grows(min(start_resolution, resolution), stable_images, fade_images)
+
+    def judge(
+        self, images: torch.Tensor, label: torch.Tensor | None = None, lod: float = 0.0
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if self.demodulation:
+            return self.discriminator(images, label, lod), None
+        return stylegan.chosen(self.discriminator(images, lod), label, self.classes), None

@@ -1,0 +1,235 @@
+"""The objectives of the GANs: two players, what keeps them in check, and how often.
+
+Sources: WGAN-GP with drift (Progressive GAN, arXiv 1710.10196, appendix A); the non-saturating logistic loss with R1
+(StyleGAN, arXiv 1812.04948, appendix C; Mescheder et al., arXiv 1801.04406); lazy and path length regularisation
+(StyleGAN2, arXiv 1912.04958, section 3); adaptive augmentation (StyleGAN2-ADA, arXiv 2006.06676, section 3).
+
+What differs from the papers: one batch size for all resolutions.
+
+Shapes: B batch, C colour channels, H, W height and width, S style slots, D size of w.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from zoo.errors import OptionError
+from zoo.settings import Settings
+from zoo_stylegan.augment import Augment, AugmentController
+from zoo_stylegan.gan import GAN, from_pixels
+from zoo_stylegan.layers import doubled, halved
+from zoo_stylegan.styles import StyleBased
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+GP_WEIGHT, DRIFT_WEIGHT = 10.0, 0.001
+PATH_DECAY = 0.01
+GROWN_RATES = {128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}  # factor of the learning rate from a resolution on
+
+
+class State(nn.Module):
+    """What training remembers from step to step besides weights; buffers, so that checkpoints hold it."""
+
+    def __init__(self, augment: AugmentController | None) -> None:
+        super().__init__()
+        self.controller = augment
+        for name in ("path_mean", "path_length", "r1"):
+            self.register_buffer(name, torch.zeros(()))
+
+
+class GANTrainer:
+    """Alternates steps of the generator and of the discriminator."""
+
+    def __init__(self, model: GAN, settings: Settings, accelerator: Accelerator) -> None:
+        self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
+        share = settings.batch_size // accelerator.num_processes
+        config = model.config
+        group = min(config["group"], share)
+        if settings.accumulate > 1:
+            raise OptionError("a GAN compares pictures within a batch, so a batch can't be split by --accumulate")
+        if share % group:
+            raise OptionError(
+                f"each process gets {share} of the {settings.batch_size} pictures of a batch, which is no multiple of "
+                f"{group}, the group of the minibatch standard deviation; change --batch-size or --set group"
+            )
+        if model.discriminator is None:
+            raise OptionError(f"this {model.spec.name} was built without a discriminator; set discriminator=true")
+        self.wgan = config.get("loss", "wgan-gp" if model.spec.name == "progan" else "logistic") == "wgan-gp"
+        self.r1_gamma, self.r1_every = config.get("r1_gamma", 0.0), config.get("r1_every", 1)
+        self.path_weight, self.path_every = config.get("path_length_weight", 0.0), config.get("path_length_every", 1)
+        self.mixing, self.mirror = config.get("style_mixing_prob", 0.0), config["mirror"]
+        adaptive = config.get("augment", "none") == "ada"
+        self.state = State(AugmentController(Augment(), target=config["augment_target"]) if adaptive else None)
+        self.state.to(accelerator.device)
+        self.base_rate = settings.learning_rate or (2e-3 if model.growth is None else 1e-3)
+        self.generator_optimizer = self._optimizer(model.generator, self.path_every if self.path_weight else 1)
+        self.discriminator_optimizer = self._optimizer(model.discriminator, self.r1_every)
+
+    def _optimizer(self, module: nn.Module, every: int) -> Any:
+        """Adam; where regularisation is lazy, slowed down for its additional steps (StyleGAN2, appendix B)."""
+        c = every / (every + 1) if every > 1 else 1.0
+        optimizer = torch.optim.Adam(module.parameters(), lr=self.base_rate * c, betas=(0.0, 0.99**c), eps=1e-8)
+        optimizer.param_groups[0]["slow"] = c
+        return self.accelerator.prepare(optimizer)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model, "state": self.state}
+
+    def optimizers(self) -> dict[str, Any]:
+        return {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
+
+    def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
+        lod = self._grow(seen)
+        real = self._at_resolution(from_pixels(batch["image"]), lod)
+        label = batch["label"] if self.model.classes else None
+        number = seen // self.settings.batch_size
+        with self.accelerator.autocast():
+            metrics = {"generator": self._generator_step(len(real), label, lod)}
+            if self.path_weight and number % self.path_every == 0:
+                self._path_length_step(max(len(real) // 2, 1), label, lod)
+            metrics |= self._discriminator_step(real, label, lod)
+            if self.r1_gamma and self.r1_every > 1 and number % self.r1_every == 0:
+                self._r1_step(real, label, lod)
+        metrics |= {"r1": self.state.r1} if self.r1_gamma else {}
+        metrics |= {"path_length": self.state.path_length} if self.path_weight else {}
+        return metrics
+
+    # Growing and pictures
+
+    def _grow(self, seen: int) -> float:
+        """Set what `seen` decides: level of detail, learning rate, and a fresh optimizer where layers come in."""
+        if self.model.growth is None:
+            return 0.0
+        lod = self.model.growth.lod(seen)
+        before = self.model.growth.lod(max(seen - self.settings.batch_size, 0))
+        self.model.lod.fill_(lod)
+        resolution = self.model.image_shape[1] >> math.floor(lod)
+        factor = max((f for r, f in GROWN_RATES.items() if r <= resolution), default=1.0)
+        for optimizer in self.optimizers().values():
+            if math.floor(lod) != math.floor(before) or math.ceil(lod) != math.ceil(before):
+                optimizer.optimizer.state.clear()
+            for group in optimizer.param_groups:
+                group["lr"] = self.base_rate * factor * group["slow"]
+        return lod
+
+    def _at_resolution(self, real: torch.Tensor, lod: float) -> torch.Tensor:
+        """Real pictures mirrored at random, at the present resolution, faded like the generated ones."""
+        if self.mirror:
+            flip = torch.rand(len(real), 1, 1, 1, device=real.device) < 0.5
+            real = torch.where(flip, real.flip(3), real)
+        real = halved(real, math.floor(lod))
+        alpha = lod - math.floor(lod)
+        return real.lerp(doubled(halved(real)), alpha) if alpha else real
+
+    def _fake(self, n: int, label: torch.Tensor | None, lod: float) -> torch.Tensor:
+        z = torch.randn(n, self.model.latent_size, device=self.accelerator.device)
+        if not isinstance(self.model, StyleBased):
+            return self.model.draw(z, label, lod)
+        w = self.model.mixed_styles(z, label, self.mixing, lod)
+        return self.model.generator.synthesis(w, self.model.fresh_noise(n), lod)
+
+    def _judge(self, images: torch.Tensor, label: torch.Tensor | None, lod: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores (B,), and the loss of the auxiliary classifier (AC-GAN), 0 without one."""
+        if self.state.controller is not None:
+            images = self.state.controller.augment(images)
+        scores, logits = self.model.judge(images, label, lod)
+        return scores.float(), scores.new_zeros(()) if logits is None else F.cross_entropy(logits.float(), label)
+
+    # The steps
+
+    def _generator_step(self, n: int, label: torch.Tensor | None, lod: float) -> torch.Tensor:
+        self._only(self.model.generator)
+        scores, class_loss = self._judge(self._fake(n, label, lod), label, lod)
+        loss = (-scores if self.wgan else F.softplus(-scores)).mean() + class_loss
+        self._update(self.generator_optimizer, loss)
+        return loss.detach()
+
+    def _discriminator_step(
+        self, real: torch.Tensor, label: torch.Tensor | None, lod: float
+    ) -> dict[str, torch.Tensor]:
+        self._only(self.model.discriminator)
+        with torch.no_grad():
+            fake = self._fake(len(real), label, lod)
+        every_step = self.r1_gamma > 0 and self.r1_every == 1
+        real = real.requires_grad_(every_step)
+        fake_scores, fake_class_loss = self._judge(fake, label, lod)
+        real_scores, real_class_loss = self._judge(real, label, lod)
+        if self.wgan:
+            loss = (fake_scores - real_scores + DRIFT_WEIGHT * real_scores.square()).mean()
+            loss = loss + GP_WEIGHT * self._gradient_penalty(real, fake, label, lod)
+        else:
+            loss = (F.softplus(fake_scores) + F.softplus(-real_scores)).mean()
+        total = loss + fake_class_loss + real_class_loss
+        if every_step:
+            total = total + self.r1_gamma / 2 * self._r1(real, real_scores)
+        self._update(self.discriminator_optimizer, total)
+        metrics = {"discriminator": loss.detach(), "real_score": real_scores.detach().mean()}
+        if self.state.controller is not None:
+            metrics |= self.state.controller.update(self.accelerator.gather(real_scores.detach()))
+        return metrics
+
+    def _r1_step(self, real: torch.Tensor, label: torch.Tensor | None, lod: float) -> None:
+        """Lazy R1: a step of its own, that counts for `r1_every`."""
+        real = real.detach().requires_grad_(True)
+        scores, _ = self._judge(real, label, lod)
+        self._update(self.discriminator_optimizer, self.r1_gamma / 2 * self._r1(real, scores) * self.r1_every)
+
+    def _r1(self, real: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """E |grad_x D(x)|^2 over real pictures."""
+        (gradients,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
+        penalty = gradients.square().sum((1, 2, 3)).mean()
+        self.state.r1.copy_(penalty.detach())
+        return penalty
+
+    def _gradient_penalty(
+        self, real: torch.Tensor, fake: torch.Tensor, label: torch.Tensor | None, lod: float
+    ) -> torch.Tensor:
+        """E (|grad_x D(x)| - 1)^2 between real and generated pictures (Gulrajani et al., arXiv 1704.00028)."""
+        between = torch.lerp(real, fake, torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_(True)
+        scores, _ = self._judge(between, label, lod)
+        (gradients,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
+        return (gradients.square().sum((1, 2, 3)).sqrt() - 1).square().mean()
+
+    def _path_length_step(self, n: int, label: torch.Tensor | None, lod: float) -> None:
+        """Lazy path length regularisation, eq. 4 of StyleGAN2, on `n` new pictures."""
+        assert isinstance(self.model, StyleBased)
+        self._only(self.model.generator)
+        z = torch.randn(n, self.model.latent_size, device=self.accelerator.device)
+        w = self.model.mixed_styles(z, None if label is None else label[:n], self.mixing, lod)
+        images = self.model.generator.synthesis(w, self.model.fresh_noise(n), lod)
+        noise = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
+        (gradients,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)  # B S D
+        lengths = gradients.square().sum(2).mean(1).sqrt()
+        self.state.path_length.copy_(self.accelerator.reduce(lengths.detach().mean(), "mean"))
+        self.state.path_mean.lerp_(self.state.path_length, PATH_DECAY)
+        penalty = (lengths - self.state.path_mean).square().mean()
+        # Zero times the pictures lets every parameter have a gradient, the last bias too.
+        loss = self.path_weight * self.path_every * penalty + 0 * images[0, 0, 0, 0]
+        self._update(self.generator_optimizer, loss)
+
+    def _only(self, module: nn.Module | None) -> None:
+        """Gradients for one of the two players."""
+        for player in (self.model.generator, self.model.discriminator):
+            player.requires_grad_(player is module)  # type: ignore[union-attr]
+
+    def _update(self, optimizer: Any, loss: torch.Tensor) -> None:
+        self.accelerator.backward(loss)
+        if self.accelerator.num_processes > 1:
+            self._share_gradients(optimizer)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def _share_gradients(self, optimizer: Any) -> None:
+        """Mean of the gradients, and of the mean w, over all processes."""
+        tensors = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if isinstance(self.model, StyleBased):
+            tensors.append(self.model.generator.mapping.mean_w)
+        flat = self.accelerator.reduce(torch.cat([t.flatten().float() for t in tensors]), "mean")
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
