@@ -5,10 +5,12 @@ Shapes: N pictures, C channels (1 or 3), H, W height and width, T frames.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,12 @@ def check_output(path: Path) -> None:
     Raises:
         OptionError: no such folder, no permission, a full disk, or an ending that is no picture format.
     """
-    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+    if path.suffix.lower() == ".mp4":
+        if importlib.util.find_spec("imageio_ffmpeg") is None:
+            raise OptionError(
+                f"can't write '{path}': .mp4 needs pip install \"pixelzoo[video]\"; or take .gif or .webp"
+            )
+    elif Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise OptionError(f"can't write '{path}': '{path.suffix}' is no picture format; try .png")
     if path.is_dir():
         raise OptionError(f"can't write '{path}': it is a folder")
@@ -130,21 +137,52 @@ def write_image(image: torch.Tensor, path: Path, *, scale: int = 1) -> None:
 def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[int], *, scale: int = 1) -> None:
     """Write frames (C, H, W), uint8, each shown for its `milliseconds`, as an endless animation; like `write_image`."""
     pictures = [to_pil(frame) for frame in frames]
+    if path.suffix.lower() == ".mp4":
+        _write_mp4(pictures, path, milliseconds, scale)
+        return
     if path.suffix.lower() == ".gif" and pictures[0].mode == "RGB":  # a palette for each frame would flicker
         palette = to_pil(torch.cat(list(frames), 1)).quantize(method=Image.Quantize.FASTOCTREE)
         pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     _write(pictures, path, scale, save_all=True, duration=list(milliseconds), loop=0, lossless=True)
 
 
+def _write_mp4(pictures: list[Image.Image], path: Path, milliseconds: Sequence[int], scale: int) -> None:
+    """H.264; frames are shown all alike long, those with more milliseconds several times."""
+    import imageio_ffmpeg
+
+    shortest = min(milliseconds)
+    width, height = (-(-side * scale // 2) * 2 for side in pictures[0].size)  # even, as the codec wants it
+    with _whole(path) as part:
+        writer = imageio_ffmpeg.write_frames(
+            part, (width, height), fps=1000 / shortest, quality=8, macro_block_size=1, ffmpeg_log_level="error"
+        )
+        writer.send(None)
+        for picture, shown in zip(pictures, milliseconds, strict=True):
+            canvas = Image.new("RGB", (width, height), "white")
+            size = (picture.width * scale, picture.height * scale)
+            canvas.paste(picture.resize(size, Image.Resampling.NEAREST))
+            for _ in range(round(shown / shortest)):
+                writer.send(canvas.tobytes())
+        writer.close()
+
+
 def _write(pictures: list[Image.Image], path: Path, scale: int, **how: Any) -> None:
     size = (pictures[0].width * scale, pictures[0].height * scale)
     first, *others = [picture.resize(size, Image.Resampling.NEAREST) for picture in pictures]
-    part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        first.save(part, append_images=others, **how)
-        os.replace(part, path)
+        with _whole(path) as part:
+            first.save(part, append_images=others, **how)
     except (OverflowError, RuntimeError):  # Pillow's, for GIF and WebP
         raise OptionError(f"can't write '{path}': {size[0]}x{size[1]} pixels are too many for {path.suffix}") from None
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place when it is complete; raises OptionError if it can't be written."""
+    part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
     except OSError as error:
         raise OptionError(f"can't write '{path}': {error.strerror or error}") from None
     finally:

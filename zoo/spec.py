@@ -133,6 +133,24 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure of the paper, and ours beside it.
+
+    Attributes:
+        preset: which configuration.
+        metric, data: what was measured, on what.
+        paper: the paper's value.
+        ours: our value with what it was measured on, or None while there is none.
+    """
+
+    preset: str
+    metric: str
+    data: str
+    paper: float
+    ours: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """One model of the zoo.
 
@@ -147,6 +165,7 @@ class ModelSpec:
             and samples in seconds on a CPU.
         sample_options: what `model.sample` takes besides the core's `n`, `seed`, `batch_size` and `precision`.
         weights: tag -> pin.
+        figures: of the paper, and ours; `zoo info` prints them.
     """
 
     name: str
@@ -158,6 +177,7 @@ class ModelSpec:
     presets: Mapping[str, Mapping[str, Any]]
     sample_options: tuple[Option, ...] = ()
     weights: Mapping[str, Weights] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
 
     @property
     def is_video(self) -> bool:
@@ -205,6 +225,9 @@ class ModelSpec:
                     option.parse(option.default)
                 except OptionError as error:
                     found.append(f"default of {error}")
+        for figure in self.figures:
+            if figure.preset not in self.presets:
+                found.append(f"figures name {figure.preset!r}, which is no preset")
         for tag, pin in self.weights.items():
             if not REPO.fullmatch(pin.repo) or not SHA256.fullmatch(pin.sha256) or pin.size <= 0:
                 found.append(f"weights {tag!r} need an owner/name, a sha256 and a size")

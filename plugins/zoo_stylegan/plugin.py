@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo import hookimpl
-from zoo.spec import ModelSpec, Option
+from zoo.spec import Figure, ModelSpec, Option
 
 LABEL = Option(name="label", type="int", minimum=0, per_sample=True, help="class; without it each sample draws one")
 STYLE_OPTIONS = (
@@ -24,7 +24,8 @@ STYLE_OPTIONS = (
         name="mixing", type="int", minimum=1, help="a table of style mixing with so many columns, sources around it"
     ),
     Option(name="mixing_layers", type="int", minimum=1, help="layers whose styles come from the left; default half"),
-    Option(name="walk", type="str", choices=("w", "z"), help="frames of a walk between latents, straight in w or z"),
+    Option(name="walk", type="str", choices=("w", "z"), help="frames of a round trip between latents, in w or in z"),
+    Option(name="keys", type="int", default=4, minimum=2, help="latents that a walk passes"),
     Option(name="steps", type="int", default=24, minimum=1, help="frames of a walk from one latent to the next"),
 )
 
@@ -49,7 +50,7 @@ PROGAN = ModelSpec(
     sample_options=(LABEL,),
 )
 
-# Table 1 of the paper, each row on top of the one before it; FID of 50,000 samples at 1024x1024 in `STYLEGAN_FID`.
+# Table 1 of the paper, each row on top of the one before it.
 _A: dict[str, Any] = {
     "mapping_layers": 0,
     "blur": False,
@@ -77,6 +78,14 @@ STYLEGAN = ModelSpec(
     data_shape=("C", "H", "W"),
     presets={"tiny": {**TINY_STYLE, **TINY_GROWTH}, "A": _A, "B": _B, "C": _C, "D": _D, "E": _E, "F": _F},
     sample_options=STYLE_OPTIONS,
+    figures=tuple(
+        Figure(preset=row, metric="FID", data=data, paper=fid)
+        for data, fids in (
+            ("CelebA-HQ 1024", (7.79, 6.11, 5.34, 5.07, 5.06, 5.17)),
+            ("FFHQ 1024", (8.04, 5.25, 4.85, 4.88, 4.42, 4.40)),
+        )
+        for row, fid in zip("ABCDEF", fids, strict=True)
+    ),
 )
 
 # Table 1 of StyleGAN2.
@@ -135,6 +144,16 @@ STYLEGAN2 = ModelSpec(
         },
     },
     sample_options=STYLE_OPTIONS,
+    figures=tuple(
+        Figure(preset=row, metric=metric, data="FFHQ 1024", paper=value)
+        for metric, values in (
+            ("FID", (4.40, 4.39, 4.38, 4.34, 3.31, 2.84)),
+            ("path length", (212.1, 175.4, 158.0, 122.5, 124.5, 145.0)),
+            ("precision", (0.721, 0.702, 0.719, 0.715, 0.705, 0.689)),
+            ("recall", (0.399, 0.425, 0.427, 0.418, 0.449, 0.492)),
+        )
+        for row, value in zip("ABCDEF", values, strict=True)
+    ),
 )
 
 

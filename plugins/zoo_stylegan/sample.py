@@ -47,13 +47,15 @@ def _styles(model: StyleBased, request: SampleRequest) -> torch.Tensor:
         return _mixed(model, request)
     if options["walk"] is None:
         return _truncated(model, _latents(model, request)[1], options)
-    # Sample i lies between the latents of two keyframes.
-    steps = options["steps"]
+    # `keys` times `steps` samples in succession are one walk, whose latents are those of `keys` samples.
+    keys, steps = options["keys"], options["steps"]
     share = torch.tensor([i % steps / steps for i in request.indices], device=request.device).view(-1, 1)
-    (first, w_first), (second, w_second) = (
-        _latents(model, dataclasses.replace(request, indices=[i // steps + next_ for i in request.indices]))
-        for next_ in (0, 1)
-    )
+
+    def latent(ahead: int) -> tuple[torch.Tensor, torch.Tensor]:
+        at = [i // (keys * steps) * keys + (i // steps + ahead) % keys for i in request.indices]
+        return _latents(model, dataclasses.replace(request, indices=at))
+
+    (first, w_first), (second, w_second) = latent(0), latent(1)
     if options["walk"] == "w":
         return _truncated(model, torch.lerp(w_first, w_second, share), options)
     z = slerp(first, second, share)

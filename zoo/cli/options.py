@@ -58,8 +58,12 @@ def _values(option: Option, text: str) -> list[Any]:
     return values
 
 
-def share_out(n: int | None, options: dict[str, Any], pictures: dict[str, list[Path]]) -> tuple[int, int]:
+def share_out(
+    n: int | None, options: dict[str, Any], pictures: dict[str, list[Path]], usual: tuple[int, int] = (16, 8)
+) -> tuple[int, int]:
     """How many samples to draw, and how many in succession get the same of several values; without several, all.
+
+    Without `n` as many as `usual` says: in all, or for each of several values.
 
     Raises:
         OptionError: n can't be divided by the number of values, or options have different numbers of them.
@@ -67,12 +71,12 @@ def share_out(n: int | None, options: dict[str, Any], pictures: dict[str, list[P
     lists = {name: values for name, values in (options | pictures).items() if isinstance(values, list)}
     counts = {name: len(values) for name, values in lists.items() if len(values) > 1}
     if not counts:
-        return n or 16, n or 16
+        return n or usual[0], n or usual[0]
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise OptionError(f"options with several values must have equally many: {found}")
     name, count = next(iter(counts.items()))
-    n = n or 8 * count
+    n = n or usual[1] * count
     if n % count:
         raise OptionError(f"-n {n} is no multiple of the {count} values of option '{name}'")
     return n, n // count

@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +19,9 @@ from zoo.spec import ModelSpec
 if TYPE_CHECKING:
     import torch
 
-CLIP_FORMATS = (".gif", ".webp", ".apng")
-CLIP_MILLISECONDS = 100  # of a frame
+CLIP_FORMATS = (".gif", ".webp", ".apng", ".mp4")
+WALK_MILLISECONDS = 40  # of a frame
+CLIP_MILLISECONDS = 100
 DRAWING_MILLISECONDS = 40
 FINISHED_MILLISECONDS = 2000  # of the last frame of a drawing
 
@@ -33,13 +34,19 @@ def sample(
     n: Annotated[
         int | None,
         typer.Option(
-            "-n", "--count", min=1, help="How many samples. [16, or 8 for each of several values of an option]"
+            "-n",
+            "--count",
+            min=1,
+            help="How many samples. [16, or 8 for each of several values of an option, or 4 walks]",
         ),
     ] = None,
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", help="One grid; with {} in the name or a / at its end, one file a sample. [samples.png]"
+            "-o",
+            "--output",
+            help="One grid; with {} in the name or a / at its end, one file a sample. A .gif, .webp, .apng or .mp4 "
+            "shows walks between samples, if the model can. [samples.png]",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Sample i of a seed is always the same.")] = 0,
@@ -59,7 +66,10 @@ def sample(
         ),
     ] = None,
     animate: Annotated[
-        bool, typer.Option("--animate", help="Show the pictures being drawn pixel by pixel, in a .gif, .webp or .apng.")
+        bool,
+        typer.Option(
+            "--animate", help="Show the pictures being drawn pixel by pixel, in a .gif, .webp, .apng or .mp4."
+        ),
     ] = False,
     show_given: Annotated[
         bool,
@@ -69,10 +79,11 @@ def sample(
     """Draw samples into a picture file."""
     spec = registry.model_spec(model)
     options, files = parse_options(spec, option or [])
-    n, each = share_out(n, options, files)
+    length = walk_length(spec, options, output)
+    n, each = share_out(n, options, files, (4, 1) if length else (16, 8))
     chosen = choose_weights(spec, weights)
     choose("--precision", precision, ("fp32", "bf16", "fp16"))
-    target = Target.check(spec, output, start, animate)
+    target = Target.check(spec, output, start, animate, walk=length is not None)
     kept_rows = options.get("given_rows", 0)
     if "given" in files and not kept_rows:
         raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
@@ -85,17 +96,19 @@ def sample(
     pictures = {name: read_pictures(loaded, name, paths) for name, paths in files.items()}
     with progress("sampling", n, "samples") as update:
         samples = loaded.sample(
-            n,
+            n * (length or 1),
             seed=seed,
-            start=start,
+            start=start * (length or 1),
             batch_size=batch_size,
             precision=precision,
             progress=lambda share: update(share * n),
-            **per_sample(options, pictures, each),
+            **per_sample(options, pictures, each * (length or 1)),
         )
     samples = images.to_bytes(samples, loaded.levels)
     if spec.is_video:
         frames = list(samples.unbind(1))
+    elif length:
+        frames = list(samples.view(n, length, *samples.shape[1:]).unbind(1))
     elif animate:
         frames = images.drawing(samples, kept_rows)
     else:
@@ -106,6 +119,18 @@ def sample(
         columns = columns or each + 2
     where = target.write(frames, columns or (each if 1 < each < n else None), scale)
     typer.echo(f"wrote {n} sample{'s' * (n != 1)} to {where} in {time.monotonic() - begun:.1f} s")
+
+
+def walk_length(spec: ModelSpec, options: dict[str, Any], output: str | None) -> int | None:
+    """How many frames a walk has, if it is walks that are to be drawn; an animation of a model that can walk is one."""
+    known = {option.name: option for option in spec.sample_options}
+    if "walk" not in known:
+        return None
+    if Path(output or "").suffix.lower() in CLIP_FORMATS:
+        options.setdefault("walk", "w")
+    if "walk" not in options:
+        return None
+    return int(options.get("keys", known["keys"].default) * options.get("steps", known["steps"].default))
 
 
 @dataclass(frozen=True)
@@ -124,11 +149,12 @@ class Target:
     start: int
 
     @classmethod
-    def check(cls, spec: ModelSpec, output: str | None, start: int, animate: bool) -> Target:
+    def check(cls, spec: ModelSpec, output: str | None, start: int, animate: bool, walk: bool = False) -> Target:
         """Find out now whether it can be written; raises OptionError."""
         if animate and (spec.kind != "autoregressive" or spec.is_video):
             raise OptionError(f"--animate needs a model that draws pixel by pixel, which {spec.name} does not")
         times = (CLIP_MILLISECONDS, CLIP_MILLISECONDS) if spec.is_video else None
+        times = (WALK_MILLISECONDS, WALK_MILLISECONDS) if walk else times
         times = (DRAWING_MILLISECONDS, FINISHED_MILLISECONDS) if animate else times
         ending = ".gif" if times else ".png"
         text = output or f"samples{ending}"

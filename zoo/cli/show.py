@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import typer
@@ -49,6 +50,10 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
     print_heading("presets")
     rows = ((name, _arguments(arguments)) for name, arguments in spec.presets.items())
     print_table(("name", "constructor arguments"), rows)
+    if spec.figures:
+        print_heading("figures")
+        figures = ((f.preset, f.metric, f.data, str(f.paper), f.ours or "-") for f in spec.figures)
+        print_table(("preset", "metric", "data", "paper", "ours"), figures)
     print_heading("sampling options")
     if spec.sample_options:
         options = ((o.name, _range(o), text(o.default), o.help) for o in spec.sample_options)
@@ -139,5 +144,6 @@ def _description(spec: ModelSpec) -> dict[str, Any]:
             }
             for tag, pin in spec.weights.items()
         ],
+        "figures": [dataclasses.asdict(figure) for figure in spec.figures],
         "plugin": {"name": record.name, "distribution": record.distribution, "version": record.version},
     }
