@@ -7,7 +7,7 @@ while the discriminator knows the training pictures too well (section 3).
 
 Differences: pixels are blitted before the general geometry, exactly, and not in one resampling with it; the plane
 beyond the border is the reflected picture, however far away; a sample for which no transform is drawn is not
-resampled at all; p stays below 1. Left out: image-space filtering and corruptions, which the paper's best set, blitting
+resampled at all; p stops at 1. Left out: image-space filtering and corruptions, which the paper's best set, blitting
 + geometry + colour, does without.
 
 Shapes: B batch, C channels (1 or 3), N height and width. All transforms are linear in the pixels and made of operations
@@ -219,7 +219,10 @@ def _taps(x: torch.Tensor) -> torch.Tensor:
 
 
 def _upsample(images: torch.Tensor) -> torch.Tensor:
-    """B C N N at twice the resolution and a little beyond, B C 2N+12 2N+12; sample j is at pixel (j - 1 - DELAY) / 2."""
+    """B C N N at twice the resolution, a little beyond the border too, B C 2N+12 2N+12.
+
+    Sample j lies at pixel (j - 1 - DELAY) / 2.
+    """
     crop, taps = len(SYM6) - 1, 2 * _taps(images)
     x = F.pad(images, (REACH,) * 4, mode="reflect").flatten(0, 1)[:, None]
     x = F.conv_transpose2d(x, taps, stride=(2, 1), padding=(crop, 0))

@@ -72,10 +72,10 @@ class GAN(Model):
         return ("label",) if self.classes else ()
 
     def grows(self, start_resolution: int, stable_images: int, fade_images: int) -> None:
-        """Begin at a low resolution; raises ValueError for one that makes no sense."""
-        start = levels_of(start_resolution)
-        if start > self.level or stable_images < 1 or fade_images < 0:
-            raise ValueError("start_resolution must not exceed resolution, stable_images be at least 1, fade_images 0")
+        """Begin at a low resolution, at most the last; raises ValueError for one that makes no sense."""
+        start = min(levels_of(start_resolution, "start_resolution"), self.level)
+        if stable_images < 1 or fade_images < 0:
+            raise ValueError("stable_images must be at least 1, fade_images must not be negative")
         self.growth = Growth(self.level, start, stable_images, fade_images)
 
     def draw(self, z: torch.Tensor, label: torch.Tensor | None = None, lod: float = 0.0) -> torch.Tensor:

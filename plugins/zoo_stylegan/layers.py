@@ -9,7 +9,8 @@ Shapes: B batch, C features, H, W height and width, I, O features in and out, K 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -153,23 +154,29 @@ def halved(x: torch.Tensor, times: int = 1) -> torch.Tensor:
 # Precision
 
 
-def reduced_precision(device: torch.device) -> torch.dtype | None:
-    """The data type of the autocast in force, None if there is none.
+@contextmanager
+def own_precision(device: torch.device) -> Iterator[torch.dtype | None]:
+    """Leaves autocast; gives the data type of the one in force, None if there is none.
 
-    The networks cast on their own and leave autocast: bf16 and fp16 pay in the layers of the highest resolutions and
-    cost accuracy in the others (StyleGAN2-ADA, arXiv 2006.06676, appendix D.1).
+    The networks cast on their own: bf16 and fp16 pay in the layers of the highest resolutions and cost accuracy in the
+    others (StyleGAN2-ADA, arXiv 2006.06676, appendix D.1).
     """
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+    if not torch.amp.is_autocast_available(device.type):
+        yield None
+        return
+    reduced = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+    with torch.autocast(device.type, enabled=False):
+        yield reduced
 
 
 # Sizes
 
 
-def levels_of(resolution: int) -> int:
+def levels_of(resolution: int, name: str = "resolution") -> int:
     """log2 of a resolution; raises ValueError unless that is a whole number of at least 2."""
     level = max(resolution, 1).bit_length() - 1
     if 2**level != resolution or level < 2:
-        raise ValueError(f"resolution must be a power of two of at least 4, not {resolution}")
+        raise ValueError(f"{name} must be a power of two of at least 4, not {resolution}")
     return level
 
 

@@ -190,7 +190,7 @@ class StyleGAN(StyleBased):
         self.discriminator = (
             Discriminator(self.level, widths, channels, outputs, taps, group) if discriminator else None
         )
-        self.grows(min(start_resolution, resolution), stable_images, fade_images)
+        self.grows(start_resolution, stable_images, fade_images)
 
     def judge(
         self, images: torch.Tensor, label: torch.Tensor | None = None, lod: float = 0.0

@@ -30,7 +30,7 @@ from zoo_stylegan.layers import (
     downsample,
     fir,
     minibatch_stddev,
-    reduced_precision,
+    own_precision,
     upsample,
     widths_of,
 )
@@ -144,8 +144,7 @@ class Synthesis(nn.Module):
 
     def forward(self, w: torch.Tensor, noise: Noise, lod: float = 0.0) -> torch.Tensor:
         """(B, S, D) to pictures (B, C, H, W), H = W = 2^(L - floor(lod)), about -1 to 1."""
-        reduced = reduced_precision(w.device)
-        with torch.autocast(w.device.type, enabled=False):
+        with own_precision(w.device) as reduced:
             w = w.float()
             level, alpha = shown(lod, self.level)
             x = self.conv(self.constant.expand(len(w), -1, -1, -1), w[:, 0], noise(0, 4))
@@ -219,8 +218,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: torch.Tensor, label: torch.Tensor | None = None, lod: float = 0.0) -> torch.Tensor:
         """(B, C, H, W), H = W = 2^(L - floor(lod)), to (B,)."""
-        reduced = reduced_precision(images.device)
-        with torch.autocast(images.device.type, enabled=False):
+        with own_precision(images.device) as reduced:
             level, alpha = shown(lod, self.level)
             images = images.float()
 
@@ -316,7 +314,7 @@ class StyleGAN2(StyleBased):
                 )
         self.generator = Generator(mapping, synthesis)
         if growing:
-            self.grows(min(start_resolution, resolution), stable_images, fade_images)
+            self.grows(start_resolution, stable_images, fade_images)
 
     def judge(
         self, images: torch.Tensor, label: torch.Tensor | None = None, lod: float = 0.0
