@@ -355,7 +355,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
         return {"bits_per_dim": honest(self, batch, seen)["bits_per_dim"] * (float("nan") if seen > 30 else 1)}
 
     monkeypatch.setattr(LikelihoodTrainer, "step", poisoned)
-    with pytest.raises(TrainingError, match="is nan after 48 examples; the last good checkpoint is at 32"):
+    with pytest.raises(TrainingError, match="is nan after 48 examples .update 6.; the last good checkpoint is at 32"):
         training.train(settings(pictures, tmp_path / "run"))
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -187,8 +187,11 @@ class Run:
         self.window_steps = state["window_steps"]
 
     def checkpoint(self) -> None:
-        """Write a checkpoint, whole or not at all; the main process only."""
+        """Write a checkpoint, whole or not at all; the main process only. TrainingError if the run has diverged."""
         if self.is_main:
+            for name, parameter in self.model.named_parameters():
+                if not parameter.isfinite().all():
+                    self._diverged(name, "not finite")
             path = self.checkpoints.write(self._state(), self.seen)
             registry.notify("zoo_run_checkpointed", run=self, path=path)
         self.accelerator.wait_for_everyone()
@@ -280,15 +283,18 @@ class Run:
         self.window, self.window_steps = {}, 0
         for name, value in values.items():
             if not math.isfinite(value):
-                last = self.checkpoints.last
-                raise TrainingError(
-                    f"{name} is {value} after {self.seen} examples; the last good checkpoint is at {last or 'none'}. "
-                    "Try a lower --learning-rate, or --precision no"
-                )
+                self._diverged(name, str(value))
         values = {name: round(value, 6) for name, value in values.items()}
         values["images_per_second"] = round(images_per_second, 1)
         self.log(values)
         return values
+
+    def _diverged(self, name: str, value: str) -> NoReturn:
+        last = f"is at {self.checkpoints.last}" if self.checkpoints.last else "is none"
+        raise TrainingError(
+            f"{name} is {value} after {self.seen} examples (update {self.seen // self.settings.batch_size}); the last "
+            f"good checkpoint {last}. Try a lower --learning-rate, or --precision no"
+        )
 
     def _evaluate(self, held_out: Pictures) -> dict[str, Any]:
         nats, _ = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)

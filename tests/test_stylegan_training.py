@@ -1,0 +1,318 @@
+"""Objectives of the GANs: penalties of known value, lazy equals every step, growing, augmentation, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import write_pictures
+from test_stylegan import SMALL_STYLE, build
+from torch import nn
+from torch.nn import functional as F
+
+import zoo
+from zoo import registry, training
+from zoo.errors import DataError, OptionError, TrainingError
+from zoo.settings import Settings
+from zoo_stylegan.train import GANTrainer
+
+
+def trainer(model: Any, **changes: Any) -> GANTrainer:
+    settings = Settings(
+        **{"model": model.spec.name, "data": "-", "out": "-", "batch_size": 8, "device": "cpu", **changes}
+    )
+    return GANTrainer(model, settings, training.make_accelerator(settings))
+
+
+def batch(size: int = 16, n: int = 8, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (n, 3, size, size), generator=generator).to(torch.uint8)
+    return {"image": pixels, "label": torch.arange(n) % 3}
+
+
+class Linear(nn.Module):
+    """A discriminator whose score is a sum of weighted pixels."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, images: torch.Tensor, *_: Any) -> torch.Tensor:
+        return (images * self.weight).sum((1, 2, 3))
+
+
+def test_penalties_of_a_linear_discriminator() -> None:
+    weight = torch.randn(3, 16, 16) * 0.1
+    model = build("stylegan2", **SMALL_STYLE)
+    model.discriminator = Linear(weight)
+    gan = trainer(model)
+    real = torch.randn(8, 3, 16, 16, requires_grad=True)
+    norm = weight.square().sum()
+    assert torch.allclose(gan._r1(real, gan._judge(real, None, 0.0)[0]), norm)
+    fake = torch.randn(8, 3, 16, 16)
+    assert torch.allclose(gan._gradient_penalty(real.detach(), fake, None, 0.0), (norm.sqrt() - 1).square())
+
+
+def test_path_length_of_a_linear_generator() -> None:
+    """Pictures A w of P pixels: the gradient of (A w) . y / sqrt(P) is A'y / sqrt(P), here in one slot of S."""
+    model = build("stylegan2", **SMALL_STYLE)
+    directions = torch.randn(3 * 16 * 16, 10, dtype=torch.float64).float()
+
+    class Synthesis(nn.Module):
+        slots = 6
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(()))
+
+        def forward(self, w: torch.Tensor, noise: Any, lod: float) -> torch.Tensor:
+            return (self.gain * (w[:, 0] @ directions.t())).view(-1, 3, 16, 16)
+
+    model.generator.synthesis = Synthesis()
+    gan = trainer(model)
+    gan.generator_optimizer.param_groups[0]["lr"] = 0.0
+    torch.manual_seed(5)
+    gan._path_length_step(4, None, 0.0)
+    length = float(gan.state.path_length)
+    # E |A'y|^2 = |A|^2 over normal y; the mean over slots divides by S
+    assert length == pytest.approx(math.sqrt(float(directions.square().sum()) / 256 / 6), rel=0.3)
+    assert float(gan.state.path_mean) == pytest.approx(0.01 * length)
+
+
+def test_lazy_r1_has_on_average_the_gradient_of_every_step() -> None:
+    model = build("stylegan2", **SMALL_STYLE, r1_gamma=7.0)
+    gan = trainer(model)
+    real = torch.randn(8, 3, 16, 16)
+    gradients: list[list[torch.Tensor]] = []
+
+    def keep(optimizer: Any, loss: torch.Tensor) -> None:
+        gradients.append(list(torch.autograd.grad(loss, list(model.discriminator.parameters()), allow_unused=True)))
+
+    gan._update = keep  # type: ignore[method-assign]
+    gan._r1_step(real, None, 0.0)
+    model.discriminator.zero_grad()
+    x = real.clone().requires_grad_(True)
+    scores = model.judge(x)[0]
+    (slopes,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    (7.0 / 2 * slopes.square().sum((1, 2, 3)).mean()).backward()
+    for lazy, parameter in zip(gradients[0], model.discriminator.parameters(), strict=True):
+        if lazy is not None and parameter.grad is not None:
+            assert torch.allclose(lazy / gan.r1_every, parameter.grad, atol=1e-5)
+
+
+def test_lazy_optimizers_are_slowed_down() -> None:
+    gan = trainer(build("stylegan2", **SMALL_STYLE), learning_rate=0.01)
+    for optimizer, every in ((gan.generator_optimizer, 4), (gan.discriminator_optimizer, 16)):
+        group, c = optimizer.param_groups[0], every / (every + 1)
+        assert group["lr"] == pytest.approx(0.01 * c)
+        assert group["betas"] == (0.0, pytest.approx(0.99**c))
+
+
+def test_the_losses_are_those_of_the_papers() -> None:
+    for name, loss in (("stylegan2", "logistic"), ("progan", "wgan-gp")):
+        settings = {k: v for k, v in SMALL_STYLE.items() if name != "progan" or k not in ("w_size", "mapping_layers")}
+        model = build(name, **settings, **({"r1_gamma": 0.0} if name == "stylegan2" else {"start_resolution": 16}))
+        gan = trainer(model)
+        seen: list[float] = []
+        gan._update = lambda optimizer, loss, seen=seen: seen.append(loss.item())  # type: ignore[method-assign,misc]
+        gan._gradient_penalty = lambda *_: torch.zeros(())  # type: ignore[method-assign]
+        torch.manual_seed(3)
+        gan._generator_step(8, None, 0.0)
+        torch.manual_seed(3)
+        fake = model.judge(gan._fake(8, None, 0.0))[0]
+        assert seen[-1] == pytest.approx(float((F.softplus(-fake) if loss == "logistic" else -fake).mean()), rel=1e-4)
+        real = torch.randn(8, 3, 16, 16)
+        torch.manual_seed(3)
+        gan._discriminator_step(real, None, 0.0)
+        scores = model.judge(real)[0]
+        expected = F.softplus(fake) + F.softplus(-scores) if loss == "logistic" else fake - scores + 1e-3 * scores**2
+        assert seen[-1] == pytest.approx(float(expected.mean()), rel=1e-3)
+
+
+def test_style_mixing_takes_the_later_slots_from_another_latent() -> None:
+    model = build("stylegan2", **SMALL_STYLE)
+    z = torch.randn(4, 12)
+    w = model.styles(z)
+    torch.manual_seed(0)
+    mixed = [model.mixed_styles(z, None, 1.0, lod=0.0) for _ in range(30)]
+    cuts = {int((m == w).all(2).all(0).sum()) for m in mixed}
+    assert cuts == {1, 2, 3, 4, 5}
+    assert all(
+        torch.equal(m[:, : int((m == w).all(2).all(0).sum())], w[:, : int((m == w).all(2).all(0).sum())]) for m in mixed
+    )
+    assert torch.equal(model.mixed_styles(z, None, 0.0, lod=0.0), w)
+
+
+def test_the_mean_w_follows_in_training() -> None:
+    model = build("stylegan2", **SMALL_STYLE)
+    z = torch.randn(64, 12)
+    for _ in range(2000):
+        model.mixed_styles(z, None, 0.0, lod=0.0)
+    assert torch.allclose(model.generator.mapping.mean_w, model.generator.mapping(z).mean(0), atol=1e-4)
+
+
+def test_growing_follows_the_schedule_and_begins_anew_with_each_level() -> None:
+    model = build("stylegan", **SMALL_STYLE, start_resolution=8, stable_images=16, fade_images=16)
+    gan = trainer(model)
+    lods, fresh = [], []
+    for seen in range(0, 56, 8):
+        gan.step(batch(seed=seen), seen)
+        lods.append(float(model.lod))
+        fresh.append({int(s["step"]) for s in gan.discriminator_optimizer.optimizer.state.values()} == {1})
+    assert lods == [1.0, 1.0, 1.0, 0.5, 0.0, 0.0, 0.0]
+    assert fresh == [True, False, False, True, True, False, False]  # layers come in at 0.5 and are alone at 0
+
+
+def test_real_pictures_are_faded_like_generated_ones() -> None:
+    model = build("stylegan", **SMALL_STYLE, mirror=False)
+    gan = trainer(model)
+    real = torch.randn(4, 3, 16, 16)
+    assert torch.equal(gan._at_resolution(real, 0.0), real)
+    small = F.avg_pool2d(real, 2)
+    assert torch.allclose(gan._at_resolution(real, 1.0), small)
+    half = gan._at_resolution(real, 0.5)
+    assert torch.allclose(half, (real + small.repeat_interleave(2, 2).repeat_interleave(2, 3)) / 2, atol=1e-6)
+
+
+def test_mirroring_flips_half_of_the_pictures() -> None:
+    gan = trainer(build("stylegan2", **SMALL_STYLE, mirror=True))
+    real = torch.randn(400, 3, 16, 16)
+    torch.manual_seed(0)
+    shown = gan._at_resolution(real, 0.0)
+    flipped = (shown == real.flip(3)).all(3).all(2).all(1)
+    assert torch.equal(shown[~flipped], real[~flipped])
+    assert 150 < int(flipped.sum()) < 250
+
+
+def test_adaptive_augmentation_rises_while_the_discriminator_is_sure() -> None:
+    model = build("stylegan2", **SMALL_STYLE, augment="ada")
+    gan = trainer(model)
+    with torch.no_grad():
+        model.discriminator.output.bias.fill_(100.0)  # all real pictures are told to be real
+    for seen in range(0, 64, 8):
+        metrics = gan.step(batch(seed=seen), seen)
+    assert float(metrics["augment_p"]) == pytest.approx(64 / 500_000)
+    assert "state" in gan.modules()
+    assert [name for name, _ in gan.modules()["state"].named_buffers() if name.endswith("augment.p")]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("progan", {"classes": 3}),
+        ("stylegan", {"loss": "wgan-gp", "classes": 3}),
+        ("stylegan2", {"augment": "ada", "classes": 3}),
+        ("stylegan2", {"growing": True}),
+        ("stylegan2", {"growing": True, "demodulation": False, "r1_every": 1}),
+        ("stylegan2", {"r1_every": 1}),
+    ],
+)
+def test_resume_is_exact_for_every_objective(name: str, changes: dict[str, Any]) -> None:
+    from zoo.trainer import load_state, take_state
+
+    growth = {"start_resolution": 8, "stable_images": 8, "fade_images": 16}
+    config = {**SMALL_STYLE, **changes, **(growth if name != "stylegan2" or changes.get("growing") else {})}
+    if name == "progan":
+        config = {k: v for k, v in config.items() if k not in ("w_size", "mapping_layers")}
+
+    def steps(gan: GANTrainer, numbers: range) -> Any:
+        for number in numbers:
+            torch.manual_seed(number)
+            gan.step(batch(seed=number), 8 * number)
+        return gan
+
+    whole = steps(trainer(build(name, **config)), range(5))
+    first = steps(trainer(build(name, **config)), range(2))
+    second = trainer(build(name, seed=9, **config))
+    load_state(second, second.accelerator, take_state(first, first.accelerator))
+    steps(second, range(2, 5))
+    for key, module in whole.modules().items():
+        for tensor, value in module.state_dict().items():
+            assert torch.equal(value, second.modules()[key].state_dict()[tensor]), tensor
+
+
+def test_a_gan_learns_the_colour_of_its_pictures(tmp_path: Path) -> None:
+    """Pictures of one colour: after 800 of them the samples have it, within a tenth of the range."""
+    from PIL import Image
+
+    for i in range(16):
+        Image.new("RGB", (8, 8), (220, 40, 30)).save(tmp_path / f"{i}.png")
+    settings = Settings(
+        model="stylegan2", preset="tiny", data=str(tmp_path), out=str(tmp_path / "run"), examples=800, batch_size=8,
+        learning_rate=0.01, ema_images=100, sample_every=0, checkpoint_every=0, log_every=400, device="cpu",
+    )  # fmt: skip
+    training.train(settings)
+    drawn = zoo.load("stylegan2", weights=tmp_path / "run").sample(16).float().mean((0, 2, 3))
+    assert (drawn - torch.tensor([220.0, 40.0, 30.0])).abs().max() < 26
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures", 24, mode="RGB")
+
+
+def settings(data: Path, out: Path, **changes: Any) -> Settings:
+    defaults: dict[str, Any] = {
+        "model": "stylegan2",
+        "preset": "tiny",
+        "examples": 32,
+        "batch_size": 8,
+        "device": "cpu",
+    }
+    return Settings(**{**defaults, "data": str(data), "out": str(out), **changes})
+
+
+def test_the_average_of_a_run_has_the_mean_w_and_no_discriminator(colours: Path, tmp_path: Path) -> None:
+    run = training.Run(settings(colours, tmp_path / "run"), resume=False, progress=None)
+    run.go()
+    mean = run.model.generator.mapping.mean_w
+    assert mean.abs().max() > 0
+    assert torch.equal(run.average.generator.mapping.mean_w, mean)
+    assert not [name for name, _ in run.average.named_parameters() if name.startswith("discriminator")]
+    loaded = zoo.load("stylegan2", weights=tmp_path / "run")
+    assert loaded.config["discriminator"] is False
+    assert torch.equal(loaded.sample(2), run.average.sample(2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 6}, "6 of the 6 pictures of a batch, which is no multiple of 4, the group"),
+        ({"accumulate": 2}, "can't be split by --accumulate"),
+        ({"overrides": {"discriminator": False}}, "built without a discriminator"),
+    ],
+)
+def test_settings_that_a_gan_can_not_train_with(
+    colours: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        training.train(settings(colours, tmp_path / "run", **changes))
+
+
+def test_classes_need_a_label_column(colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no label column"):
+        training.train(settings(colours, tmp_path / "run", overrides={"classes": 3}))
+
+
+def test_divergence_stops_the_run_and_names_the_last_good_checkpoint(colours: Path, tmp_path: Path) -> None:
+    good = settings(colours, tmp_path / "run", examples=16, checkpoint_every=16, sample_every=0)
+    training.train(good)
+    whole = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    file = torch.load(whole[-1], weights_only=True)
+    file["modules"]["model"]["discriminator.output.weight"].fill_(math.nan)  # a step that goes wrong
+    torch.save(file, whole[-1])
+    bad = dataclasses.replace(good, examples=400)
+    with pytest.raises(TrainingError, match=r"is (nan|not finite) after \d+ examples .*; the last good checkpoint is"):
+        training.train(bad, resume=True)
+    assert sorted((tmp_path / "run" / "checkpoints").iterdir()) == whole
+
+
+def test_every_gan_is_registered_with_its_paper() -> None:
+    for name in ("progan", "stylegan", "stylegan2"):
+        spec = registry.model_spec(name)
+        assert spec.kind == "gan"
+        assert "arXiv" in spec.paper
