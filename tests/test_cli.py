@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import write_pictures
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -100,7 +101,7 @@ def test_info(output):
     found = json.loads(output("info", "pixelcnn", "--json"))
     assert set(found) == {
         *("name", "summary", "paper", "kind", "task", "data_shape"),
-        *("presets", "options", "weights", "plugin"),
+        *("presets", "options", "weights", "figures", "plugin"),
     }
     assert found["presets"]["tiny"]["image_shape"] == [1, 8, 8]
     assert [option["name"] for option in found["options"]] == [option.name for option in declared.sample_options]
@@ -115,6 +116,12 @@ def test_info_shows_weights(output, monkeypatch):
     text = output("info", "other")
     assert re.search(r"photos +me/x +bundled +1\.3 MB +photographs", text)
     assert "sampling options\nnone" in text
+
+
+def test_info_shows_the_figures_of_the_paper(output):
+    text = output("info", "stylegan")
+    assert re.search(r"figures\npreset +metric +data +paper +ours\n", text)
+    assert re.search(r"F +FID +FFHQ 1024 +4\.4 +-", text)
 
 
 def test_plugins_shows_what_is_broken(output, monkeypatch):
@@ -533,7 +540,7 @@ def test_train_sample_and_eval_for_real(tmp_path, output):
     card = (run / "README.md").read_text()
     assert f"| nats | {receipts[0]['value']} |" in card
     assert f"zoo eval pixelcnn --weights OWNER/NAME --data {data} --split train" in card
-    assert "this would go to me/tiny" in output("publish", run, "--repo", "me/tiny", "--dry-run")
+    assert "go to me/tiny" in output("publish", run, "--repo", "me/tiny", "--dry-run", "--licence", "cc-by-4.0")
 
 
 def test_record_needs_a_folder(error, monkeypatch):
@@ -551,30 +558,52 @@ def test_download(folder, output):
     assert found == {"model": "pixelcnn", "weights": str(folder), "folder": str(folder)}
 
 
-def test_publish(tmp_path, tiny, output, monkeypatch):
-    folder, calls = hub.save(tiny, tmp_path / "weights", licence="mit"), []
+@pytest.fixture
+def sent(monkeypatch):
+    """What would have gone to the Hub: packages and options; a "check" before each folder that was loaded."""
+    calls, load_folder = [], hub.load_folder
+    monkeypatch.setattr(hub, "load_folder", lambda folder: calls.append("check") or load_folder(folder))
+    monkeypatch.setattr(
+        hub, "send", lambda package, **options: calls.append((package, options)) or pin(revision="1" * 40)
+    )
+    return calls
 
-    def push(source, repo, *, private, message, force):
-        calls.append((source, repo, private, message, force))
-        return pin(revision="1" * 40)
 
-    monkeypatch.setattr(hub, "push", push)
+def test_publish(tmp_path, tiny, output, sent):
+    folder = hub.save(tiny, tmp_path / "weights", licence="mit")
     assert "1" * 40 in output("publish", folder, "--repo", "me/tiny", "--private", "--message", "first")
-    assert calls == [(folder, "me/tiny", True, "first", False)]
+    checked, (package, options) = sent
+    assert (checked, package.folder, package.repo) == ("check", folder, "me/tiny")
+    assert options == {"private": True, "message": "first", "force": False}
 
 
-def test_publish_all_goes_to_the_repositories_of_the_pins(output, error, monkeypatch):
+def test_publish_all_goes_to_the_repositories_of_the_pins_and_checks_each_folder_once(output, error, sent):
     pinned = {weights.repo for model in zoo.models() for weights in model.weights.values()}
-    calls = []
-    monkeypatch.setattr(hub, "push", lambda source, repo, **options: calls.append((source.name, repo)) or pin())
     output("publish", "--all")
-    assert {repo for _, repo in calls} == pinned
-    assert all(repo.endswith(f"/{name}") for name, repo in calls)
+    assert sent[: len(pinned)] == ["check"] * len(pinned)  # all, before the first is sent
+    packages = [package for package, _ in sent[len(pinned) :]]
+    assert {package.repo for package in packages} == pinned
+    assert all(package.repo.endswith(f"/{package.folder.name}") for package in packages)
+    sent.clear()
     shown = output("publish", "--all", "--dry-run")
     assert all(f"would go to {repo}" in shown for repo in pinned)
-    assert len(calls) == len(pinned)
+    assert sent == ["check"] * len(pinned)
     assert "leave out FOLDER" in error("publish", "--all", "--repo", "me/x")
     assert "needs a FOLDER" in error("publish", "--repo", "me/x")
+    assert "for one FOLDER" in error("publish", "--all", "--licence", "mit")
+
+
+def test_publish_wants_a_licence(folder, output, error, sent):
+    text = error("publish", folder, "--repo", "me/tiny")
+    assert "the card has no 'license': state one with --licence ID (apache-2.0, mit, cc-by-4.0, ...)" in text
+    assert "did you mean 'cc-by-sa-4.0'?" in error("publish", folder, "--repo", "me/tiny", "--licence", "by-sa-4.0")
+    assert sent == ["check"]  # a licence that is none is known before the folder is read
+    shown = output("publish", folder, "--repo", "me/tiny", "--licence", "MIT", "--dry-run")
+    assert "license: mit\n" in shown
+    assert "| licence of the weights | mit |" in shown
+    output("publish", folder, "--repo", "me/tiny", "--licence", "mit")
+    package, _ = sent[-1]
+    assert json.loads(package.files["config.json"])["licence"] == "mit"
 
 
 def test_publish_dry_run_shows_the_whole_commit(tmp_path, tiny, output):
@@ -616,3 +645,13 @@ def test_read_pictures_needs_a_shape(picture):
 
     with pytest.raises((OptionError, DataError), match="does not say what shape"):
         read_pictures(Shapeless(), "given", [picture])
+
+
+def test_a_run_says_no_licence_until_its_owner_does(tmp_path, output, error):
+    data, run = write_pictures(tmp_path / "photos", 8), tmp_path / "run"
+    flags = ["--data", data, "--preset", "tiny", "--device", "cpu", "--batch-size", 4, "--examples", 8, "--out", run]
+    output("train", "pixelcnn", *flags)
+    assert "license:" not in (run / "README.md").read_text()
+    assert "licence" not in json.loads((run / "config.json").read_text())
+    assert "--licence" in error("publish", run, "--repo", "me/tiny", "--dry-run")
+    assert "license: cc-by-4.0" in output("publish", run, "--repo", "me/tiny", "--dry-run", "--licence", "cc-by-4.0")

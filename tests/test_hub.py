@@ -7,6 +7,7 @@ server, sets the environment, and only then imports the zoo.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -16,12 +17,14 @@ from pathlib import Path
 import hub_server
 import pytest
 
+from zoo import local_hub
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(scenario: str, folder: Path, *, module: str = "test_hub", **environment: str) -> None:
     """Run one `scenario_...` of a file in a process of its own."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOO_")) and "proxy" not in k.lower()}
+    kept = {k: v for k, v in local_hub.stripped().items() if not k.startswith("ZOO_")}
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     code = f"import pathlib, {module}; {module}.scenario_{scenario}(pathlib.Path({str(folder)!r}))"
     done = subprocess.run(
@@ -144,22 +147,6 @@ def scenario_publish(folder: Path) -> None:
     assert hub.load("pixelcnn", weights="me/tiny@main") is not None
 
 
-def scenario_every_model(folder: Path) -> None:
-    """Each model of the zoo through the Hub and back, told by its repository alone."""
-    with hub_server.running() as server:
-        os.environ |= server.environment(folder / "home")
-        import zoo
-        from zoo import hub
-
-        for spec in zoo.models():
-            model = zoo.build(spec.name, preset="tiny")
-            pin = hub.push(hub.save(model, folder / spec.name, licence="mit"), f"me/{spec.name}")
-            loaded = hub.load(f"{pin.repo}@{pin.revision}", device="cpu")
-            assert loaded.spec.name == spec.name
-            assert loaded.config == model.config
-            assert same(model, loaded)
-
-
 def scenario_offline(folder: Path) -> None:
     """HF_HUB_OFFLINE=1 after `scenario_publish`, without a server."""
     from zoo import hub
@@ -185,7 +172,7 @@ def scenario_refusals(folder: Path) -> None:
 
         import zoo
         from zoo import hub
-        from zoo.errors import HubError, WeightsError
+        from zoo.errors import HubError, UnknownNameError, WeightsError
 
         def load(name: str):
             return lambda: hub.load("pixelcnn", weights=name)
@@ -201,10 +188,32 @@ def scenario_refusals(folder: Path) -> None:
 
         unlicensed = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "unlicensed", samples=0)
         broken = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "broken", samples=0, licence="mit")
+        package = hub.prepare(broken, "me/no")
         (broken / "model.safetensors").write_bytes(b"junk")
         before = len(server.requests)
-        one_line_error(WeightsError, lambda: hub.push(unlicensed, "me/no", token=hub_server.TOKEN), "license")
+        one_line_error(WeightsError, lambda: hub.push(unlicensed, "me/no", token=hub_server.TOKEN), "--licence ID")
         one_line_error(WeightsError, lambda: hub.push(broken, "me/no", token=hub_server.TOKEN), "4 bytes")
+        assert len(server.requests) == before
+        one_line_error(WeightsError, lambda: hub.send(package, token=hub_server.TOKEN), "changed since it was checked")
+        assert not server.count(path="me/no")
+        before = len(server.requests)
+        files = {path.name: path.read_bytes() for path in unlicensed.iterdir()}
+        wrong = lambda: hub.push(unlicensed, "me/no", token=hub_server.TOKEN, licence="apache2")  # noqa: E731
+        one_line_error(UnknownNameError, wrong, "unknown licence 'apache2'; did you mean 'apache-2.0'?")
+        assert len(server.requests) == before
+        server.fail_next(403, path="/commit")
+        one_line_error(HubError, lambda: hub.push(unlicensed, "me/mine", token=hub_server.TOKEN, licence="mit"), "may")
+        assert {path.name: path.read_bytes() for path in unlicensed.iterdir()} == files
+        hub.push(unlicensed, "me/mine", token=hub_server.TOKEN, licence="mit")
+        sent = server.repos["models/me/mine"].find("main")[1]
+        for name in ("README.md", "config.json"):  # the folder says it too, so that it need not be stated again
+            assert (unlicensed / name).read_bytes() == sent[name] != files[name]
+        commits = len(server.repos["models/me/mine"].commits)
+        hub.push(unlicensed, "me/mine", token=hub_server.TOKEN)
+        assert len(server.repos["models/me/mine"].commits) == commits
+        del server.repos["models/me/mine"]
+        before = len(server.requests)
+
         (unlicensed / "README.md").unlink()
         one_line_error(WeightsError, lambda: hub.push(unlicensed, "me/no", token=hub_server.TOKEN), "card")
         assert len(server.requests) == before
@@ -339,8 +348,6 @@ def scenario_stranger(folder: Path) -> None:
     """A repository alone names its model; one whose plugin is missing is refused, and nothing is installed or run."""
     with hub_server.running() as server:
         os.environ |= server.environment(folder / "home")
-        import json
-
         import zoo
         from zoo import hub
         from zoo.cli import main
@@ -403,10 +410,6 @@ def scenario_data(folder: Path) -> None:
 
 def test_a_data_set_on_the_hub_is_read_by_its_id(tmp_path):
     run("data", tmp_path)
-
-
-def test_every_model_goes_to_the_hub_and_back(tmp_path):
-    run("every_model", tmp_path)
 
 
 def test_publish_load_and_heal_then_load_offline(tmp_path):
@@ -495,3 +498,41 @@ def test_save_writes_a_card_that_validates(tmp_path):
     assert card.validate("---\n- [\n---\ntext") != []
     own = card.metadata(model.spec, {"licence": "My Licence 2"})
     assert (own["license"], own["license_name"]) == ("other", "my-licence-2")
+
+
+@pytest.mark.parametrize("before", [None, "apache-2.0", "My Licence 2"])
+@pytest.mark.parametrize("data", [None, "me/digits"])
+def test_a_licence_is_stated_as_if_the_card_had_been_made_with_it(tmp_path, tiny, before, data):
+    import yaml
+
+    from zoo import card, hub
+
+    folder = hub.save(tiny, tmp_path / "weights", licence=before, data=data)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    package = hub.prepare(folder, "OWNER/NAME", licence="CC-BY-4.0")  # so that the place in the card stays as it is
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    again = hub.save(tiny, tmp_path / "again", licence="cc-by-4.0", data=data)
+    assert package.files["README.md"] == (again / "README.md").read_bytes()
+    assert json.loads(package.files["config.json"]) == json.loads((again / "config.json").read_bytes())
+
+    text = (folder / "README.md").read_text().replace("## Training", "Written by hand: é.\n\n## Training")
+    stated = card.with_licence(text.replace("tags:", "language: en # hi\ntags:"), "mit")
+    assert "Written by hand: é." in stated
+    assert yaml.safe_load(stated.split("---")[1])["language"] == "en"
+    assert stated.count("mit") == 2
+    assert card.with_licence("# No metadata", "mit") == "# No metadata"
+
+
+def test_another_licence_keeps_its_name_and_link(tmp_path, tiny):
+    from zoo import card, hub
+
+    folder = hub.save(tiny, tmp_path / "weights", samples=0)
+    bare = (folder / "README.md").read_text()
+    assert "license" not in bare
+    assert "licence" not in bare
+    assert "license: other\nlicense_name: other\n" in card.with_licence(bare, "other")
+    named = "license_name: mine-1\nlicense_link: https://example.org\n"
+    text = card.with_licence(bare.replace("---\n", f"---\nlicense: other\n{named}", 1), "other")
+    assert f"license: other\n{named}" in text
+    assert card.validate(text) == []
+    assert "license_name" not in card.with_licence(text, "mit")

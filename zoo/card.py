@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from zoo import registry
+from zoo.errors import unknown
 from zoo.spec import ModelSpec
 
 PLACE = "OWNER/NAME"  # stands for the repository until the folder is pushed
@@ -20,10 +21,14 @@ PIPELINES = {
 }
 # Those of https://huggingface.co/docs/hub/repositories-licenses that weights commonly have; others become "other".
 LICENCES = {
-    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0"),
-    *("cc-by-nc-sa-4.0", "cc-by-nd-4.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "openrail", "unlicense"),
-    "unknown",
+    *("apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "isc", "zlib", "unlicense", "wtfpl"),
+    *("gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "epl-2.0", "eupl-1.2", "artistic-2.0"),
+    *("cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nd-4.0"),
+    *("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0"),
+    *("cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "odc-by", "odbl", "pddl", "cdla-permissive-2.0"),
+    *("openrail", "bigscience-openrail-m", "creativeml-openrail-m", "bigcode-openrail-m", "unknown"),
 }
+LICENCE_ROW = "licence of the weights"  # in the table of the training
 RECEIPT = ("name", "value", "data", "split", "count")
 
 
@@ -38,10 +43,9 @@ def render(
         samples: name of the file with samples, or None.
         limitations: text of a section of that name, if any.
     """
-    front = yaml.safe_dump(metadata(spec, config), sort_keys=False, allow_unicode=True, width=1000)
     data = f" on {config['data']}" if config.get("data") else ""
     sections = [
-        f"---\n{front}---",
+        f"---\n{_yaml(metadata(spec, config))}---",
         f"# {spec.name}{data}",
         f"{spec.summary}.\n\nPaper: {spec.paper}.",
         f"![samples]({samples})" if samples else "",
@@ -57,10 +61,7 @@ def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
     """The YAML block of the card."""
     found: dict[str, Any] = {}
     if licence := config.get("licence"):
-        if licence.lower() in LICENCES:
-            found["license"] = licence.lower()
-        else:
-            found |= {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")}
+        found |= _licence(licence)
     found["library_name"] = "pixelzoo"
     if spec.task in PIPELINES:
         found["pipeline_tag"] = PIPELINES[spec.task]
@@ -72,6 +73,17 @@ def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
     if metrics := config.get("metrics"):
         found["model-index"] = [{"name": spec.name, "results": [_result(spec, receipt) for receipt in metrics]}]
     return found
+
+
+def _yaml(found: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _licence(licence: str) -> dict[str, str]:
+    """What the metadata says of it."""
+    if licence.lower() in LICENCES:
+        return {"license": licence.lower()}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")}
 
 
 def _dataset(data: str | None) -> str | None:
@@ -124,7 +136,7 @@ zoo sample {spec.name} --weights {PLACE}
 
 
 def _training(config: Mapping[str, Any]) -> str:
-    facts = {"data": config.get("data"), "licence of the weights": config.get("licence")}
+    facts = {"data": config.get("data"), LICENCE_ROW: config.get("licence")}
     facts |= {key.replace("_", " "): value for key, value in config.get("training", {}).items()}
     facts["made with"] = f"pixelzoo {config['zoo_version']}, plugin {' '.join(config['plugin'].values())}"
     arguments = ", ".join(f"{name}={value!r}" for name, value in config["config"].items())
@@ -159,20 +171,52 @@ def _cell(value: Any) -> str:
     return " ".join(str(value).replace("|", "\\|").split())
 
 
-def validate(text: str) -> list[str]:
-    """What keeps a card from being published; empty if nothing does."""
-    match = re.match(r"---\r?\n(.*?)\r?\n---\s*(?:\n|$)", text, re.DOTALL)
+def licence_id(text: str) -> str:
+    """The Hub's name of a licence, in lower case; raises UnknownNameError if it has none."""
+    if text.lower() not in LICENCES | {"other"}:
+        raise unknown("licence", text, LICENCES, "(or 'other')")
+    return text.lower()
+
+
+def with_licence(text: str, licence: str) -> str:
+    """A card with another licence in its metadata and in its table of the training; the rest as it was."""
+    try:
+        found, body = _parse(text)
+    except ValueError:
+        return text  # `validate` says what is wrong with it
+    old: dict[str, Any] = {key: found.pop(key) for key in ("license", "license_name", "license_link") if key in found}
+    kept: dict[str, Any] = old if old.get("license") == licence else {}  # the name and link of another licence
+    row = f"| {LICENCE_ROW} | {licence} |"
+    body, replaced = re.subn(rf"(?m)^\| {LICENCE_ROW} \|.*$", row, body)
+    if not replaced:
+        first = r"(?m)^\| what \| value \|\n\| --- \| --- \|\n(\| data \|.*\n)?"
+        body = re.sub(first, rf"\g<0>{row}\n", body, count=1)
+    return f"---\n{_yaml({**_licence(licence), **kept, **found})}---\n{body}"
+
+
+def _parse(text: str) -> tuple[dict[str, Any], str]:
+    """Metadata and text of a card; ValueError if it has no proper metadata."""
+    match = re.match(r"---\r?\n(.*?)\r?\n---[ \t]*\r?(?:\n|$)", text, re.DOTALL)
     if not match:
-        return ["the card has no metadata (a YAML block between '---' lines at its top)"]
+        raise ValueError("the card has no metadata (a YAML block between '---' lines at its top)")
     try:
         found = yaml.safe_load(match[1])
     except (yaml.YAMLError, RecursionError) as error:
-        return [f"the card's metadata is no proper YAML: {' '.join(str(error).split())}"]
+        raise ValueError(f"the card's metadata is no proper YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
-        return ["the card's metadata is no YAML mapping"]
+        raise ValueError("the card's metadata is no YAML mapping")
+    return found, text[match.end() :]
+
+
+def validate(text: str) -> list[str]:
+    """What keeps a card from being published; empty if nothing does."""
+    try:
+        found, body = _parse(text)
+    except ValueError as error:
+        return [str(error)]
     problems = []
     if not found.get("license"):
-        problems.append("the card has no 'license'; give the licence when saving")
+        problems.append("the card has no 'license': state one with --licence ID (apache-2.0, mit, cc-by-4.0, ...)")
     elif found["license"] == "other" and not found.get("license_name"):
         problems.append("the card's license is 'other', so it needs a 'license_name'")
     if found.get("library_name") != "pixelzoo":
@@ -180,6 +224,6 @@ def validate(text: str) -> list[str]:
     tags = found.get("tags")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         problems.append("the card's 'tags' must be a list of texts")
-    if not text[match.end() :].strip():
+    if not body.strip():
         problems.append("the card has no text below its metadata")
     return problems

@@ -57,8 +57,8 @@ def zoo_sample(spec: ModelSpec, model: Model, request: SampleRequest) -> torch.T
 
 
 @hookspec(firstresult=True)
-def zoo_import_weights(spec: ModelSpec, source: Path) -> dict[str, torch.Tensor]:  # type: ignore[empty-body]
-    """A foreign checkpoint as this model's state dict, read without executing anything in it."""
+def zoo_import_weights(spec: ModelSpec, source: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:  # type: ignore[empty-body]
+    """A foreign checkpoint as constructor arguments and state dict, read without executing anything in it."""
 
 
 @hookspec

@@ -205,9 +205,13 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     text = card.render(registry.model_spec(raw["model"]), raw, samples=shown)
     try:
         write_atomically(folder / CARD, text.encode())
-        write_atomically(folder / CONFIG, json.dumps(raw, indent=2, ensure_ascii=False).encode())
+        write_atomically(folder / CONFIG, _config_text(raw))
     except OSError as error:
         raise WeightsError(f"can't write '{folder}': {error.strerror or error}") from None
+
+
+def _config_text(raw: Mapping[str, Any]) -> bytes:
+    return json.dumps(raw, indent=2, ensure_ascii=False).encode()
 
 
 def _samples(model: Model, n: int) -> bytes | None:
@@ -228,7 +232,10 @@ def _samples(model: Model, n: int) -> bytes | None:
 
 @dataclass(frozen=True)
 class Package:
-    """A weights folder that is fit to be published, as one commit: `files` by their path in the repository."""
+    """A weights folder that is fit to be published, as one commit: `files` by their path in the repository.
+
+    Files with bytes differ from those of the folder, which become the same once they are published.
+    """
 
     folder: Path
     repo: str
@@ -237,23 +244,48 @@ class Package:
     title: str
 
 
-def prepare(folder: str | Path, repo: str) -> Package:
-    """What `push` would send; arguments and errors as there."""
+def prepare(folder: str | Path, repo: str, licence: str | None = None) -> Package:
+    """A weights folder, checked, as `send` will send it; arguments and errors as of `push`."""
     folder = Path(folder).expanduser()
     match = REPO.fullmatch(repo)
     if not match or match["revision"]:
         raise HubError(f"a repository is named 'owner/name', not {repo!r:.80}")
+    licence = card.licence_id(licence) if licence is not None else None
     model = load_folder(folder)
     config = read_config(folder)
     names = [CONFIG, TENSORS, *sorted(path.name for path in folder.glob("samples.*") if path.is_file())]
-    readme = _publishable_card(folder).replace(card.PLACE, repo).encode()
+    files: dict[str, Path | bytes] = {name: folder / name for name in names}
+    if licence is not None:
+        files[CONFIG] = _config_text({**config.raw, "licence": licence})
+    files[CARD] = _publishable_card(folder, licence).replace(card.PLACE, repo).encode()
     title = f"{model.spec.name}{' on ' + config.raw['data'] if 'data' in config.raw else ''}"
-    return Package(folder, repo, config, {**{name: folder / name for name in names}, CARD: readme}, title)
+    return Package(folder, repo, config, files, title)
 
 
-def push(
-    folder: str | Path,
-    repo: str,
+def push(folder: str | Path, repo: str, *, licence: str | None = None, **options: Any) -> Weights:
+    """Publish a weights folder as one commit; nothing is sent before it has proved to load.
+
+    Args:
+        folder: as `zoo.save` writes it.
+        repo: "owner/name" on the Hub; made if there is none.
+        licence: of the weights, as the Hub names it ("apache-2.0"), or "other"; goes into config and card. None leaves
+            there what they say.
+        options: of `send`.
+
+    Returns:
+        The pin of what is now at the Hub. Pushing the same content again makes no new commit.
+
+    Raises:
+        WeightsError: a folder that does not load, or whose card is not fit to be published, such as one that says no
+            licence.
+        UnknownNameError: no such licence.
+        HubError: the Hub can't be reached or refuses, or holds other weights.
+    """
+    return send(prepare(folder, repo, licence), **options)
+
+
+def send(
+    package: Package,
     *,
     token: str | None = None,
     private: bool = False,
@@ -261,25 +293,20 @@ def push(
     message: str | None = None,
     force: bool = False,
 ) -> Weights:
-    """Publish a weights folder as one commit; nothing is sent before it has proved to load.
+    """Publish what `prepare` found fit, without another check; the pin of what is now at the Hub.
 
     Args:
-        folder: as `zoo.save` writes it.
-        repo: "owner/name" on the Hub; made if there is none.
+        package: as `prepare` makes it.
         token: None takes the one of `hf auth login` or HF_TOKEN.
         private: for a new repository.
         revision: branch.
         message: of the commit.
         force: replace other weights that the branch holds already.
 
-    Returns:
-        The pin of what is now at the Hub. Pushing the same content again makes no new commit.
-
     Raises:
-        WeightsError: a folder that does not load, or whose card is not fit to be published.
+        WeightsError: the tensors have changed since `prepare`.
         HubError: the Hub can't be reached or refuses, or holds other weights.
     """
-    package = prepare(folder, repo)
     import huggingface_hub as hub
     from huggingface_hub import constants
 
@@ -291,7 +318,10 @@ def push(
     if (trouble := unreachable()) is not None:
         raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; check the network or HF_ENDPOINT")
     operations = [hub.CommitOperationAdd(name, content) for name, content in package.files.items()]
-    config, api = package.config, hub.HfApi(token=token)
+    repo, config, api = package.repo, package.config, hub.HfApi(token=token)
+    for operation in operations:  # which has read the file once more
+        if operation.path_in_repo == TENSORS and operation.upload_info.sha256.hex() != config.sha256:
+            raise WeightsError(f"'{package.folder / TENSORS}' has changed since it was checked; publish it again")
     failed = f"can't publish to '{repo}'"
     with cache.translated(failed, repo, revision):
         there = cache.remote_digest(repo, revision, token)
@@ -303,17 +333,21 @@ def push(
             api.create_branch(repo, branch=revision, exist_ok=True)
         commit = api.create_commit(repo, operations, commit_message=message or package.title, revision=revision)
     with suppress(OSError):  # the folder then is what the repository holds
-        write_atomically(package.folder / CARD, bytes(package.files[CARD]))
+        for name, content in package.files.items():
+            if isinstance(content, bytes):
+                write_atomically(package.folder / name, content)
     summary = str(config.raw.get("data", ""))
     return Weights(repo=repo, revision=commit.oid, sha256=config.sha256, size=config.size, summary=summary)
 
 
-def _publishable_card(folder: Path) -> str:
+def _publishable_card(folder: Path, licence: str | None) -> str:
     try:
         text = (folder / CARD).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = one_line(getattr(error, "strerror", None) or error)
         raise WeightsError(f"can't read the card '{folder / CARD}': {reason}; zoo.save writes one") from None
+    if licence is not None:
+        text = card.with_licence(text, licence)
     if problems := card.validate(text):
         raise WeightsError(f"'{folder / CARD}' can't be published: {one_line('; '.join(problems))}")
     return text

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zoo import building, hub, registry, training
+from zoo import building, hub, local_hub, registry, training
 from zoo.model import Model
 from zoo.settings import Settings
 from zoo.spec import ModelSpec
@@ -98,7 +100,7 @@ def check_plugin_is_torch_free(spec: ModelSpec) -> None:
         "import sys, zoo; zoo.models(); assert 'torch' not in sys.modules, 'zoo.models() imports torch';"
         f"import {module}; assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_root(), check=False)
+    done = _python(code)
     expect(done.returncode == 0, f"{module} imports torch" if "AssertionError" in done.stderr else done.stderr[-300:])
 
 
@@ -144,7 +146,41 @@ def check_save_and_load(spec: ModelSpec) -> None:
     model = tiny(spec).eval()
     with tempfile.TemporaryDirectory() as folder:
         hub.save(model, folder, samples=0)
-        loaded = hub.load(spec.name, weights=folder, device="cpu")
+        _expect_same(model, hub.load(spec.name, weights=folder, device="cpu"))
+
+
+_THROUGH_THE_HUB = """
+import sys
+from zoo import hub
+pin = hub.push(sys.argv[1], sys.argv[2])
+print(hub.download(f"{pin.repo}@{pin.revision}"))
+"""
+
+
+@_check
+def check_publish_and_load(spec: ModelSpec) -> str:
+    """Published to a Hub on this machine and fetched from there, it has equal weights and samples.
+
+    Publishing and fetching run in a process of their own, with a cache and a token of their own: nobody's are touched.
+    """
+    model, repo = tiny(spec).eval(), f"me/{spec.name}"
+    with tempfile.TemporaryDirectory() as name, local_hub.running(local_hub.Server()) as server:
+        saved = hub.save(model, Path(name) / "weights", samples=4, licence="mit")
+        environment = local_hub.stripped() | server.environment(Path(name) / "home")
+        done = _python(_THROUGH_THE_HUB, saved, repo, environment=environment)
+        problem = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+        problem = re.sub(r"^(\w+\.)+(?=\w+:)", "", problem)  # the module of the exception
+        expect(done.returncode == 0, f"through a Hub on this machine: {problem}")
+        fetched = Path(done.stdout.splitlines()[-1]).resolve()
+        expect(fetched.is_relative_to(Path(name).resolve()), f"it came from {fetched}, not from this Hub")
+        _expect_same(model, hub.load(str(fetched), device="cpu"))
+        files = server.repos[f"models/{repo}"].find("main")[1].keys() - {".gitattributes"}
+    return ", ".join(sorted(files))
+
+
+def _expect_same(model: Model, loaded: Model) -> None:
+    expect(loaded.spec.name == model.spec.name, f"it came back as {loaded.spec.name}")
+    expect(loaded.config == model.config, f"it came back as {loaded.config}, not {model.config}")
     for name, value in model.state_dict().items():
         expect(torch.equal(value, loaded.state_dict()[name]), f"{name} differs")
     expect(torch.equal(model.sample(2), loaded.sample(2)), "samples differ")
@@ -225,8 +261,14 @@ def _close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
     return ours.shape == theirs.shape and int(difference.max()) <= 1 and float((difference > 0).float().mean()) < 0.01
 
 
-def _root() -> str:
-    return str(Path(__file__).resolve().parent.parent)
+def _python(
+    code: str, *arguments: object, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter that finds the same packages as this one."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    variables = {**(os.environ if environment is None else environment), "PYTHONPATH": path}
+    command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
 
 
 def _train_steps(

@@ -336,7 +336,6 @@ class Run:
                 data=self.settings.data,
                 training=self.receipt(),
                 metrics=receipts,
-                licence="apache-2.0",
             )
             self.files.close()
             registry.notify("zoo_run_finished", run=self, summary=summary)

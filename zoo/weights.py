@@ -75,7 +75,7 @@ def load_folder(
     if expect is not None and config.model != expect.name:
         raise WeightsError(one_line(f"'{folder}': these are weights of '{config.model}', not of '{expect.name}'"))
     spec = spec_of(config, folder)
-    _compare(folder, spec, config, _header(path))
+    compare(folder, spec, config, _header(path))
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             model = building.build_from_config(spec, config.config)
@@ -143,8 +143,12 @@ def _header(path: Path) -> Header:
         raise DamagedError(f"'{path}' is no safetensors file: {one_line(error)}") from None
 
 
-def _compare(folder: Path, spec: ModelSpec, config: WeightsConfig, found: Header) -> None:
-    """Names, shapes and types of a file's tensors against the model on the meta device, which takes no memory."""
+def compare(folder: Path, spec: ModelSpec, config: WeightsConfig, found: Header) -> None:
+    """Names, shapes and types of a file's tensors against the model on the meta device, which takes no memory.
+
+    Raises:
+        WeightsError: they are not those of the model that the config describes, or it describes none.
+    """
     for name, value in config.config.items():
         # A fully convolutional model has the same tensors for pictures of any size.
         is_shape = name.endswith("shape") and isinstance(value, list) and all(is_a(n, int) for n in value)

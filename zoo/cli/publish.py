@@ -28,6 +28,10 @@ def publish(
     everything: Annotated[
         bool, typer.Option("--all", help="All that are bundled with the source, each to the repository of its pin.")
     ] = False,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", metavar="ID", help="Of the weights: apache-2.0, mit, cc-by-4.0, ...; or other."),
+    ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
     message: Annotated[str | None, typer.Option("--message", help="Of the commit.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace other weights that the repository holds.")] = False,
@@ -35,12 +39,15 @@ def publish(
 ) -> None:
     """Upload a weights folder to the Hub.
 
-    Prints the pin to paste into the plugin. What the Hub has already is not sent again.
+    Prints the pin to paste into the plugin. What the Hub has already is not sent again. Weights need a licence, which
+    --licence writes into the folder's config and card once for all.
     """
     if everything and (folder is not None or repo is not None):
         raise OptionError("--all takes folders and repositories from the pins; leave out FOLDER and --repo")
     if not everything and (folder is None or repo is None):
         raise OptionError("zoo publish needs a FOLDER and --repo owner/name, or --all")
+    if everything and licence is not None:
+        raise OptionError("--licence is for one FOLDER; what is bundled says its own")
     targets = list(_bundled()) if everything else [(Path(str(folder)), str(repo))]
     for source, name in targets:
         if not _REPO.fullmatch(name):
@@ -49,14 +56,12 @@ def publish(
             raise WeightsError(f"there is no folder '{source}'")
     from zoo import hub
 
-    if dry_run or everything:  # all are sound before one is sent; a single one `push` checks itself
-        packages = [hub.prepare(source, name) for source, name in targets]
-    if dry_run:
-        for package in packages:
+    packages = [hub.prepare(source, name, licence) for source, name in targets]  # all are sound before one is sent
+    for package in packages:
+        if dry_run:
             _show(package)
-        return
-    for source, name in targets:
-        typer.echo(hub.pin_text(hub.push(source, name, private=private, message=message, force=force)))
+        else:
+            typer.echo(hub.pin_text(hub.send(package, private=private, message=message, force=force)))
 
 
 def _bundled() -> Iterator[tuple[Path, str]]:

@@ -89,8 +89,9 @@ def sample(
         raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
     if show_given and (target.each or "given" not in files):
         raise OptionError("--show-given needs options given=PICTURE and given_rows=N, and one grid of all samples")
-    from zoo import hub, images
+    from zoo import hub, images, memory
 
+    memory.keep_freed()
     begun = time.monotonic()
     loaded = hub.load(model, weights=chosen, device=check_device(device))
     pictures = {name: read_pictures(loaded, name, paths) for name, paths in files.items()}

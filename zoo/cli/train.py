@@ -83,8 +83,9 @@ def train(
     """
     given = {name: value for name, value in locals().items() if name not in _OWN and value is not None}
     settings = _settings(given, overrides, resume=resume, dry_run=dry_run)
-    from zoo import training
+    from zoo import memory, training
 
+    memory.keep_freed()
     if dry_run:
         plan = training.plan(settings)
         _speak(lambda: console.print_json(plan) if as_json else console.print_mapping(plan))
