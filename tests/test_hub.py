@@ -536,3 +536,14 @@ def test_another_licence_keeps_its_name_and_link(tmp_path, tiny):
     assert f"license: other\n{named}" in text
     assert card.validate(text) == []
     assert "license_name" not in card.with_licence(text, "mit")
+
+
+def test_recording_a_figure_keeps_the_limitations(tiny, tmp_path):
+    from zoo import hub
+
+    folder = hub.save(tiny, tmp_path / "weights", limitations="Draws\n\nnothing at all.")
+    receipt = {"name": "nats", "value": 1.5, "data": "mnist", "split": "test", "count": 10}
+    hub.record(folder, [receipt])
+    text = (folder / "README.md").read_text()
+    assert text.endswith("## Limitations\n\nDraws\n\nnothing at all.\n")
+    assert "| nats | 1.5 |" in text

@@ -194,6 +194,12 @@ def with_licence(text: str, licence: str) -> str:
     return f"---\n{_yaml({**_licence(licence), **kept, **found})}---\n{body}"
 
 
+def limitations(text: str) -> str | None:
+    """The section of limitations of a card, with which it ends; None without one."""
+    _, heading, section = text.partition("\n## Limitations\n")
+    return section.strip() if heading else None
+
+
 def _parse(text: str) -> tuple[dict[str, Any], str]:
     """Metadata and text of a card; ValueError if it has no proper metadata."""
     match = re.match(r"---\r?\n(.*?)\r?\n---[ \t]*\r?(?:\n|$)", text, re.DOTALL)

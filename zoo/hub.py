@@ -194,6 +194,8 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
 def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     """Add figures to a weights folder's config and card, in place of older ones of the same name, data and split.
 
+    The card is written anew; of what was added by hand, its section of limitations stays.
+
     Raises:
         WeightsError: no weights folder, or one that can't be written.
     """
@@ -202,7 +204,11 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     merged = {(r["name"], r["data"], r["split"]): dict(r) for r in (*raw.get("metrics", ()), *receipts)}
     raw["metrics"] = list(merged.values())
     shown = "samples.png" if (folder / "samples.png").is_file() else None
-    text = card.render(registry.model_spec(raw["model"]), raw, samples=shown)
+    try:
+        kept = card.limitations((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        kept = None
+    text = card.render(registry.model_spec(raw["model"]), raw, samples=shown, limitations=kept)
     try:
         write_atomically(folder / CARD, text.encode())
         write_atomically(folder / CONFIG, _config_text(raw))

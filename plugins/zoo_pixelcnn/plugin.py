@@ -53,6 +53,15 @@ GATED_PIXELCNN = ModelSpec(
         "cifar10": {"image_shape": (3, 32, 32), "levels": 256, "n_layers": 15, "width": 126, "head_width": 510},
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
+    weights={
+        "binarized_mnist": Weights(
+            repo="pixelzoo/gated-pixelcnn-binarized-mnist",
+            revision=None,
+            sha256="b1da57716bdc1ee380d8a4aa4cb3975d591cd339beea40d9553bf8397a464858",
+            size=900848,
+            summary="fixed binarised MNIST, 70,000 examples on a CPU",
+        )
+    },
 )
 
 CONDITIONAL_PIXELCNN = ModelSpec(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo import hookimpl
 from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
-from zoo.spec import ModelSpec
+from zoo.spec import ModelSpec, Weights
 
 PAPER = "van den Oord, Kalchbrenner, Kavukcuoglu: Pixel Recurrent Neural Networks, ICML 2016, arXiv 1601.06759"
 
@@ -26,6 +26,15 @@ ROW_LSTM = ModelSpec(
         "cifar10": CIFAR10,
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
+    weights={
+        "binarized_mnist": Weights(
+            repo="pixelzoo/row-lstm-binarized-mnist",
+            revision=None,
+            sha256="b25c1bb980a2d70c2befedad5f93de88cb8d28ae6ef9c89885024f5443acdd4c",
+            size=288872,
+            summary="fixed binarised MNIST, 90,000 examples on a CPU",
+        )
+    },
 )
 
 DIAGONAL_BILSTM = ModelSpec(
