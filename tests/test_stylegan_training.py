@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import write_pictures
+from conftest import ROOT, write_pictures
 from test_stylegan import SMALL_STYLE, build
 from torch import nn
 from torch.nn import functional as F
@@ -316,3 +320,37 @@ def test_every_gan_is_registered_with_its_paper() -> None:
         spec = registry.model_spec(name)
         assert spec.kind == "gan"
         assert "arXiv" in spec.paper
+
+
+TWO = """
+import json, sys, torch
+from zoo import training
+from zoo.settings import Settings
+run = training.Run(Settings(**json.loads(sys.argv[1])), resume=False, progress=None)
+run.go()
+for name, module in run.trainer.modules().items():
+    for key, value in module.state_dict().items():
+        values = run.accelerator.gather(value.float().reshape(1, -1))
+        assert torch.equal(values[0], values[1]), f"{name}.{key} differs between the processes"
+print("same", len(values))
+"""
+
+
+def test_two_processes_stay_the_same_model(colours: Path, tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(TWO)
+    config = settings(colours, tmp_path / "run", overrides={"augment": "ada"}, sample_every=0, examples=64)
+    arguments = json.dumps(dataclasses.asdict(config))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(script),
+        arguments,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("same 2") == 2

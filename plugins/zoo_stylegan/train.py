@@ -184,7 +184,7 @@ class GANTrainer:
         """E |grad_x D(x)|^2 over real pictures."""
         (gradients,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
         penalty = gradients.square().sum((1, 2, 3)).mean()
-        self.state.r1.copy_(penalty.detach())
+        self.state.r1.copy_(self.accelerator.reduce(penalty.detach(), "mean"))
         return penalty
 
     def _gradient_penalty(
