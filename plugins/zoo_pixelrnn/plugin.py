@@ -59,6 +59,15 @@ DIAGONAL_BILSTM = ModelSpec(
         "cifar10": CIFAR10,
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
+    weights={
+        "binarized_mnist": Weights(
+            repo="pixelzoo/diagonal-bilstm-binarized-mnist",
+            revision=None,
+            sha256="830206b069ed58a279ce804546574a106ce0d9535e72051fae938eae49394428",
+            size=264592,
+            summary="fixed binarised MNIST, 56,000 examples on a CPU",
+        )
+    },
 )
 
 

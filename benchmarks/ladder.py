@@ -1,0 +1,103 @@
+"""The ladders of StyleGAN and StyleGAN2, row by row on equal terms: same data, pictures seen, widths, batch and seed.
+
+    python benchmarks/ladder.py --data cifar10 --features benchmarks/features/cifar10.pt --out runs/ladder
+    python benchmarks/ladder.py --rows stylegan:EF stylegan2:F --examples 100000
+
+Prints one table in Markdown, as `docs/ladder.md` has it: the paper's FID (FFHQ, 1024 pixels) beside the `fd` of our row.
+Rows that are done are not trained again, a row that was stopped goes on, so several short calls do as well as a long one.
+
+What follows the resolution and not the row: networks that grow pass a resolution every `examples`/8 pictures, half of
+them fading, so that most of the run is left for the last one; R1 has the weight `--r1-gamma` in every row that has it,
+since the papers' weights are for 1024 pixels; row F of StyleGAN2 has twice the `--width-base`, as in the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import zoo
+from zoo import hub, metrics, registry, training
+from zoo.settings import Settings
+
+
+def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings:
+    preset = registry.model_spec(model).presets[row]
+    overrides = {
+        "resolution": arguments.resolution,
+        "width_base": arguments.width_base * preset.get("width_base", 8192) // 8192,
+        "width_max": arguments.width_max,
+        "latent_size": arguments.width_max,
+        "w_size": arguments.width_max,
+        "stable_images": arguments.examples // 16,
+        "fade_images": arguments.examples // 16,
+    }
+    if preset.get("r1_gamma", 10.0):
+        overrides["r1_gamma"] = arguments.r1_gamma
+    return Settings(
+        model=model,
+        data=arguments.data,
+        preset=row,
+        overrides=overrides,
+        out=str(Path(arguments.out) / f"{model}-{row}"),
+        examples=arguments.examples,
+        batch_size=arguments.batch,
+        precision=arguments.precision,
+        device=arguments.device,
+        checkpoint_every=20_000,
+        sample_every=arguments.examples // 10,
+    )
+
+
+def measured(settings: Settings, arguments: argparse.Namespace) -> float:
+    """`fd` of a row, trained first as far as it is not."""
+    folder = Path(settings.out)
+    result = folder / "fd.json"
+    if not result.is_file():
+        if not (folder / "model.safetensors").is_file():
+            training.train(settings, resume=(folder / "run.json").is_file())
+        device = "cuda" if arguments.device == "cuda" else "cpu"
+        (receipt,) = metrics.evaluate(
+            hub.load(settings.model, weights=str(folder), device=device),
+            data=settings.data,
+            split="train",
+            metrics=["fd"],
+            features=arguments.features,
+            count=arguments.count,
+        )
+        result.write_text(json.dumps(receipt, indent=2))
+    return float(json.loads(result.read_text())["value"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", default=["stylegan:ABCDEF", "stylegan2:ABCDEF"], metavar="MODEL:ROWS")
+    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--features", default="benchmarks/features/cifar10.pt")
+    parser.add_argument("--count", type=int, default=50_000, help="samples, and real pictures, to measure on")
+    parser.add_argument("--examples", type=int, default=1_000_000, help="pictures that each row is trained on")
+    parser.add_argument("--resolution", type=int, default=32)
+    parser.add_argument("--width-base", type=int, default=4096)
+    parser.add_argument("--width-max", type=int, default=128)
+    parser.add_argument("--r1-gamma", type=float, default=0.1)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--precision", default="no", choices=("no", "bf16", "fp16"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", default="runs/ladder")
+    arguments = parser.parse_args()
+
+    zoo.models()
+    print("| model | row | FID of the paper | fd |")
+    print("|---|---|---|---|")
+    for part in arguments.rows:
+        model, _, rows = part.partition(":")
+        figures = [f for f in registry.model_spec(model).figures if f.metric == "FID" and f.data == "FFHQ 1024"]
+        paper = {figure.preset: figure.paper for figure in figures}
+        for row in rows:
+            value = measured(settings_of(model, row, arguments), arguments)
+            print(f"| {model} | {row} | {paper[row]:.2f} | {value:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
