@@ -3,8 +3,8 @@
     python benchmarks/ladder.py --data cifar10 --features benchmarks/features/cifar10.pt --out runs/ladder
     python benchmarks/ladder.py --rows stylegan:EF stylegan2:F --examples 100000
 
-Prints one table in Markdown, as `docs/ladder.md` has it: the paper's FID (FFHQ, 1024 pixels) beside the `fd` of our row.
-Rows that are done are not trained again, a row that was stopped goes on, so several short calls do as well as a long one.
+Prints one table in Markdown, as `docs/ladder.md` has it: the paper's FID (FFHQ, 1024 pixels) beside the `fd` of our
+row. Rows that are done are not trained again, a row that was stopped goes on: several short calls do as well as one.
 
 What follows the resolution and not the row: networks that grow pass a resolution every `examples`/8 pictures, half of
 them fading, so that most of the run is left for the last one; R1 has the weight `--r1-gamma` in every row that has it,

@@ -9,7 +9,6 @@ import json
 import pickle
 import struct
 import sys
-import types
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from foreign_pickles import SENTINEL, SOURCE, _reconstruct_persistent_obj, easy, persistent, pickled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,6 @@ from zoo.cli import main
 from zoo.errors import OptionError, PluginError, WeightsError
 from zoo.foreign import Foreign, flatten, init_arguments, read_checkpoint
 
-SENTINEL = "it_ran"
 TENSOR = torch.arange(6, dtype=torch.float32).view(2, 3)
 
 
@@ -135,43 +134,6 @@ class Network(Layer):
         self.layers.inner = Layer(1)
         self.last = Layer(4)
         self.nothing = None
-
-
-class EasyDict(dict):
-    """A dictionary that is pickled by the name of a class that is not there when it is read."""
-
-
-EasyDict.__module__, EasyDict.__qualname__ = "dnnlib.util", "EasyDict"
-SOURCE = f"open({SENTINEL!r}, 'w')\nclass Network: pass\n"
-
-
-def easy(**values: Any) -> EasyDict:
-    return EasyDict(values)
-
-
-def _reconstruct_persistent_obj(meta: Any) -> Any:
-    raise AssertionError("this must never be called")
-
-
-_reconstruct_persistent_obj.__module__ = "torch_utils.persistence"
-
-
-def persistent(name: str, state: Any) -> tuple[Any, ...]:
-    meta = easy(type="class", version=6, module_src=SOURCE, class_name=name, state=state)
-    return _reconstruct_persistent_obj, (meta,), None
-
-
-def pickled(value: Any, protocol: int = 4) -> bytes:
-    """With those modules in place while it is written."""
-    names = {"torch_utils.persistence": _reconstruct_persistent_obj, "dnnlib.util": EasyDict}
-    modules = {name.partition(".")[0]: types.ModuleType(name.partition(".")[0]) for name in names}
-    for name, content in names.items():
-        modules[name] = types.ModuleType(name)
-        setattr(modules[name], content.__name__, content)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, module in modules.items():
-            patch.setitem(sys.modules, name, module)
-        return pickle.dumps(value, protocol)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

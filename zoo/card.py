@@ -151,15 +151,23 @@ def _metrics(spec: ModelSpec, receipts: Sequence[Mapping[str, Any]]) -> str:
     for receipt in receipts:
         rest = ", ".join(f"{k} {v}" for k, v in receipt.items() if k not in RECEIPT and v not in (None, ""))
         rows.append((*(receipt[key] for key in RECEIPT), rest))
-    commands = dict.fromkeys(_command(spec, receipt) for receipt in receipts)
-    return f"{_table((*RECEIPT, 'how'), rows)}\n\nMeasured from these files by\n\n```\n{chr(10).join(commands)}\n```"
+    commands: dict[str, list[str]] = {}
+    for receipt in receipts:
+        commands.setdefault(_command(spec, receipt), []).append(receipt["name"])
+    lines = [f"{command}{','.join(names) if command.endswith(' ') else ''}" for command, names in commands.items()]
+    return f"{_table((*RECEIPT, 'how'), rows)}\n\nMeasured from these files by\n\n```\n{chr(10).join(lines)}\n```"
 
 
 def _command(spec: ModelSpec, receipt: Mapping[str, Any]) -> str:
-    """The command that measures a receipt's figure again."""
+    """The command that measures a receipt's figure again; of a metric of samples it ends before the metric's name."""
     split, _, limit = str(receipt["split"]).partition("[:")
     first = f" --limit {limit.rstrip(']')}" if limit else ""
-    return f"zoo eval {spec.name} --weights {PLACE} --data {receipt['data']} --split {split}{first}"
+    measured = f"zoo eval {spec.name} --weights {PLACE} --data {receipt['data']}"
+    if "features" not in receipt:
+        return f"{measured} --split {split}{first}"
+    options = "".join(f" --option {option}" for option in receipt.get("options", "").split(", ") if option)
+    drawn = f"--count {receipt['count']} --seed {receipt['seed']}{options} --features {receipt['features']}"
+    return f"{measured}{f' --split {split}{first}' if receipt.get('real') else ''} {drawn} --metric "
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

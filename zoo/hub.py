@@ -192,7 +192,8 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
 
 
 def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
-    """Add figures to a weights folder's config and card, in place of older ones of the same name, data and split.
+    """Add figures to a weights folder's config and card, in place of older ones of the same name, data and split, and
+    of samples of the same features and options.
 
     The card is written anew; of what was added by hand, its section of limitations stays.
 
@@ -201,7 +202,8 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     """
     folder = Path(folder).expanduser()
     raw = dict(read_config(folder).raw)
-    merged = {(r["name"], r["data"], r["split"]): dict(r) for r in (*raw.get("metrics", ()), *receipts)}
+    same = ("name", "data", "split", "features", "options")
+    merged = {tuple(r.get(key) for key in same): dict(r) for r in (*raw.get("metrics", ()), *receipts)}
     raw["metrics"] = list(merged.values())
     shown = "samples.png" if (folder / "samples.png").is_file() else None
     try:

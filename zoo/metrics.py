@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,11 @@ from zoo.errors import DataError, OptionError, unknown
 from zoo.images import quantise
 from zoo.model import Model
 from zoo.pictures import Pictures
+from zoo.sample_metrics import COUNT, OF_SAMPLES, Job
 
-METRICS = ("nats", "bits_per_dim")
+LIKELIHOODS = ("nats", "bits_per_dim")
+METRICS = (*LIKELIHOODS, *OF_SAMPLES)
+BOTH = "precision_recall"
 
 
 def likelihood(
@@ -49,44 +52,73 @@ def in_unit(nats: float, metric: str, image_shape: tuple[int, ...]) -> float:
     return nats if metric == "nats" else nats / (math.prod(image_shape) * math.log(2))
 
 
+def parse(names: Iterable[str]) -> list[str]:
+    """Names of metrics, each once; "precision_recall" stands for both. Raises UnknownNameError."""
+    both = {BOTH: ("precision", "recall")}
+    found = dict.fromkeys(part for name in names for part in both.get(name, (name,)))
+    for name in found:
+        if name not in METRICS:
+            raise unknown("metric", name, (*METRICS, BOTH))
+    return list(found)
+
+
 def evaluate(
     model: Model,
     *,
     data: str,
-    split: str = "test",
-    metrics: list[str] | None = None,
+    split: str | None = None,
+    metrics: Sequence[str] | None = None,
     limit: int | None = None,
     batch_size: int = 128,
+    count: int = COUNT,
+    seed: int = 0,
+    features: str | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure a model; a list of receipts.
+    """Measure a model; a list of receipts, empty but in the first of several processes that share the samples.
 
     Args:
         model: with its weights.
         data: as `zoo train --data` takes it.
-        split: which pictures of it.
-        metrics: names out of `METRICS`; all that apply if None.
+        split: which pictures of it; None is "test" for likelihoods and "train" for metrics of samples, for which
+            "train+validation" is both.
+        metrics: names out of `METRICS`, or "precision_recall"; the likelihoods if None.
         limit: only the first pictures of the split; the receipt says so.
         batch_size: pictures a pass.
+        count: samples, or paths, of metrics of samples; of likelihoods none are drawn.
+        seed: of the samples, the paths and the subsets of KID.
+        features: the network of metrics of samples, as `zoo.features.load` takes it; None is each metric's own.
+        options: of `model.sample`; a list has a value for each of the samples.
         progress: called with the share that is done.
 
     Raises:
-        UnknownNameError: a metric that there is none of.
-        OptionError: a likelihood of a model that has none.
+        UnknownNameError: a metric, data set or feature network that there is none of.
+        OptionError: what the model can't do, too few pictures, or a metric that has another name with these features.
         DataError: pictures that do not fit the model.
+        HubError: a feature network that is not to be had.
     """
-    for name in metrics or []:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
+    names = parse(metrics) if metrics is not None else list(LIKELIHOODS)
     if limit is not None and limit < 1:
         raise OptionError(f"limit takes an integer of at least 1, not {limit}")
-    if not model.has_likelihood:
-        raise OptionError(f"{model.spec.name} has no likelihood, so no {' or '.join(metrics or METRICS)}")
-    pictures = load(data, split, model.image_shape)
-    nats, count = likelihood(model, pictures, limit=limit, batch_size=batch_size, progress=progress)
-    if not math.isfinite(nats):
-        raise DataError(f"the likelihood of {data} is {nats}; the weights are broken")
-    return [receipt(name, nats, model, pictures, count) for name in metrics or METRICS]
+    likelihoods = [name for name in names if name in LIKELIHOODS]
+    of_samples = [name for name in names if name not in LIKELIHOODS]
+    if likelihoods and not model.has_likelihood:
+        hint = "" if metrics is not None else "; samples are measured by --metric fid,kid,precision_recall"
+        raise OptionError(f"{model.spec.name} has no likelihood, so no {' or '.join(likelihoods)}{hint}")
+    receipts: dict[str, Any] = {}
+    if of_samples:
+        job = Job(model, data, split or "train", limit, batch_size, count, seed, features, dict(options or {}))
+        receipts |= job.measure(of_samples, progress)
+        if not receipts:
+            return []
+    if likelihoods:
+        pictures = load(data, split or "test", model.image_shape)
+        nats, n = likelihood(model, pictures, limit=limit, batch_size=batch_size, progress=progress)
+        if not math.isfinite(nats):
+            raise DataError(f"the likelihood of {data} is {nats}; the weights are broken")
+        receipts |= {name: receipt(name, nats, model, pictures, n) for name in likelihoods}
+    return [receipts[name] for name in names]
 
 
 def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: int) -> dict[str, Any]:

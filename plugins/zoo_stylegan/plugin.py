@@ -189,3 +189,13 @@ def zoo_sample(spec, model, request):
     from zoo_stylegan.sample import sample
 
     return sample(model, request)
+
+
+@hookimpl
+def zoo_import_weights(spec, source):
+    from zoo.errors import OptionError
+    from zoo_stylegan import official
+
+    if spec.name != STYLEGAN2.name:
+        raise OptionError(f"{spec.name} can't import weights of other programs; stylegan2 can")
+    return official.read(source)

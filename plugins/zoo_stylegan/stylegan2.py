@@ -43,6 +43,12 @@ REDUCED_LEVELS = 4  # how many of the highest resolutions may run in bf16 or fp1
 CLAMP = 256.0  # of fp16 activations
 
 
+def clamped(x: torch.Tensor, limit: float, gain: float = 1.0) -> torch.Tensor:
+    """`x` within +-limit gain; without a limit, 0, only in fp16."""
+    limit = (limit or (CLAMP if x.dtype == torch.float16 else math.inf)) * gain
+    return x if limit == math.inf else x.clamp(-limit, limit)
+
+
 def modulated_conv2d(
     x: torch.Tensor, weight: torch.Tensor, style: torch.Tensor, *, demodulate: bool = True, up: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -75,9 +81,9 @@ def modulated_conv2d(
 class SynthesisLayer(nn.Module):
     """A modulated 3x3 convolution, noise, bias and LeakyReLU (figure 2d)."""
 
-    def __init__(self, inputs: int, outputs: int, w_size: int, *, up: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, w_size: int, *, up: bool = False, clamp: float = 0.0) -> None:
         super().__init__()
-        self.up = up
+        self.up, self.clamp = up, clamp
         self.affine = EqualizedLinear(w_size, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.noise_strength = nn.Parameter(torch.zeros(()))
@@ -90,14 +96,15 @@ class SynthesisLayer(nn.Module):
         # The gain sqrt 2 of the activation, taken before it.
         offset = ((noise * self.noise_strength + self.bias.view(-1, 1, 1)) * ROOT2).to(x.dtype)
         x = F.leaky_relu(torch.addcmul(offset, x, (factors * ROOT2).to(x.dtype)[..., None, None]), 0.2)
-        return x.clamp(-CLAMP, CLAMP) if x.dtype == torch.float16 else x
+        return clamped(x, self.clamp)
 
 
 class ToRGB(nn.Module):
     """A modulated 1x1 convolution without demodulation."""
 
-    def __init__(self, inputs: int, channels: int, w_size: int) -> None:
+    def __init__(self, inputs: int, channels: int, w_size: int, clamp: float = 0.0) -> None:
         super().__init__()
+        self.clamp = clamp
         self.affine = EqualizedLinear(w_size, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -106,18 +113,17 @@ class ToRGB(nn.Module):
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) and (B, D) to (B, C, H, W), float32."""
         x, _ = modulated_conv2d(x, self.weight, self.affine(w) * self.scale, demodulate=False)
-        x = x + self.bias.to(x.dtype).view(-1, 1, 1)
-        return (x.clamp(-CLAMP, CLAMP) if x.dtype == torch.float16 else x).float()
+        return clamped(x + self.bias.to(x.dtype).view(-1, 1, 1), self.clamp).float()
 
 
 class Block(nn.Module):
     """The layers of one resolution above 4x4."""
 
-    def __init__(self, inputs: int, outputs: int, channels: int, w_size: int) -> None:
+    def __init__(self, inputs: int, outputs: int, channels: int, w_size: int, clamp: float) -> None:
         super().__init__()
-        self.up = SynthesisLayer(inputs, outputs, w_size, up=True)
-        self.conv = SynthesisLayer(outputs, outputs, w_size)
-        self.to_rgb = ToRGB(outputs, channels, w_size)
+        self.up = SynthesisLayer(inputs, outputs, w_size, up=True, clamp=clamp)
+        self.conv = SynthesisLayer(outputs, outputs, w_size, clamp=clamp)
+        self.to_rgb = ToRGB(outputs, channels, w_size, clamp)
 
 
 class Synthesis(nn.Module):
@@ -127,14 +133,18 @@ class Synthesis(nn.Module):
     next resolution's first layer.
     """
 
-    def __init__(self, level: int, widths: dict[int, int], channels: int, w_size: int, *, growing: bool) -> None:
+    def __init__(
+        self, level: int, widths: dict[int, int], channels: int, w_size: int, *, growing: bool, clamp: float = 0.0
+    ) -> None:
         super().__init__()
         self.level, self.slots, self.growing = level, 2 * (level - 1), growing
         width = widths[2]
         self.constant = nn.Parameter(torch.randn(1, width, 4, 4))
-        self.conv = SynthesisLayer(width, width, w_size)
-        self.to_rgb = ToRGB(width, channels, w_size)
-        self.blocks = nn.ModuleList(Block(widths[r - 1], widths[r], channels, w_size) for r in range(3, level + 1))
+        self.conv = SynthesisLayer(width, width, w_size, clamp=clamp)
+        self.to_rgb = ToRGB(width, channels, w_size, clamp)
+        self.blocks = nn.ModuleList(
+            Block(widths[r - 1], widths[r], channels, w_size, clamp) for r in range(3, level + 1)
+        )
         for i in range(2 * level - 3):
             self.register_buffer(f"noise_{i}", torch.randn(1, 1, *[2 ** ((i + 5) // 2)] * 2))
 
@@ -162,10 +172,9 @@ class Synthesis(nn.Module):
             return images
 
 
-def activate(x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
-    """LeakyReLU with gain sqrt 2, clamped in fp16."""
-    x = F.leaky_relu(x, 0.2) * (ROOT2 * gain)
-    return x.clamp(-CLAMP * gain, CLAMP * gain) if x.dtype == torch.float16 else x
+def activate(x: torch.Tensor, clamp: float = 0.0, gain: float = 1.0) -> torch.Tensor:
+    """LeakyReLU with gain sqrt 2, and `clamped`."""
+    return clamped(F.leaky_relu(x, 0.2) * (ROOT2 * gain), clamp, gain)
 
 
 class Conv(EqualizedConv2d):
@@ -186,15 +195,16 @@ class Conv(EqualizedConv2d):
 class DiscriminatorBlock(nn.Module):
     """Halves the resolution; with `residual`, beside a 1x1 convolution (figure 7, resnet)."""
 
-    def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, residual: bool, clamp: float = 0.0) -> None:
         super().__init__()
+        self.clamp = clamp
         self.conv = Conv(inputs, inputs, 3)
         self.down = Conv(inputs, outputs, 3, down=True)
         self.skip = Conv(inputs, outputs, 1, down=True, bias=False) if residual else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         gain = 1.0 if self.skip is None else 1 / ROOT2  # keeps the variance of a sum of two
-        y = activate(self.down(activate(self.conv(x))), gain)
+        y = activate(self.down(activate(self.conv(x), self.clamp)), self.clamp, gain)
         return y if self.skip is None else y + self.skip(x) * gain
 
 
@@ -202,14 +212,22 @@ class Discriminator(nn.Module):
     """Pictures to scores; residual, or growing (configurations B to D)."""
 
     def __init__(
-        self, level: int, widths: dict[int, int], channels: int, classes: int, *, growing: bool, group: int = 4
+        self,
+        level: int,
+        widths: dict[int, int],
+        channels: int,
+        classes: int,
+        *,
+        growing: bool,
+        group: int = 4,
+        clamp: float = 0.0,
     ) -> None:
         super().__init__()
-        self.level, self.growing, self.group, self.classes = level, growing, group, classes
+        self.level, self.growing, self.group, self.classes, self.clamp = level, growing, group, classes, clamp
         first = 2 if growing else level
         self.from_rgb = nn.ModuleList(Conv(channels, widths[r], 1) for r in range(first, level + 1))
         self.blocks = nn.ModuleList(
-            DiscriminatorBlock(widths[r], widths[r - 1], residual=not growing) for r in range(3, level + 1)
+            DiscriminatorBlock(widths[r], widths[r - 1], residual=not growing, clamp=clamp) for r in range(3, level + 1)
         )
         self.conv = Conv(widths[2] + 1, widths[2], 3)
         self.dense = EqualizedLinear(widths[2] * 16, widths[2])
@@ -225,13 +243,13 @@ class Discriminator(nn.Module):
             def cast(x: torch.Tensor, r: int) -> torch.Tensor:
                 return x.to(reduced if reduced and r > self.level - REDUCED_LEVELS else torch.float32)
 
-            x = activate(self.from_rgb[level - 2 if self.growing else 0](cast(images, level)))
+            x = activate(self.from_rgb[level - 2 if self.growing else 0](cast(images, level)), self.clamp)
             for r in range(level, 2, -1):
                 x = self.blocks[r - 3](cast(x, r))
                 if r == level and alpha:
-                    below = activate(self.from_rgb[r - 3](cast(downsample(images, TAPS), r)))
+                    below = activate(self.from_rgb[r - 3](cast(downsample(images, TAPS), r)), self.clamp)
                     x = x.lerp(below, alpha)
-            x = activate(self.conv(minibatch_stddev(x.float(), self.group)))
+            x = activate(self.conv(minibatch_stddev(x.float(), self.group)), self.clamp)
             x = self.output(activate(self.dense(x.flatten(1))))
             if self.mapping is None or label is None:
                 return x[:, 0]
@@ -251,6 +269,7 @@ class StyleGAN2(StyleBased):
         width_base, width_max: a layer at resolution 2^r has min(width_base / 2^(r - 1), width_max) features.
         demodulation: styles scale weights, in place of StyleGAN's networks with AdaIN (from B).
         growing: grow the networks, in place of skip connections and a residual discriminator (A to D).
+        clamp: limit of activations; 0 for none, but 256 in fp16. StyleGAN2-ADA's networks have 256 always.
         style_mixing_prob: how often a picture in training has the styles of two latents.
         group: pictures over which the minibatch standard deviation is taken.
         start_resolution: where growing begins.
@@ -278,6 +297,7 @@ class StyleGAN2(StyleBased):
         width_max: int = 512,
         demodulation: bool = True,
         growing: bool = False,
+        clamp: float = 0.0,
         style_mixing_prob: float = 0.9,
         group: int = 4,
         start_resolution: int = 8,
@@ -297,13 +317,17 @@ class StyleGAN2(StyleBased):
             raise ValueError("without demodulation the networks are StyleGAN's, which grow: set growing=true too")
         if min(r1_every, path_length_every) < 1:
             raise ValueError("r1_every and path_length_every must be at least 1")
+        if not 0 <= clamp < math.inf:
+            raise ValueError(f"clamp must be a positive number, or 0 for none, not {clamp}")
         widths = widths_of(self.level, width_base, width_max)
         mapping = Mapping(latent_size, w_size, mapping_layers, classes)
         self.demodulation, self.discriminator = demodulation, None
         if demodulation:
-            synthesis: nn.Module = Synthesis(self.level, widths, channels, w_size, growing=growing)
+            synthesis: nn.Module = Synthesis(self.level, widths, channels, w_size, growing=growing, clamp=clamp)
             if discriminator:
-                self.discriminator = Discriminator(self.level, widths, channels, classes, growing=growing, group=group)
+                self.discriminator = Discriminator(
+                    self.level, widths, channels, classes, growing=growing, group=group, clamp=clamp
+                )
         else:
             synthesis = stylegan.Synthesis(
                 self.level, widths, channels, w_size, taps=stylegan.BLUR, constant=True, noise=True, style=True

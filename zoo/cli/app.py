@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from zoo.cli import console, doctor, import_, lock, new, publish, sample, show, train, weights
+from zoo.cli import console, doctor, eval, import_, lock, new, publish, sample, show, train, weights
 from zoo.errors import ZooError, unknown
 
 # Base of all usage errors, which typer doesn't export: of bad values, missing arguments, unknown options.
@@ -82,7 +82,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "info": show.info,
     "sample": sample.sample,
     "train": train.train,
-    "eval": train.evaluate,
+    "eval": eval.evaluate,
     "plugins": show.plugins,
     "download": weights.download,
     "import": import_.import_,

@@ -1,4 +1,4 @@
-"""The verbs that need data: train and eval."""
+"""The verb train."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import typer
 
 from zoo import registry
 from zoo.cli import console
-from zoo.cli.console import AsJson, Device, ModelName, OptionalModelName
-from zoo.errors import OptionError, TrainingError, unknown
+from zoo.cli.console import AsJson, OptionalModelName
+from zoo.errors import OptionError, TrainingError
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -191,47 +191,3 @@ def _print_summary(summary: dict[str, Any]) -> None:
         typer.echo(_in_words({name: value for name, value in metrics.items() if name != "images_per_second"}))
     if summary["reason"] != "finished":
         typer.echo(f"go on with: zoo train --resume --out {summary['folder']}")
-
-
-def evaluate(
-    model: ModelName,
-    data: Annotated[str, typer.Option("--data", help="As in 'zoo train'.", show_default=False)],
-    weights: Annotated[
-        str | None, typer.Option("--weights", metavar="TAG|FOLDER|OWNER/REPO@REV", help="Default: the only ones.")
-    ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which pictures of the data.")] = "test",
-    metric: Annotated[str | None, typer.Option("--metric", help="Names, separated by commas. [all that apply]")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first pictures.")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a pass.")] = 128,
-    record: Annotated[bool, typer.Option("--record", help="Add the figures to the folder's config and card.")] = False,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Measure a model on a data set."""
-    chosen = console.choose_weights(registry.model_spec(model), weights)
-    if record and not Path(chosen).is_dir():
-        raise OptionError(f"--record writes into a weights folder, and '{chosen}' is none")
-    names = [name.strip() for name in metric.split(",") if name.strip()] if metric is not None else None
-    from zoo import hub, metrics
-
-    for name in names or []:
-        if name not in metrics.METRICS:
-            raise unknown("metric", name, metrics.METRICS)
-    loaded = hub.load(model, weights=chosen, device=console.check_device(device))
-    with console.progress("evaluating", 100, "%") as update:
-        receipts = metrics.evaluate(
-            loaded,
-            data=data,
-            split=split,
-            metrics=names,
-            limit=limit,
-            batch_size=batch_size,
-            progress=lambda share: update(100 * share),
-        )
-    if record:
-        hub.record(chosen, receipts)
-    if as_json:
-        console.print_json(receipts)
-        return
-    columns = list(dict.fromkeys(name for receipt in receipts for name in receipt))
-    console.print_table(columns, ([console.show(receipt.get(name)) for name in columns] for receipt in receipts))

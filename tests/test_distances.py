@@ -1,0 +1,561 @@
+"""Metrics of samples: distances with known values, their names, feature networks and their downloads, and the verb."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import hub_server
+import pytest
+import torch
+from conftest import ROOT, write_pictures
+from huggingface_hub import constants
+from torch import nn
+
+import zoo
+from zoo import card, distances, features, hub, metrics, processes, sample_metrics
+from zoo.cli import main
+from zoo.errors import DataError, HubError, OptionError, UnknownNameError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+CPU = torch.device("cpu")
+
+
+class Quarters(nn.Module):
+    """Means of the four quarters of each channel: (N, 12), float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(x.float(), [2, 2]).flatten(1) / 255
+
+
+class Picture(nn.Module):
+    """No features but the picture."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class Broken(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().flatten(1) / 0.0
+
+
+class Fussy(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().flatten(1) @ torch.ones(7, 1)
+
+
+class Choosy(nn.Module):
+    """Called as VGG-16 is; tells what it was asked for, and whether in bytes."""
+
+    def forward(
+        self, x: torch.Tensor, resize_images: bool = True, return_features: bool = False, return_lpips: bool = False
+    ) -> torch.Tensor:
+        asked = torch.tensor([resize_images, return_features, return_lpips, x.dtype == torch.uint8])
+        return asked.float().expand(len(x), 4)
+
+
+def script(network: nn.Module, path: Path) -> str:
+    torch.jit.script(network).save(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def quarters(tmp_path: Path) -> str:
+    """A TorchScript file of features."""
+    return script(Quarters(), tmp_path / "quarters.pt")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny: zoo.Model) -> Path:
+    return zoo.save(tiny, tmp_path / "weights", samples=0)
+
+
+def gaussian(n: int, mean: torch.Tensor, factor: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """(n, F) with exactly this mean, and exactly the covariance factor factor^T."""
+    x = torch.randn(n, len(mean), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    x = x - x.mean(0)
+    whitened = x @ torch.linalg.inv(torch.linalg.cholesky(x.T @ x / (n - 1))).T
+    return whitened @ factor.T + mean
+
+
+# Distances
+
+
+def test_the_frechet_distance_of_gaussians_is_that_of_its_closed_form() -> None:
+    """Of two that commute, |m_1 - m_2|^2 + sum (s_1 - s_2)^2; of others by the eigenvalues of a symmetric matrix."""
+    mean, zero = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    first, second = (torch.tensor(s, dtype=torch.float64) for s in ([1.0, 2.0, 3.0], [2.0, 2.0, 0.5]))
+    real, fake = gaussian(500, zero, first.diag()), gaussian(300, mean, second.diag(), seed=1)
+    expected = float(mean.square().sum() + (first - second).square().sum())
+    assert distances.frechet(real, fake) == pytest.approx(expected, rel=1e-9)
+
+    factor = torch.randn(3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    a, b = first.diag() ** 2, factor @ factor.T
+    root = torch.linalg.eigvalsh(first.diag() @ b @ first.diag()).sqrt().sum()
+    expected = float(mean.square().sum() + a.trace() + b.trace() - 2 * root)
+    assert distances.frechet(real, gaussian(200, mean, factor, seed=3)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_frechet_distance_of_a_set_to_itself_is_0_and_far_from_the_origin_it_stays_exact() -> None:
+    x = torch.randn(400, 5, generator=torch.Generator().manual_seed(0))
+    assert distances.frechet(x, x) == pytest.approx(0, abs=1e-9)
+    far = x.double() + 1e6
+    assert distances.frechet(far, far + 1) == pytest.approx(5, rel=1e-6)
+
+
+def test_the_kernel_distance_is_the_unbiased_estimate() -> None:
+    """Over one subset that is everything: the sums without the diagonals, by loops."""
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(6, 2, generator=generator), torch.randn(6, 2, generator=generator) + 1
+
+    def k(x: torch.Tensor, y: torch.Tensor) -> float:
+        return float((x.double() @ y.double() / 2 + 1) ** 3)
+
+    same = sum(k(s[i], s[j]) for s in (real, fake) for i in range(6) for j in range(6) if i != j) / 30
+    across = sum(k(x, y) for x in real for y in fake) / 36
+    mean, deviation = distances.kernel(real, fake, subsets=1, size=6)
+    assert mean == pytest.approx(same - 2 * across, rel=1e-9)
+    assert deviation == 0
+
+
+def test_the_kernel_distance_of_one_distribution_is_about_0_and_follows_from_its_seed() -> None:
+    x, y = (torch.randn(400, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    mean, deviation = distances.kernel(x, y, subsets=20, size=200)
+    assert abs(mean) < 3 * deviation
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert distances.kernel(x, y, seed=3, subsets=5, size=50) == distances.kernel(x, y, seed=3, subsets=5, size=50)
+    assert distances.kernel(x, y, seed=3, subsets=5, size=50) != distances.kernel(x, y, seed=4, subsets=5, size=50)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_precision_and_recall_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Radii to the third neighbour of 0, 1, 2, 3 and 10 are 3, 2, 2, 3 and 9."""
+    support = torch.tensor([[0.0], [1.0], [2.0], [3.0], [10.0]])
+    points = torch.tensor([[-2.9], [-3.1], [18.9], [19.1], [6.0]])
+    assert distances.coverage(points, support) == pytest.approx(3 / 5)
+    monkeypatch.setattr(distances, "CHUNK_BYTES", 8 * 5 * 2)  # two rows at once
+    assert distances.coverage(points, support) == pytest.approx(3 / 5)
+    assert distances.coverage(support, support) == 1
+    assert distances.coverage(support + 1000, support) == 0
+    with pytest.raises(OptionError, match="more than 3 pictures, not 3"):
+        distances.coverage(points, support[:3])
+
+
+def test_the_manifold_in_the_plane_by_brute_force() -> None:
+    generator = torch.Generator().manual_seed(0)
+    support, points = torch.randn(60, 2, generator=generator), 2 * torch.randn(50, 2, generator=generator)
+    radii = [sorted(math.dist(a, b) for b in support.tolist())[3] for a in support.tolist()]
+    inside = [any(math.dist(p, s) <= r for s, r in zip(support.tolist(), radii, strict=True)) for p in points.tolist()]
+    assert distances.coverage(points, support) == pytest.approx(sum(inside) / 50)
+
+
+def test_the_path_length_of_a_linear_map_and_the_percentiles_that_count() -> None:
+    """Features A w move by |A v| for each step along v, whatever epsilon is."""
+    generator = torch.Generator().manual_seed(0)
+    a, w, v = (torch.randn(4, 4, generator=generator, dtype=torch.float64) for _ in range(3))
+    for epsilon in (1e-4, 1e-2):
+        lengths = distances.step_lengths(w @ a, (w + epsilon * v) @ a, epsilon)
+        assert torch.allclose(lengths, (v @ a).square().sum(1))
+    lengths = torch.arange(201, dtype=torch.float64)
+    lengths[200] = 1e9
+    assert distances.path_length(lengths.flip(0)) == pytest.approx(sum(range(2, 199)) / 197)
+    assert distances.path_length(torch.tensor([7.0])) == 7
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("metric", "network", "mend"),
+    [
+        ("fid", "mine.pt", "ask for fd"),
+        ("kid", "vgg16", "ask for kd"),
+        ("ppl", "inception", "ask for pl"),
+        ("fd", "inception", "is called fid"),
+        ("kd", "inception", "is called kid"),
+        ("pl", "vgg16", "is called ppl"),
+    ],
+)
+def test_the_figure_of_another_network_has_another_name(metric: str, network: str, mend: str) -> None:
+    with pytest.raises(OptionError, match=mend):
+        sample_metrics.check_name(metric, network)
+
+
+def test_names_that_fit_their_network() -> None:
+    for metric, network in [*sample_metrics.NETWORK.items(), ("precision", "mine.pt"), ("recall", "inception")]:
+        sample_metrics.check_name(metric, network)
+    for other in sample_metrics.ONE:
+        sample_metrics.check_name(other, "mine.pt")
+    assert metrics.parse(["fid", "precision_recall", "recall"]) == ["fid", "precision", "recall"]
+    with pytest.raises(UnknownNameError, match="did you mean 'precision_recall'"):
+        metrics.parse(["precison_recall"])
+
+
+# Feature networks
+
+
+def test_grey_pictures_become_three_channels_and_the_bytes_name_the_file(quarters: str) -> None:
+    network = features.load(quarters, CPU)
+    assert (network.name, network.sha256) == ("quarters.pt", hashlib.sha256(Path(quarters).read_bytes()).hexdigest())
+    images = torch.arange(2 * 16, dtype=torch.uint8).view(2, 1, 4, 4)
+    found = network.of_pictures(images)
+    assert found.shape == (2, 12)
+    assert torch.equal(found, network.of_pictures(images.expand(-1, 3, -1, -1)))
+    assert found[0, 0] == pytest.approx((0 + 1 + 4 + 5) / 4 / 255)
+
+
+def test_pictures_on_paths_are_not_rounded_and_large_ones_are_averaged(quarters: str) -> None:
+    network = features.load(quarters, CPU)
+    images = torch.full((1, 3, 4, 4), 0.1234)
+    assert network.of_paths(images) == pytest.approx(torch.full((1, 12), 1.1234 / 2))
+    seen = []
+    spy = dataclasses.replace(network, _module=lambda x: seen.append(x.shape) or torch.zeros(len(x), 1))
+    for side in (32, 256, 511, 512, 1024):
+        spy.of_paths(torch.zeros(1, 3, side, side))
+    assert [shape[2] for shape in seen] == [32, 256, 511, 256, 256]
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (Picture(), r"must give \(N, F\) with N=2, not \(2, 3, 4, 4\)"),
+        (Broken(), "no finite numbers"),
+        (Fussy(), "fails on pictures of 4x4"),
+    ],
+)
+def test_a_network_that_gives_something_else_is_told_so(network: nn.Module, said: str, tmp_path: Path) -> None:
+    loaded = features.load(script(network, tmp_path / "odd.pt"), CPU)
+    with pytest.raises(OptionError, match=f"feature network 'odd.pt'.*{said}") as caught:
+        loaded.of_pictures(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
+    assert "\n" not in str(caught.value)
+
+
+def test_known_networks_are_called_in_their_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = script(Choosy(), tmp_path / "copy.pt")
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    images = torch.zeros(1, 1, 8, 8)
+    for name, of_paths in (("inception", [1, 1, 0, 0]), ("vgg16", [0, 0, 1, 0])):
+        with monkeypatch.context() as patch:
+            patch.setitem(features.NETWORKS, name, dataclasses.replace(features.NETWORKS[name], sha256=digest))
+            network = features.load(path, CPU)
+        assert network.name == name
+        assert network.of_pictures(images.byte()).tolist() == [[1, 1, 0, 1]]
+        assert network.of_paths(images).tolist() == [of_paths]
+
+
+def test_a_file_with_the_name_of_a_known_network_is_not_that(tmp_path: Path) -> None:
+    for name in features.NETWORKS:
+        found = features.load(script(Quarters(), tmp_path / name), CPU).name
+        assert found == f"./{name}"
+        with pytest.raises(OptionError, match="ask for"):
+            sample_metrics.check_name("fid", found)
+
+
+def test_a_file_that_is_no_torchscript(tmp_path: Path) -> None:
+    (tmp_path / "text.pt").write_text("no network")
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "state.pt")
+    for name in ("text.pt", "state.pt"):
+        with pytest.raises(OptionError, match="is no TorchScript file") as caught:
+            features.load(str(tmp_path / name), CPU)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UnknownNameError, match="did you mean 'inception'"):
+        features.load("incepton", CPU)
+
+
+@pytest.fixture
+def published(tmp_path: Path, quarters: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_server.Server]:
+    """A server that has the file of "inception", which here takes no arguments; an empty cache."""
+    content = Path(quarters).read_bytes()
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with hub_server.running() as server:
+        url = f"{server.url}/me/net/resolve/main/net.pt"
+        server.repos["models/me/net"] = repo = hub_server.Repo()
+        repo.add("main", "a network", {"net.pt": content})
+        known = features.Known(url, hashlib.sha256(content).hexdigest(), {}, {})
+        monkeypatch.setitem(features.NETWORKS, "inception", known)
+        yield server
+
+
+def test_a_known_network_is_fetched_once_and_verified_each_time(published: hub_server.Server, quarters: str) -> None:
+    network = features.load("inception", CPU)
+    assert network.name == "inception"
+    assert features.load(quarters, CPU).name == "inception"  # by its bytes
+    features.load("inception", CPU)
+    assert published.count("GET") == 1
+    path = features.cached("inception")
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    features.load("inception", CPU)
+    assert published.count("GET") == 2
+    assert path.read_bytes() == Path(quarters).read_bytes()
+    assert not list(path.parent.glob("*.part"))
+
+
+def test_a_download_that_was_cut_goes_on(published: hub_server.Server, quarters: str) -> None:
+    published.cut("net.pt")
+    assert features.fetch("inception") == Path(quarters).read_bytes()
+    assert published.count("GET") == 2
+    features.cached("inception").unlink()
+    part = features.cached("inception").with_name("net.pt.part")
+    part.write_bytes(Path(quarters).read_bytes()[:100])
+    assert features.fetch("inception") == Path(quarters).read_bytes()
+    features.cached("inception").unlink()
+    part.write_bytes(b"the beginning of something else")
+    assert features.fetch("inception") == Path(quarters).read_bytes()
+
+
+def test_wrong_bytes_are_refused(published: hub_server.Server) -> None:
+    published.corrupt("net.pt", 9)
+    with pytest.raises(HubError, match="its sha256 is not the pinned .* so it is not used; put a copy at") as caught:
+        features.fetch("inception")
+    assert "\n" not in str(caught.value)
+    assert not [path for path in features.cached("inception").parent.iterdir() if path.suffix != ".lock"]
+
+
+def test_trouble_with_the_address_ends_in_one_line_with_the_mend(
+    published: hub_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"put a copy at '{features.cached('inception')}'"
+
+    def error() -> str:
+        with pytest.raises(HubError) as caught:
+            features.fetch("inception")
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).endswith(place)
+        return str(caught.value)
+
+    published.fail_next(404)
+    assert "net.pt answers 404" in error()
+    published.fail_next(503)
+    assert "net.pt answers 503" in error()
+    published.fail_next(0)
+    assert "can't reach" in error()
+    known = dataclasses.replace(features.NETWORKS["inception"], url="http://127.0.0.1:9/net.pt")
+    with monkeypatch.context() as patch:
+        patch.setitem(features.NETWORKS, "inception", known)
+        assert "check the network" in error()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "is not in the cache, and offline mode is on; unset HF_HUB_OFFLINE" in error()
+    features.cached("inception").write_bytes(b"damaged")
+    assert "is damaged in the cache" in error()
+    features.cached("inception").unlink()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    features.fetch("inception")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert features.fetch("inception")
+
+
+def test_a_cache_that_can_not_be_written(published: hub_server.Server, tmp_path: Path) -> None:
+    (tmp_path / "assets").write_text("a file")
+    with pytest.raises(HubError, match="can't use the cache .*; change HF_HOME"):
+        features.fetch("inception")
+
+
+# Evaluation
+
+
+def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> None:
+    """The distances are those of the features of the samples and of the pictures."""
+    shares = []
+    arguments = {"data": str(pictures), "count": 24, "features": quarters, "seed": 3}
+    names = ["fd", "precision_recall"]
+    receipts = metrics.evaluate(tiny, metrics=names, batch_size=7, limit=30, progress=shares.append, **arguments)
+    assert [receipt["name"] for receipt in receipts] == ["fd", "precision", "recall"]
+    network = features.load(quarters, CPU)
+    fake = network.of_pictures(zoo.images.to_bytes(tiny.sample(24, seed=3), 4))
+    real = network.of_pictures(zoo.data.load(str(pictures), "train", (1, 8, 8)).batch(range(30))["image"])
+    fd, precision, recall = receipts
+    assert fd["value"] == pytest.approx(distances.frechet(real, fake), rel=1e-5)
+    assert precision["value"] == pytest.approx(distances.coverage(fake, real))
+    assert recall["value"] == pytest.approx(distances.coverage(real, fake))
+    assert fd == {
+        "name": "fd",
+        "value": fd["value"],
+        "data": str(pictures),
+        "revision": "local",
+        "split": "train[:30]",
+        "count": 24,
+        "real": 30,
+        "features": "quarters.pt",
+        "features_sha256": network.sha256,
+        "resizer": "the network's own",
+        "seed": 3,
+    }
+    assert precision["neighbours"] == 3
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    [again] = metrics.evaluate(tiny, metrics=["fd"], batch_size=24, limit=30, **arguments)
+    assert again["value"] == pytest.approx(fd["value"], rel=1e-5)
+
+
+def test_both_parts_of_a_split_are_as_many_as_the_whole(tiny: zoo.Model, pictures: Path) -> None:
+    load = lambda split, limit=None: sample_metrics.Reals.load(str(pictures), split, tiny, limit)  # noqa: E731
+    train, both = load("train"), load("train+validation")
+    assert (len(train), len(both), both.split) == (38, 40, "train+validation")
+    assert load("train+validation", 39).split == "train+validation[:39]"
+    whole = torch.cat(list(both.batches(range(40), 16)))
+    assert len(whole) == 40
+    for count in (1, 2, 3, 7):
+        shares = [processes.Processes(rank, count).share(40) for rank in range(count)]
+        assert torch.equal(torch.cat([b for rows in shares for b in both.batches(rows, 5)]), whole)
+
+
+def test_shares_are_side_by_side_and_complete() -> None:
+    for n in (0, 1, 5, 64):
+        for count in (1, 2, 3, 8):
+            shares = [processes.Processes(rank, count).share(n) for rank in range(count)]
+            assert [i for share in shares for i in share] == list(range(n))
+
+
+def test_a_list_of_options_has_a_value_for_each_sample(pictures: Path, quarters: str) -> None:
+    torch.manual_seed(0)
+    model = zoo.build("conditional_pixelcnn", preset="tiny")
+    seen = []
+    model.sample = lambda n, **given: seen.append((n, given)) or torch.zeros(n, *model.image_shape, dtype=torch.uint8)
+    arguments = {"metrics": ["fd"], "features": quarters, "count": 5, "batch_size": 3}
+    [receipt] = metrics.evaluate(model, data=str(pictures), options={"label": [0, 0, 1, 1, 2]}, **arguments)
+    assert [(n, given["start"], given["label"]) for n, given in seen] == [(3, 0, [0, 0, 1]), (2, 3, [1, 2])]
+    assert receipt["options"] == "label=0,1,2"
+    with pytest.raises(OptionError, match="one for each of the 5 samples"):
+        metrics.evaluate(model, data=str(pictures), options={"label": [0, 1]}, **arguments)
+
+
+def test_path_lengths_of_a_model_with_paths(tiny: zoo.Model, pictures: Path, quarters: str) -> None:
+    """Grey pictures that brighten by c along the path: 12 features in [0, 1] move by c / 2 each."""
+    seeds = []
+
+    def path_images(n: int, seed: int, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
+        seeds.append(seed)
+        first = torch.full((n, 1, 8, 8), -1.0)
+        return first, first + epsilon * 100
+
+    tiny.path_images = path_images
+    arguments = {"data": str(pictures), "metrics": ["pl"], "features": quarters}
+    [receipt] = metrics.evaluate(tiny, count=20, **arguments)
+    assert receipt["value"] == pytest.approx(12 * 50**2, rel=1e-3)
+    assert (receipt["count"], receipt["split"], receipt["epsilon"]) == (20, "none", 1e-4)
+    assert len(set(seeds)) == 3  # blocks of 8
+    first = list(seeds)
+    metrics.evaluate(tiny, count=17, **arguments)
+    assert seeds[3:] == first  # path i is the same however many there are
+    with pytest.raises(UnknownNameError, match="data set"):
+        metrics.evaluate(tiny, **{**arguments, "data": "cifar1"})
+    assert len(seeds) == 6
+    with pytest.raises(OptionError, match="no sampling options"):
+        metrics.evaluate(tiny, options={"noise": "constant"}, **arguments)
+
+
+def test_what_can_not_be_measured_is_said_before_anything_is_drawn(
+    tiny: zoo.Model, pictures: Path, quarters: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.sample = lambda *a, **k: pytest.fail("too late")
+
+    def error(kind: type, names: str, **given: object) -> str:
+        arguments = {"data": str(pictures), "features": quarters, **given}
+        with pytest.raises(kind) as caught:
+            metrics.evaluate(tiny, metrics=names.split(","), **arguments)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "kd needs at least 1000 samples, not 64; ask for more with --count" in error(OptionError, "kd", count=64)
+    assert "kd needs at least 1000 pictures, and" in error(OptionError, "kd")
+    assert "recall needs at least 4 samples" in error(OptionError, "recall", count=3)
+    assert "precision needs at least 4 pictures" in error(OptionError, "precision", limit=3)
+    assert "pl needs paths between samples, and pixelcnn has none" in error(OptionError, "pl")
+    assert "fd needs --features FILE; with inception it is called fid" in error(OptionError, "fd", features=None)
+    assert "fid is a figure of inception" in error(OptionError, "fid")
+    assert "count takes an integer of at least 1" in error(OptionError, "fd", count=0)
+    assert "unknown split" in error(UnknownNameError, "fd", split="train+tset")
+    wrong = write_pictures(tmp_path / "wrong", 8, size=(9, 9))
+    assert "picture of 9x9, mode L; the model needs 8x8" in error(DataError, "fd", data=str(wrong))
+    monkeypatch.setattr(distances.importlib.util, "find_spec", lambda name: None)
+    assert 'pip install "pixelzoo[metrics]"' in error(OptionError, "fd")
+
+
+# The verb
+
+
+def test_eval_of_samples_writes_them_on_the_card(
+    folder: Path, pictures: Path, quarters: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["eval", "pixelcnn", "--weights", str(folder), "--data", str(pictures), "--metric", "fd,precision_recall"]
+    base += ["--features", quarters, "--count", "16", "--device", "cpu"]
+    for seed in ("0", "0", "1"):  # the same again, then another in its place
+        assert main([*base, "--seed", seed, "--record", "--json"]) == 0
+    receipts = json.loads(capsys.readouterr().out.rpartition("\n[\n")[2].join(("[\n", "")))
+    config = json.loads((folder / "config.json").read_text())
+    assert config["metrics"] == receipts
+    assert [receipt["seed"] for receipt in receipts] == [1, 1, 1]
+    text = (folder / "README.md").read_text()
+    assert f"| fd | {receipts[0]['value']} | {pictures} | train | 16 |" in text
+    command = f"zoo eval pixelcnn --weights OWNER/NAME --data {pictures} --split train --count 16 --seed 1"
+    assert f"{command} --features quarters.pt --metric fd,precision,recall\n" in text
+    assert card.validate(card.with_licence(text, "mit")) == []
+    hub.record(folder, [{**receipts[0], "features": "other.pt"}])  # beside it
+    assert len(json.loads((folder / "config.json").read_text())["metrics"]) == 4
+    assert main(base) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:6] == ["name", "value", "data", "revision", "split", "count"]
+    assert f"{receipts[0]['features_sha256'][:12]}  " in table[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--metric fod", "unknown metric 'fod'; did you mean"),
+        ("--count 5", "--count is for metrics of samples: fid, kid"),
+        ("--metric nats --features x.pt", "--features is for metrics of samples"),
+        ("--metric fid --option label=3", "unknown option of pixelcnn 'label'"),
+        ("--metric fid --option given=x.png", "zoo eval takes no pictures"),
+        ("--metric fd --features nothing.pt --count 9", "unknown feature network 'nothing.pt'"),
+        ("--metric fid --count 0", "should be greater than or equal to 1"),
+    ],
+)
+def test_errors_of_eval(
+    flags: str, said: str, folder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.png").write_bytes(b"")
+    flags = flags.replace("x.png", str(tmp_path / "x.png"))
+    assert main(["eval", "pixelcnn", "--weights", str(folder), "--data", str(pictures), *flags.split()]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert said in err
+
+
+def test_two_processes_measure_what_one_does(folder: Path, pictures: Path, quarters: str, tmp_path: Path) -> None:
+    """As `torchrun` starts them; only the first prints and records."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "zoo.cli", "eval", "pixelcnn", "--weights", str(folder), "--data", str(pictures)]
+    command += ["--metric", "fd,precision_recall", "--features", quarters, "--count", "25", "--batch-size", "4"]
+    command += ["--device", "cpu", "--json", "--record"]
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    started = []
+    for rank in "01":
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **launch, "RANK": rank, "LOCAL_RANK": rank}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, env=environment, **pipes))
+    try:
+        (out, err), (other, trouble) = (process.communicate(timeout=200) for process in started)
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], err + trouble
+    assert other == ""
+    model = zoo.load("pixelcnn", weights=folder, device="cpu")
+    names = ["fd", "precision_recall"]
+    alone = metrics.evaluate(model, data=str(pictures), metrics=names, features=quarters, count=25)
+    for one, two in zip(alone, json.loads(out), strict=True):
+        assert two == {**one, "value": pytest.approx(one["value"], rel=1e-5)}

@@ -1,0 +1,271 @@
+"""Feature networks, by which pictures are compared: two that everybody measures with, or any TorchScript file.
+
+TorchScript is code: it runs when it is loaded. The known files are loaded only with the bytes that are pinned here.
+
+Shapes: N pictures, C channels, H, W height and width, F features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from zoo.errors import HubError, OptionError, unknown
+from zoo.weights_config import one_line
+
+SECONDS = 20.0  # without a byte, and a download has failed
+PATH_SIDE = 256  # of pictures on a path, if they are larger
+ADDRESS = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A TorchScript file at a fixed address.
+
+    Attributes:
+        url: of the file.
+        sha256: of its bytes.
+        of_pictures: arguments of its call for features whose distribution is compared.
+        of_paths: arguments for features whose squared difference is a perceptual distance.
+    """
+
+    url: str
+    sha256: str
+    of_pictures: Mapping[str, Any]
+    of_paths: Mapping[str, Any]
+
+
+# The Inception of Szegedy et al. as FID has it (inception-2015-12-05), and VGG-16 with the weights of LPIPS (Zhang et
+# al. 2018), both as NVIDIA publishes them; fetched from there by whoever measures, never part of the zoo. Others' code
+# checks the same digests: k-diffusion that of Inception, Carver that of VGG-16.
+NETWORKS = {
+    "inception": Known(
+        f"{ADDRESS}/inception-2015-12-05.pt",
+        "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+        of_pictures={"return_features": True},
+        of_paths={"return_features": True},
+    ),
+    "vgg16": Known(
+        f"{ADDRESS}/vgg16.pt",
+        "b437eb095feaeb0b83eb3fa11200ebca4548ee39a07fb944a417ddc516cc07c3",
+        of_pictures={"return_features": True},
+        of_paths={"resize_images": False, "return_lpips": True},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A feature network on a device.
+
+    Attributes:
+        name: of a known network, or of the file.
+        sha256: of the file.
+        device: where it runs.
+    """
+
+    name: str
+    sha256: str
+    device: torch.device
+    _module: Any = field(repr=False)
+    _of_pictures: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    _of_paths: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def of_pictures(self, images: torch.Tensor) -> torch.Tensor:
+        """Features (N, F), float32, on the CPU, of pictures (N, C, H, W), uint8, C of 1 or 3.
+
+        Raises:
+            OptionError: a network that fails, or whose answer is not (N, F) or not finite.
+        """
+        return self._call(images, self._of_pictures).cpu()
+
+    def of_paths(self, images: torch.Tensor) -> torch.Tensor:
+        """As `of_pictures`, on the device, of float pictures in [-1, 1]; large ones averaged to 256 pixels first."""
+        images = (images.float() + 1) * 127.5  # not rounded: steps on a path are finer than a byte
+        if (factor := images.shape[2] // PATH_SIDE) > 1:
+            images = F.avg_pool2d(images, factor)
+        return self._call(images, self._of_paths)
+
+    def _call(self, images: torch.Tensor, arguments: Mapping[str, Any]) -> torch.Tensor:
+        images = images.to(self.device).expand(-1, 3, -1, -1).contiguous()
+        try:
+            with torch.no_grad(), _without_tf32(self.device):
+                found = self._module(images, **arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError) as error:
+            size = f"{images.shape[3]}x{images.shape[2]}"
+            reason = one_line(str(error).strip().rpartition("\n")[2], 160)
+            raise OptionError(f"feature network '{self.name}' fails on pictures of {size}: {reason}") from error
+        if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(images) or not found.shape[1]:
+            shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise OptionError(f"feature network '{self.name}' must give (N, F) with N={len(images)}, not {shape}")
+        if not (found.is_floating_point() and bool(found.isfinite().all())):
+            raise OptionError(f"feature network '{self.name}' gives {found.dtype} that are no finite numbers")
+        return found.float()
+
+
+@contextmanager
+def _without_tf32(device: torch.device) -> Iterator[None]:
+    """Float32 as on a CPU while the block runs: the rounding of TF32 would show in the figures."""
+    switches: Any = (torch.backends.cudnn, torch.backends.cuda.matmul) if device.type == "cuda" else ()
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = False
+        yield
+    finally:
+        for switch, allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = allowed
+
+
+def load(source: str, device: torch.device) -> Network:
+    """A feature network; a known one in any file is recognised by its bytes.
+
+    Args:
+        source: a name out of `NETWORKS`, fetched if need be, or a TorchScript file that takes (N, 3, H, W) of 0 to 255,
+            uint8 of pictures and float32 of paths, and gives (N, F).
+        device: where it is to run.
+
+    Raises:
+        UnknownNameError: neither.
+        OptionError: a file that is no TorchScript.
+        HubError: a known network that is not to be had, or whose bytes are wrong.
+    """
+    if source in NETWORKS:
+        content = fetch(source)
+    else:
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise unknown("feature network", source, NETWORKS, "(a TorchScript file will do too)")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise OptionError(f"can't read '{source}': {error.strerror or error}") from None
+    digest = hashlib.sha256(content).hexdigest()
+    known = next((name for name, known in NETWORKS.items() if known.sha256 == digest), None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # there is nothing else that reads these files
+            module = torch.jit.load(io.BytesIO(content), map_location=device)  # type: ignore[no-untyped-call]
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise OptionError(f"'{source}' is no TorchScript file: {one_line(error, 120)}") from error
+    if known is None:
+        file = Path(source).name
+        return Network(f"./{file}" if file in NETWORKS else file, digest, device, module.eval())
+    return Network(known, digest, device, module.eval(), NETWORKS[known].of_pictures, NETWORKS[known].of_paths)
+
+
+# Downloads
+
+
+def cached(name: str) -> Path:
+    """Where a known network lies once it is fetched."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_ASSETS_CACHE) / "pixelzoo" / "features" / NETWORKS[name].url.rpartition("/")[2]
+
+
+def fetch(name: str) -> bytes:
+    """The bytes of a known network, from the cache or its address; they are those of its sha256, or it is a HubError.
+
+    A download that was cut goes on where it ended, at once or the next time.
+    """
+    from filelock import FileLock
+    from huggingface_hub import constants
+
+    known, path = NETWORKS[name], cached(name)
+    mend = f"put a copy at '{path}'"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            there = path.is_file()
+            if there and (content := _checked(path, known)) is not None:
+                return content
+            if constants.HF_HUB_OFFLINE:
+                how = "damaged" if there else "not"
+                raise HubError(
+                    f"feature network '{name}' is {how} in the cache, and offline mode is on; unset HF_HUB_OFFLINE to "
+                    f"download it, or {mend}"
+                )
+            part = path.with_name(f"{path.name}.part")
+            resumed = part.is_file()
+            content = _downloaded(name, known, part, mend)
+            if content is None and resumed:  # the beginning was of something else
+                content = _downloaded(name, known, part, mend)
+            if content is None:
+                raise HubError(
+                    f"what {known.url} gives is not the feature network '{name}': its sha256 is not the pinned "
+                    f"{known.sha256[:12]}..., so it is not used; {mend}"
+                )
+            os.replace(part, path)
+            return content
+    except OSError as error:
+        raise HubError(f"can't use the cache '{path.parent}': {error.strerror or error}; change HF_HOME") from error
+
+
+def _checked(path: Path, known: Known) -> bytes | None:
+    content = path.read_bytes()
+    return content if hashlib.sha256(content).hexdigest() == known.sha256 else None
+
+
+def _downloaded(name: str, known: Known, part: Path, mend: str) -> bytes | None:
+    """The whole file, in `part`; None, and no `part`, if the bytes are wrong."""
+    failed = f"can't download feature network '{name}'"
+    before = -1
+    while True:
+        size = part.stat().st_size if part.is_file() else 0
+        if size == before:  # nothing came
+            raise HubError(f"{failed}: {known.url} ends too early; try again later, or {mend}")
+        before = size
+        try:
+            if _transfer(known.url, part, size):
+                break
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and size:  # more is here than there
+                part.unlink()
+                continue
+            raise HubError(f"{failed}: {known.url} answers {error.code}; try again later, or {mend}") from error
+        except _Unreachable as error:
+            raise HubError(f"{failed}: can't reach {known.url} ({error}); check the network, or {mend}") from error
+    content = _checked(part, known)
+    if content is None:
+        part.unlink()
+    return content
+
+
+class _Unreachable(Exception):  # noqa: N818 - becomes a HubError
+    """Nobody answers."""
+
+
+def _transfer(url: str, part: Path, size: int) -> bool:
+    """Append what follows the first `size` bytes, or write all if the server can't; whether that was everything."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={size}-"} if size else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=SECONDS)
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, HTTPException) as error:
+        raise _Unreachable(one_line(getattr(error, "reason", None) or error, 120)) from error
+    with response, part.open("ab" if response.status == 206 else "wb") as file:
+        begun = file.tell()
+        with suppress(ConnectionError, TimeoutError, HTTPException):
+            shutil.copyfileobj(response, file, 2**20)
+        promised = response.headers.get("Content-Length")
+        return promised is None or file.tell() - begun == int(promised)
