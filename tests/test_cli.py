@@ -23,7 +23,7 @@ from zoo import golden, hub, metrics, registry, testing, training, weights_confi
 from zoo.cli import app, main
 from zoo.cli.console import choose_weights, print_table, progress, size
 from zoo.cli.options import parse_options, read_pictures
-from zoo.errors import DataError, OptionError
+from zoo.errors import DataError, OptionError, ZooError
 from zoo.images import write_clip
 from zoo.plugins import PluginRecord
 from zoo.spec import ModelSpec, Option, Weights
@@ -655,3 +655,17 @@ def test_a_run_says_no_licence_until_its_owner_does(tmp_path, output, error):
     assert "licence" not in json.loads((run / "config.json").read_text())
     assert "--licence" in error("publish", run, "--repo", "me/tiny", "--dry-run")
     assert "license: cc-by-4.0" in output("publish", run, "--repo", "me/tiny", "--dry-run", "--licence", "cc-by-4.0")
+
+
+def test_only_the_first_process_of_a_launch_wants_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others may come when the first one is already at work in it."""
+    from zoo.cli import train
+
+    (tmp_path / "run.json").write_text("{}")
+    given = {"model": "pixelcnn", "data": "mnist", "out": str(tmp_path)}
+    with pytest.raises(ZooError, match="is not empty"):
+        train._settings(dict(given), None, resume=False, dry_run=False)
+    monkeypatch.setenv("RANK", "1")
+    assert train._settings(dict(given), None, resume=False, dry_run=False).out == str(tmp_path)

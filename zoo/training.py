@@ -74,11 +74,15 @@ def train(settings: Settings, *, resume: bool = False, progress: Progress | None
         TrainingError: nothing to resume, a folder in use, a loss that is not finite, or a full disk.
     """
     settings.check()
+    joined = torch.distributed.is_initialized()
     run = Run(settings, resume=resume, progress=progress)
     try:
-        return run.go()
+        summary = run.go()
     finally:
         run.files.release()
+    if torch.distributed.is_initialized() and not joined:
+        torch.distributed.destroy_process_group()
+    return summary
 
 
 def _build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
@@ -325,7 +329,7 @@ class Run:
         receipts = []
         if self.held_out is not None:
             nats, count = metrics.likelihood(self.average, self.held_out, limit=self.settings.eval_count)
-            receipts = [metrics.receipt(m, nats, self.average, self.held_out, count) for m in metrics.METRICS]
+            receipts = [metrics.receipt(m, nats, self.average, self.held_out, count) for m in metrics.LIKELIHOODS]
             self.last.update({f"validation/{r['name']}": r["value"] for r in receipts})
         summary = {"reason": reason, "seen": self.seen, "minutes": round(self.minutes, 2), "folder": str(self.folder)}
         summary["metrics"] = dict(self.last)

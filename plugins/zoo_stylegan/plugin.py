@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo import hookimpl
-from zoo.spec import Figure, ModelSpec, Option
+from zoo.spec import Figure, ModelSpec, Option, Weights
 
 LABEL = Option(name="label", type="int", minimum=0, per_sample=True, help="class; without it each sample draws one")
 STYLE_OPTIONS = (
@@ -144,6 +144,15 @@ STYLEGAN2 = ModelSpec(
         },
     },
     sample_options=STYLE_OPTIONS,
+    weights={
+        "emoji": Weights(
+            repo="pixelzoo/stylegan2-emoji",
+            revision=None,
+            sha256="63a58ffda8ec572c9323e94fa6802e4d15144753e90c473ea4720fd6ae9c9dc8",
+            size=1073800,
+            summary="Noto emoji at 32x32, 229,000 examples on a CPU",
+        )
+    },
     figures=tuple(
         Figure(preset=row, metric=metric, data="FFHQ 1024", paper=value)
         for metric, values in (

@@ -126,7 +126,7 @@ def _settings(given: dict[str, Any], assignments: list[str] | None, *, resume: b
             given["overrides"] = building.parse(registry.model_spec(given.get("model", stored.model)), assignments)
         return dataclasses.replace(stored, **given)
     assert spec is not None
-    if not dry_run:
+    if not dry_run and console.is_main_process():  # which may be at work in it before the others come here
         _check_folder(Path(given["out"]))
     if assignments:
         given["overrides"] = building.parse(spec, assignments)
