@@ -54,13 +54,20 @@ GATED_PIXELCNN = ModelSpec(
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
     weights={
+        "mnist": Weights(
+            repo="pixelzoo/gated-pixelcnn-mnist",
+            revision=None,
+            sha256="89df727d5ef9a5bc893476caf6817a91ce42015c3878070486d98e87b2627a12",
+            size=966896,
+            summary="MNIST in 256 levels, 85,000 examples on a CPU",
+        ),
         "binarized_mnist": Weights(
             repo="pixelzoo/gated-pixelcnn-binarized-mnist",
             revision=None,
             sha256="b1da57716bdc1ee380d8a4aa4cb3975d591cd339beea40d9553bf8397a464858",
             size=900848,
             summary="fixed binarised MNIST, 70,000 examples on a CPU",
-        )
+        ),
     },
 )
 
