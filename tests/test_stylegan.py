@@ -14,7 +14,7 @@ import zoo
 from zoo.errors import OptionError
 
 zoo.models()  # puts plugins/ on the path
-from zoo_stylegan import layers, stylegan2  # noqa: E402
+from zoo_stylegan import layers, stylegan2, winograd  # noqa: E402
 from zoo_stylegan.gan import GAN, Growth, from_pixels, to_pixels  # noqa: E402
 from zoo_stylegan.layers import downsample, fir, halved, minibatch_stddev, upsample  # noqa: E402
 from zoo_stylegan.mapping import truncate  # noqa: E402
@@ -128,6 +128,26 @@ def test_scaling_features_equals_scaling_the_weights_of_each_sample(up: bool) ->
         else:
             expected = F.conv2d(x[i : i + 1], w, padding=1)
         assert torch.allclose(y[i] * factors[i].view(-1, 1, 1), expected[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "inputs", "outputs", "size"), [(1, 256, 260, (32, 36)), (2, 257, 256, (36, 32))])
+def test_convolution_by_transforms_equals_the_plain_one(
+    batch: int, inputs: int, outputs: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    x, bias = torch.randn(batch, inputs, *size), torch.randn(outputs)
+    weight = torch.randn(outputs, inputs, 3, 3) / math.sqrt(inputs * 9)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    found = {}
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found[layout] = winograd.conv2d(x.to(memory_format=layout), weight.to(memory_format=layout), bias)
+        assert (found[layout] - expected).abs().max() < 3e-5 * expected.abs().max()
+    plain = F.conv2d(x, weight, bias, padding=1)
+    assert not torch.equal(found[torch.contiguous_format], plain)  # it was the transforms
+    assert torch.equal(winograd.conv2d(x, weight.requires_grad_(), bias), plain)  # not where gradients are wanted
+    assert torch.equal(
+        winograd.conv2d(x[:, :8], weight[:, :8].detach(), bias), F.conv2d(x[:, :8], weight[:, :8], bias, padding=1)
+    )
 
 
 def test_fp16_stays_finite_with_styles_times_1000() -> None:

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from zoo_stylegan.winograd import conv2d
+
 ROOT2 = math.sqrt(2)
 
 
@@ -66,7 +68,7 @@ class EqualizedConv2d(nn.Module):
         return None if self.bias is None else self.bias.to(x.dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.conv2d(x, self.kernel(x), self.offset(x), padding=self.weight.shape[-1] // 2)
+        return conv2d(x, self.kernel(x), self.offset(x))
 
 
 def pixel_norm(x: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,7 @@ from zoo_stylegan.layers import (
 from zoo_stylegan.mapping import Mapping
 from zoo_stylegan.progan import shown
 from zoo_stylegan.styles import Generator, Noise, StyleBased
+from zoo_stylegan.winograd import conv2d
 
 TAPS = (1, 3, 3, 1)
 REDUCED_LEVELS = 4  # how many of the highest resolutions may run in bf16 or fp16
@@ -72,10 +73,8 @@ def modulated_conv2d(
         factors = (style.square() @ weight.square().sum((2, 3)).t() + 1e-8).rsqrt()
     x, weight = x * style.to(x.dtype)[..., None, None], weight.to(x.dtype)
     if up:
-        x = fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), TAPS, (1, 1), gain=4)
-    else:
-        x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-    return x, factors
+        return fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), TAPS, (1, 1), gain=4), factors
+    return conv2d(x, weight), factors
 
 
 class SynthesisLayer(nn.Module):
@@ -93,9 +92,11 @@ class SynthesisLayer(nn.Module):
         """(B, I, H, W), (B, D) and (B or 1, 1, H, W) to (B, O, H, W); H and W of the noise double with `up`."""
         x, factors = modulated_conv2d(x, self.weight, self.affine(w), up=self.up)
         assert factors is not None
-        # The gain sqrt 2 of the activation, taken before it.
-        offset = ((noise * self.noise_strength + self.bias.view(-1, 1, 1)) * ROOT2).to(x.dtype)
-        x = F.leaky_relu(torch.addcmul(offset, x, (factors * ROOT2).to(x.dtype)[..., None, None]), 0.2)
+        # The gain sqrt 2 of the activation, taken before it. With features as the last dimension, the noise, which has
+        # none, doesn't decide how the result lies in memory.
+        offset = noise.reshape(-1, *x.shape[2:], 1) * (self.noise_strength * ROOT2) + self.bias * ROOT2
+        factors = (factors * ROOT2).to(x.dtype)[:, None, None]
+        x = F.leaky_relu(torch.addcmul(offset.to(x.dtype), x.permute(0, 2, 3, 1), factors), 0.2).permute(0, 3, 1, 2)
         return clamped(x, self.clamp)
 
 
