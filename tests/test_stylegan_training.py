@@ -128,13 +128,15 @@ def test_the_losses_are_those_of_the_papers() -> None:
         gan._generator_step(8, None, 0.0)
         torch.manual_seed(3)
         fake = model.judge(gan._fake(8, None, 0.0))[0]
-        assert seen[-1] == pytest.approx(float((F.softplus(-fake) if loss == "logistic" else -fake).mean()), rel=1e-4)
+        assert seen[-1] == pytest.approx(
+            float((F.softplus(-fake) if loss == "logistic" else -fake).mean().detach()), rel=1e-4
+        )
         real = torch.randn(8, 3, 16, 16)
         torch.manual_seed(3)
         gan._discriminator_step(real, None, 0.0)
         scores = model.judge(real)[0]
         expected = F.softplus(fake) + F.softplus(-scores) if loss == "logistic" else fake - scores + 1e-3 * scores**2
-        assert seen[-1] == pytest.approx(float(expected.mean()), rel=1e-3)
+        assert seen[-1] == pytest.approx(expected.mean().item(), rel=1e-3)
 
 
 def test_style_mixing_takes_the_later_slots_from_another_latent() -> None:
