@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import nn
@@ -112,6 +113,15 @@ def spread_kernel(weight: torch.Tensor) -> torch.Tensor:
     return w[..., 1:, 1:] + w[..., :-1, 1:] + w[..., 1:, :-1] + w[..., :-1, :-1]
 
 
+@cache
+def _outer(taps: tuple[float, ...], total: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """taps x taps, scaled to the sum `total`; kept, since every making is a copy to the device."""
+    with torch.inference_mode(False):
+        kernel = torch.tensor(taps, dtype=torch.float64, device="cpu")
+        kernel = kernel / kernel.sum() * math.sqrt(total)
+        return torch.outer(kernel, kernel).to(device, dtype)
+
+
 def fir(x: torch.Tensor, taps: Sequence[float], pad: tuple[int, int], gain: float = 1.0, step: int = 1) -> torch.Tensor:
     """B C H W filtered with the separable kernel taps x taps, scaled to the sum `gain`.
 
@@ -122,9 +132,7 @@ def fir(x: torch.Tensor, taps: Sequence[float], pad: tuple[int, int], gain: floa
         gain: sum of the two-dimensional kernel.
         step: keep every `step`-th pixel.
     """
-    kernel = torch.tensor(taps, dtype=x.dtype, device=x.device)
-    kernel = kernel / kernel.sum() * math.sqrt(gain)
-    kernel = torch.outer(kernel, kernel).expand(x.shape[1], 1, -1, -1)
+    kernel = _outer(tuple(taps), gain, x.dtype, x.device).expand(x.shape[1], 1, -1, -1)
     if pad[0] == pad[1] >= 0:
         return F.conv2d(x, kernel, padding=pad[0], stride=step, groups=x.shape[1])
     return F.conv2d(F.pad(x, (*pad, *pad)), kernel, stride=step, groups=x.shape[1])
@@ -132,9 +140,7 @@ def fir(x: torch.Tensor, taps: Sequence[float], pad: tuple[int, int], gain: floa
 
 def upsample(x: torch.Tensor, taps: Sequence[float]) -> torch.Tensor:
     """B C H W to B C 2H 2W: zeros between the pixels, then the filter (StyleGAN2's upsampling of pictures)."""
-    kernel = torch.tensor(taps, dtype=x.dtype, device=x.device)
-    kernel = kernel / kernel.sum() * 2
-    kernel = torch.outer(kernel, kernel).expand(x.shape[1], 1, -1, -1)
+    kernel = _outer(tuple(taps), 4.0, x.dtype, x.device).expand(x.shape[1], 1, -1, -1)
     return F.conv_transpose2d(x, kernel, stride=2, padding=len(taps) // 2 - 1, groups=x.shape[1])
 
 
