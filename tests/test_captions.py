@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import zoo
-from zoo import data, images, metrics, training
+from zoo import card, data, images, metrics, registry, training
 from zoo.errors import DataError, OptionError
 from zoo.settings import Settings
 from zoo_pixelcnn.text_encoder import LIMIT, TextEncoder, encode
@@ -329,3 +329,13 @@ def test_the_preset_fits_the_data_set() -> None:
         network = zoo.build("conditional_pixelcnn", preset="noto_emoji64")
     assert (network.image_shape, network.condition) == ((3, 32, 32), "text")
     assert len(encode(network.sample_texts)) > 1
+
+
+@pytest.mark.parametrize(
+    ("given", "task"), [("caption", "text-to-image"), ("label", "unconditional-image-generation")], ids=str
+)
+def test_the_card_of_weights_that_were_measured_on_captions_calls_them_text_to_image(given: str, task: str) -> None:
+    receipt = {"name": "nats", "value": 1.0, "data": "emoji", "split": "test", "count": 1, "given": given}
+    found = card.metadata(registry.model_spec("conditional_pixelcnn"), {"metrics": [receipt]})
+    assert found["pipeline_tag"] == task
+    assert found["model-index"][0]["results"][0]["task"] == {"type": task}

@@ -63,15 +63,16 @@ def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
     if licence := config.get("licence"):
         found |= _licence(licence)
     found["library_name"] = "pixelzoo"
-    if spec.task in PIPELINES:
-        found["pipeline_tag"] = PIPELINES[spec.task]
+    if pipeline := _pipeline(spec, config):
+        found["pipeline_tag"] = pipeline
     found["tags"] = list(dict.fromkeys(["pixelzoo", spec.name, spec.kind, spec.task]))
     if dataset := _dataset(config.get("data")):
         found["datasets"] = [dataset]
     if base := config.get("base_model"):
         found["base_model"] = base
     if metrics := config.get("metrics"):
-        found["model-index"] = [{"name": spec.name, "results": [_result(spec, receipt) for receipt in metrics]}]
+        results = [_result(pipeline or spec.task, receipt) for receipt in metrics]
+        found["model-index"] = [{"name": spec.name, "results": results}]
     return found
 
 
@@ -96,13 +97,20 @@ def _dataset(data: str | None) -> str | None:
     return data if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", data) else None
 
 
-def _result(spec: ModelSpec, receipt: Mapping[str, Any]) -> dict[str, Any]:
+def _pipeline(spec: ModelSpec, config: Mapping[str, Any]) -> str | None:
+    """The Hub's name of the task; weights that were measured on captions draw pictures from texts."""
+    if spec.task == "image-generation" and any("caption" in r.get("given", "") for r in config.get("metrics", ())):
+        return "text-to-image"
+    return PIPELINES.get(spec.task)
+
+
+def _result(task: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
     """One entry of the Hub's model index."""
     dataset = {"type": _dataset(receipt["data"]) or receipt["data"], "name": receipt["data"], "split": receipt["split"]}
     if receipt.get("revision"):
         dataset["revision"] = str(receipt["revision"])
     return {
-        "task": {"type": PIPELINES.get(spec.task, spec.task)},
+        "task": {"type": task},
         "dataset": dataset,
         "metrics": [{"type": receipt["name"], "name": receipt["name"].replace("_", " "), "value": receipt["value"]}],
     }

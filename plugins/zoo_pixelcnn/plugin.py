@@ -105,7 +105,14 @@ CONDITIONAL_PIXELCNN = ModelSpec(
             sha256="2e410505a971402d9f5b04f609c58aff040ea1a27f94c40d9e09df3bb2fc4c78",
             size=749712,
             summary="MNIST in 4 levels with its classes, 66,000 examples on a CPU",
-        )
+        ),
+        "emoji": Weights(
+            repo="pixelzoo/conditional-pixelcnn-emoji",
+            revision=None,
+            sha256="0018f5f88dea8f154d643e667ffbf828426ffbcd51b80a5a70ac56e78ed2c09c",
+            size=2558024,
+            summary="Noto emoji in 32x32 and 16 levels with their captions, 200,000 examples on a CPU",
+        ),
     },
 )
 
