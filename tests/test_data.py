@@ -68,6 +68,16 @@ def test_a_parquet_file_and_a_saved_data_set(tmp_path: Path) -> None:
         assert train.classes == ("0", "1")
 
 
+def test_without_a_split_it_is_test_or_what_is_held_out(tmp_path: Path, pictures: Path, shelf: Path) -> None:
+    assert data.load("mnist", None, SHAPE).split == "test"
+    held_out = data.load(str(pictures), None, SHAPE)
+    assert held_out.split == "validation"
+    assert levels(held_out) == levels(data.load(str(pictures), "validation", SHAPE))
+    for split in ("train", "validation"):
+        write_pictures(tmp_path / "both" / split, 3)
+    assert len(data.load(str(tmp_path / "both"), None, SHAPE)) == 3
+
+
 def test_a_name_is_looked_for_in_zoo_data_first(shelf: Path) -> None:
     """The last 5000 training pictures of mnist are its validation split; test is left alone."""
     assert len(data.load("mnist", "train", SHAPE)) == 100
@@ -111,7 +121,7 @@ def test_colour(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "mode", "message"),
     [
-        ((9, 8), "L", "column 'image' of .* holds a picture of 9x8, mode L; the model needs 8x8, mode L"),
+        ((9, 8), "L", "'.*/pictures/0000.png' holds a picture of 9x8, mode L; the model needs 8x8, mode L: convert it"),
         ((8, 8), "RGB", "mode RGB; the model needs 8x8, mode L"),
         ((8, 8), "RGBA", "mode RGBA; the model needs 8x8, mode L"),
     ],
@@ -131,8 +141,10 @@ def test_bad_sources_are_named(tmp_path: Path, pictures: Path) -> None:
         data.load("./nothing", "train", SHAPE)
     with pytest.raises(DataError, match=r"put its folder into \$ZOO_DATA"):
         data.load("binarized_mnist", "train", SHAPE)
-    with pytest.raises(UnknownNameError, match="unknown split of .* 'tset'"):
-        data.load(str(pictures), "tset", SHAPE)
+    with pytest.raises(UnknownNameError, match="unknown split of .* 'holdout'; there are: train, validation$"):
+        data.load(str(pictures), "holdout", SHAPE)
+    with pytest.raises(UnknownNameError, match="unknown split of .* 'test'; there are: train, validation$"):
+        data.load(str(pictures), "test", SHAPE)
     with pytest.raises(DataError, match="no table; a file must be one of .parquet"):
         data.load(str(pictures / "0000.png"), "train", SHAPE)
     (tmp_path / "text.jsonl").write_text('{"a": 1}\n{"a": 2}\n')

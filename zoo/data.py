@@ -53,12 +53,13 @@ def find(data: str) -> Source:
     raise unknown("data set", data, [spec.name for spec in registry.datasets()], hint)
 
 
-def load(data: str, split: str, image_shape: tuple[int, int, int], *, threads: int = 2) -> Pictures:
+def load(data: str, split: str | None, image_shape: tuple[int, int, int], *, threads: int = 2) -> Pictures:
     """One split of a data set, ready to use.
 
     Args:
         data: a registered name, a Hub id, a folder of pictures, a folder or file of tables.
         split: "train", "validation" or "test". A set without validation split gives the end of its training split.
+            None is "test", or "validation" where there is no test split.
         image_shape: (C, H, W) that every picture must have, or be brought to if the set is to be resized.
         threads: decoding threads.
 
@@ -70,10 +71,14 @@ def load(data: str, split: str, image_shape: tuple[int, int, int], *, threads: i
         raise DataError(f"pictures have 1 or 3 channels, but the model has {image_shape[0]}")
     source = find(data)
     tables = _tables(source)
-    own = source.spec.splits.get(split, split)
     holdout = source.spec.holdout
-    if own not in tables and not (split == "validation" and holdout):
-        raise unknown(f"split of {data}", split, tables)
+    ours = {own: name for name, own in source.spec.splits.items()}
+    splits = {ours.get(own, own) for own in tables} | ({"validation"} if holdout else set())
+    if split is None:
+        split = "test" if "test" in splits else "validation"
+    if split not in splits:
+        raise unknown(f"split of {data}", split, splits)
+    own = source.spec.splits.get(split, split)
     table = tables[own] if own in tables else tables[source.spec.splits["train"]]
     if holdout and source.spec.splits.get("validation", "validation") not in tables:
         held = holdout if holdout > 0 else min(5000, max(1, len(table) // 20))

@@ -81,8 +81,8 @@ def evaluate(
     Args:
         model: with its weights.
         data: as `zoo train --data` takes it.
-        split: which pictures of it; None is "test" for likelihoods and "train" for metrics of samples, for which
-            "train+validation" is both.
+        split: which pictures of it; None is "test" for likelihoods, or "validation" of data without one, and "train"
+            for metrics of samples, for which "train+validation" is both.
         metrics: names out of `METRICS`, or "precision_recall"; the likelihoods if None.
         limit: only the first pictures of the split; the receipt says so.
         batch_size: pictures a pass.
@@ -113,7 +113,7 @@ def evaluate(
         if not receipts:
             return []
     if likelihoods:
-        pictures = load(data, split or "test", model.image_shape)
+        pictures = load(data, split, model.image_shape)
         nats, n = likelihood(model, pictures, limit=limit, batch_size=batch_size, progress=progress)
         if not math.isfinite(nats):
             raise DataError(f"the likelihood of {data} is {nats}; the weights are broken")

@@ -226,14 +226,14 @@ def _picture(
 ) -> np.ndarray[Any, Any]:
     """One decoded picture, (H, W, C); a larger one is reduced if its data set allows it."""
     channels, height, width = image_shape
-    where = f"column '{column}' of {source.name}"
+    where = f"'{cell['path']}'" if cell["path"] and not cell["bytes"] else f"column '{column}' of {source.name}"
     try:
         with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as picture:
             factor = max(1, picture.width // width) if source.spec.resize else 1
             if picture.size != (factor * width, factor * height) or picture.mode not in MODES[channels]:
                 raise DataError(
-                    f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; "
-                    f"the model needs {width}x{height}, mode {MODES[channels][-1]}"
+                    f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; the model "
+                    f"needs {width}x{height}, mode {MODES[channels][-1]}: convert it, or give the model that size"
                 )
             whole = picture.convert("L") if picture.mode == "1" else picture
             return np.asarray(whole.reduce(factor), dtype=np.uint8).reshape(height, width, channels)

@@ -26,7 +26,10 @@ def evaluate(
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="Which pictures of the data. [test for likelihoods, train for the others]"),
+        typer.Option(
+            "--split",
+            help="Which pictures of the data. [test, or validation if there is none; train for metrics of samples]",
+        ),
     ] = None,
     metric: Annotated[
         str | None,
@@ -76,8 +79,6 @@ def evaluate(
         arguments |= _drawing(spec, given)
     elif given:
         raise OptionError(f"--{next(iter(given))} is for metrics of samples: {', '.join(OF_SAMPLES)}")
-    else:
-        arguments["split"] = split or "test"
     memory.keep_freed()
     loaded = hub.load(model, weights=chosen, device=_own_device(console.check_device(device)))
     with console.progress("evaluating", 100, "%") as update:
