@@ -225,7 +225,7 @@ def test_size():
         ("train pixelcnn --data mnist --set width=wide", "setting 'width' of pixelcnn must be int, not 'wide'"),
         ("train pixelcnn --data mnist --learning-rate -1", "learning_rate must be positive"),
         ("train --resume", "zoo train --resume needs --out"),
-        ("train --resume --out /no/such/run", "holds no run"),
+        ("train --resume --out /no/such/run", "there is no run in '/no/such/run'"),
         ("eval pixelcnn --weights . --data mnist --metric bits_per_dime", "did you mean 'bits_per_dim'?"),
         ("eval pixelcnn --weights .", "missing option '--data'"),
         ("publish . --repo me", "--repo takes owner/name"),
@@ -460,7 +460,7 @@ def test_train_is_quiet_in_other_processes(trained, capsys, monkeypatch):
 def test_train_refuses_a_folder_in_use(trained, tmp_path, error):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/x").touch()
-    assert "is not empty; resume it with --resume" in error("train", "pixelcnn", "--data", "mnist", "--out", "run")
+    assert "is not empty; choose another --out" in error("train", "pixelcnn", "--data", "mnist", "--out", "run")
     assert "is a file" in error("train", "pixelcnn", "--data", "mnist", "--out", "run/x")
     assert not trained
 
@@ -514,7 +514,7 @@ def test_eval(monkeypatch, output):
     assert json.loads(output(*base, "--json", "--limit", 5, "--split", "validation")) == [receipt]
     names = ["nats", "bits_per_dim"]
     assert calls == [
-        {"data": "mnist", "split": "test", "metrics": names, "limit": None, "batch_size": 128},
+        {"data": "mnist", "split": None, "metrics": names, "limit": None, "batch_size": 128},
         {"data": "mnist", "split": "validation", "metrics": names, "limit": 5, "batch_size": 128},
     ]
 
@@ -664,6 +664,7 @@ def test_only_the_first_process_of_a_launch_wants_an_empty_folder(
     from zoo.cli import train
 
     (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}")
     given = {"model": "pixelcnn", "data": "mnist", "out": str(tmp_path)}
     with pytest.raises(ZooError, match="is not empty"):
         train._settings(dict(given), None, resume=False, dry_run=False)

@@ -19,7 +19,7 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 import zoo
-from zoo import training
+from zoo import metrics, training
 from zoo.checkpoints import Checkpoints, write_atomically
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.training import Settings
@@ -335,12 +335,64 @@ def test_a_lock_left_behind_does_not_occupy_a_folder(pictures: Path, tmp_path: P
 
 
 def test_resume_refuses_another_model(finished: Path) -> None:
-    with pytest.raises(TrainingError, match="has another seed; start a new one"):
+    with pytest.raises(TrainingError, match="has seed 0, not 1; start a new one"):
         training.train(settings(finished / "pictures", finished / "run", seed=1), resume=True)
+    with pytest.raises(TrainingError, match=r"has overrides {}, not {'image_shape': \[1, 8, 8\]}; start a new one"):
+        training.train(
+            settings(finished / "pictures", finished / "run", overrides={"image_shape": (1, 8, 8)}), resume=True
+        )
+
+
+def test_a_constructor_argument_that_is_a_tuple_is_the_same_when_resumed(pictures: Path, tmp_path: Path) -> None:
+    config = settings(pictures, tmp_path / "run", overrides={"image_shape": (1, 8, 8)}, examples=8)
+    training.train(config)
+    assert training.train(config, resume=True)["seen"] == 8
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_does_not_occupy_the_folder(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its mend asks for, another learning rate, would else be refused with --resume and without."""
+    config = settings(finished / "pictures", tmp_path / "run", checkpoint_every=0, learning_rate=1e9)
+    with pytest.raises(TrainingError, match="Try a lower --learning-rate"):
+        training.train(config)
+    shown = tmp_path / "run" / "samples" / "000000095.png"
+    shown.touch()
+    (tmp_path / "run" / "metrics.jsonl").touch()
+    training.train(settings(finished / "pictures", tmp_path / "run"))
+    assert_same_run(finished / "run", tmp_path / "run")
+    assert not shown.exists()
+    with pytest.raises(TrainingError, match="not empty; resume it"):
+        training.train(config)
+
+
+def test_a_run_that_ends_between_two_events_logs_its_last_figures_once(pictures: Path, tmp_path: Path) -> None:
+    config = settings(pictures, tmp_path / "run", examples=16)
+    summary = training.train(config)
+    for _ in range(2):
+        lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+        assert [line["seen"] for line in lines] == [16, 16]
+        assert summary["metrics"] == {k: v for line in lines for k, v in line.items() if k not in ("seen", "minutes")}
+        training.train(config, resume=True)
+
+
+def test_an_evaluation_at_the_very_end_is_not_made_twice(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    honest = metrics.likelihood
+    monkeypatch.setattr("zoo.metrics.likelihood", lambda *a, **k: calls.append(1) or honest(*a, **k))
+    training.train(settings(pictures, tmp_path / "run", examples=48))
+    assert len(calls) == 1
+
+
+def test_more_levels_than_bytes_have_are_refused(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="have 256 levels at most, not 300"):
+        training.train(settings(pictures, tmp_path / "run", overrides={"levels": 300}))
 
 
 def test_resume_of_nothing_is_an_error(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="holds no run"):
+    with pytest.raises(TrainingError, match="there is no run in"):
         training.train(settings(pictures, tmp_path / "run"), resume=True)
 
 

@@ -36,7 +36,13 @@ def to_bytes(images: torch.Tensor, levels: int = 256) -> torch.Tensor:
 
 
 def quantise(images: torch.Tensor, levels: int) -> torch.Tensor:
-    """Bytes as values 0 to levels - 1 of equal width, uint8, in the same shape; undoes `to_bytes`."""
+    """Bytes as values 0 to levels - 1 of equal width, uint8, in the same shape; undoes `to_bytes`.
+
+    Raises:
+        OptionError: more than 256 levels, which bytes do not have.
+    """
+    if levels > 256:
+        raise OptionError(f"pictures of bytes have 256 levels at most, not {levels}")
     return images if levels == 256 else (images.long() * levels // 256).to(torch.uint8)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,16 @@ from filelock import FileLock, Timeout
 from zoo import images
 from zoo.checkpoints import write_atomically
 from zoo.errors import TrainingError
-from zoo.settings import Settings
+from zoo.settings import LOCK
 
 
 class RunFolder:
-    """What a run writes besides checkpoints and weights. All processes check it; the main one takes and writes it."""
-
-    LOCK = ".lock"
+    """What a run writes besides checkpoints and weights. The main process alone takes and writes it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path / self.LOCK)
+        self._lock = FileLock(path / LOCK)
         self._writer: Any = None
-
-    def check(self, settings: Settings, *, resume: bool) -> None:
-        """Raise TrainingError unless a run of these settings may begin here, or go on."""
-        if resume:
-            stored, own = asdict(Settings.read(self.path)), asdict(settings)
-            changed = [name for name in own if name not in Settings.FREE and stored[name] != own[name]]
-            if changed:
-                raise TrainingError(f"the run in '{self.path}' has another {', '.join(changed)}; start a new one")
-        elif self.path.exists() and any(file.name != self.LOCK for file in self.path.iterdir()):
-            raise TrainingError(f"'{self.path}' is not empty; resume it with --resume, or choose another --out")
 
     def take(self) -> None:
         """Keep other processes from training here; the system ends this with the process, however it dies."""
@@ -52,7 +39,7 @@ class RunFolder:
         self._lock.release()
 
     def begin(self, run: dict[str, Any], seen: int) -> None:
-        """Write `run.json`, and drop metric lines that lie after `seen`; the resumed run writes them again."""
+        """Write `run.json`, and drop metric lines and samples that lie after `seen`; the run writes them again."""
         with self._writing():
             for name in ("checkpoints", "samples"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
@@ -61,6 +48,9 @@ class RunFolder:
             if metrics.exists():
                 lines = [line for line in metrics.read_text(encoding="utf-8").splitlines() if _line_seen(line) <= seen]
                 write_atomically(metrics, "".join(line + "\n" for line in lines).encode())
+            for samples in (self.path / "samples").glob("[0-9]*.png"):
+                if samples.stem.isdigit() and int(samples.stem) > seen:
+                    samples.unlink()
 
     def log(self, line: dict[str, Any], values: dict[str, Any]) -> None:
         """Add a line to the metrics, and its `values` to TensorBoard."""

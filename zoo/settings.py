@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import OptionError, TrainingError
+
+LOCK = ".lock"
+# All that is in the folder of a run that ended before its first checkpoint, from which nothing could go on.
+LEFT = {"run.json", "metrics.jsonl", "checkpoints", "samples", "tensorboard"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +22,7 @@ class Settings:
     Attributes:
         model, data, preset, overrides: what to train on what; `overrides` on top of the preset.
         out: the run folder.
-        examples: how many to see in all.
+        examples: how many to see in all, in whole batches: the last one may go beyond.
         batch_size: of one update, over all processes and accumulated parts.
         learning_rate: None takes the trainer's own.
         seed: of weights, order and noise.
@@ -61,11 +65,30 @@ class Settings:
     @classmethod
     def read(cls, folder: str | Path) -> Settings:
         """The settings of an existing run."""
+        if not (Path(folder) / "run.json").is_file():
+            raise TrainingError(f"there is no run in '{folder}'; --out must be the folder of one")
         try:
             stored = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))["settings"]
             return cls(**{**stored, "out": str(folder)})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"'{folder}' holds no run that could be resumed: {error}") from None
+
+    def check_folder(self, *, resume: bool) -> None:
+        """Raise TrainingError unless a run of these settings may begin in `out`, or go on there with `resume`."""
+        folder = Path(self.out)
+        if resume:
+            stored, own = (json.loads(json.dumps(asdict(s))) for s in (Settings.read(folder), self))  # tuples are lists
+            for name, before in stored.items():
+                if name not in Settings.FREE and own[name] != before:
+                    raise TrainingError(f"the run in '{folder}' has {name} {before}, not {own[name]}; start a new one")
+            return
+        if folder.exists() and not folder.is_dir():
+            raise TrainingError(f"'{folder}' is a file; choose another --out")
+        found = {path.name for path in folder.iterdir()} - {LOCK} if folder.exists() else set()
+        if found and "run.json" not in found:
+            raise TrainingError(f"'{folder}' is not empty; choose another --out")
+        if found - LEFT or any((folder / "checkpoints").glob("*.pt")):
+            raise TrainingError(f"'{folder}' is not empty; resume it with --resume, or choose another --out")
 
     def check(self) -> None:
         """Raise OptionError for a value that makes no sense."""

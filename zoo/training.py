@@ -134,6 +134,7 @@ class Run:
         self.window_steps = 0
         self._timed = (self.seen, time.monotonic())  # examples and clock at the last log event
         self.last: dict[str, Any] = {}
+        self._judged: tuple[int, float, int] | None = None  # examples at the last evaluation, nats, pictures
         self.files = RunFolder(self.folder)
         self._begin(resume)
 
@@ -152,7 +153,7 @@ class Run:
     # Folder, checkpoints and metrics
 
     def _begin(self, resume: bool) -> None:
-        self.files.check(self.settings, resume=resume)
+        self.settings.check_folder(resume=resume)
         self.accelerator.wait_for_everyone()
         try:
             if self.is_main:
@@ -216,7 +217,7 @@ class Run:
         settings = self.settings
         if self.is_main:
             registry.notify("zoo_run_started", run=self)
-        begun, before = time.monotonic(), self.minutes
+        first, begun, before = self.seen, time.monotonic(), self.minutes
         self._timed = (self.seen, begun)
         reason = "finished"
         with _interrupts() as interrupted:
@@ -230,7 +231,7 @@ class Run:
                     break
             if reason != "finished" or self.checkpoints.last != self.seen:
                 self.checkpoint()
-            return self._finish(reason)
+            return self._finish(reason, log=reason == "finished" and self.seen > first)
 
     def _step(self) -> None:
         settings, rank = self.settings, self.accelerator.process_index
@@ -264,12 +265,11 @@ class Run:
     def _events(self) -> None:
         settings = self.settings
         report: dict[str, Any] = {"seen": self.seen, "examples": settings.examples}
-        report["images_per_second"] = (self.seen - self._timed[0]) / (time.monotonic() - self._timed[1])
+        report["images_per_second"] = self._rate()
         if self._due(settings.log_every):
-            report["metrics"] = self._log_window(report["images_per_second"])
-            self._timed = (self.seen, time.monotonic())
+            report["metrics"] = self._log_window()
         if self.held_out is not None and self._due(settings.eval_every):
-            report["metrics"] = {**report.get("metrics", {}), **self._evaluate(self.held_out)}
+            report["metrics"] = {**report.get("metrics", {}), **self._evaluate(self.held_out, log=True)}
         if self._due(settings.sample_every) and self.is_main and self.model.levels <= 256:
             self._draw_samples()
         if self._due(settings.checkpoint_every):
@@ -281,7 +281,11 @@ class Run:
         """Whether the last update crossed a multiple of `every` examples."""
         return bool(every) and self.seen // every > (self.seen - self.settings.batch_size) // every
 
-    def _log_window(self, images_per_second: float) -> dict[str, Any]:
+    def _rate(self) -> float:
+        """Images per second since the last log event."""
+        return (self.seen - self._timed[0]) / (time.monotonic() - self._timed[1])
+
+    def _log_window(self) -> dict[str, Any]:
         means = {name: value / self.window_steps for name, value in self.window.items()}
         values = {f"train/{name}": float(self.accelerator.reduce(mean, "mean")) for name, mean in means.items()}
         self.window, self.window_steps = {}, 0
@@ -289,8 +293,9 @@ class Run:
             if not math.isfinite(value):
                 self._diverged(name, str(value))
         values = {name: round(value, 6) for name, value in values.items()}
-        values["images_per_second"] = round(images_per_second, 1)
+        values["images_per_second"] = round(self._rate(), 1)
         self.log(values)
+        self._timed = (self.seen, time.monotonic())
         return values
 
     def _diverged(self, name: str, value: str) -> NoReturn:
@@ -300,12 +305,15 @@ class Run:
             f"good checkpoint {last}. Try a lower --learning-rate, or --precision no"
         )
 
-    def _evaluate(self, held_out: Pictures) -> dict[str, Any]:
-        nats, _ = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)
+    def _evaluate(self, held_out: Pictures, *, log: bool) -> dict[str, Any]:
+        nats, count = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)
+        self._judged = (self.seen, nats, count)
         bits = metrics.in_unit(nats, "bits_per_dim", self.model.image_shape)
         values = {"validation/bits_per_dim": round(bits, 6)}
         values["validation/nats"] = round(nats, 4)
-        self.log(values)
+        if log:
+            self.log(values)
+        self.last.update(values)
         return values
 
     def _draw_samples(self) -> None:
@@ -325,12 +333,17 @@ class Run:
         vote = torch.tensor(reasons.index(reason), device=self.accelerator.device)
         return reasons[int(self.accelerator.gather(vote.view(1)).max())]
 
-    def _finish(self, reason: str) -> dict[str, Any]:
+    def _finish(self, reason: str, *, log: bool) -> dict[str, Any]:
+        """The last figures, which a run that ends between two events logs too; the weights; the summary."""
+        if log and self.window_steps:
+            self._log_window()
         receipts = []
         if self.held_out is not None:
-            nats, count = metrics.likelihood(self.average, self.held_out, limit=self.settings.eval_count)
+            if self._judged is None or self._judged[0] != self.seen:
+                self._evaluate(self.held_out, log=log)
+            assert self._judged is not None
+            _, nats, count = self._judged
             receipts = [metrics.receipt(m, nats, self.average, self.held_out, count) for m in metrics.LIKELIHOODS]
-            self.last.update({f"validation/{r['name']}": r["value"] for r in receipts})
         summary = {"reason": reason, "seen": self.seen, "minutes": round(self.minutes, 2), "folder": str(self.folder)}
         summary["metrics"] = dict(self.last)
         if self.is_main:

@@ -15,7 +15,7 @@ import typer
 from zoo import registry
 from zoo.cli import console
 from zoo.cli.console import AsJson, OptionalModelName
-from zoo.errors import OptionError, TrainingError
+from zoo.errors import OptionError
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def _flag(flag: str, help: str, default: str, minimum: int | None = None) -> Any
     return typer.Option(flag, help=f"{help} [default: {default}]", show_default=False, min=minimum)
 
 
-Examples = Annotated[int | None, _flag("--examples", "How many pictures to see in all.", "1000000", 1)]
+Examples = Annotated[
+    int | None, _flag("--examples", "How many pictures to see in all, in whole batches.", "1000000", 1)
+]
 BatchSize = Annotated[int | None, _flag("--batch-size", "Pictures of one update, over all processes.", "32", 1)]
 LearningRate = Annotated[float | None, _flag("--learning-rate", "Peak of the schedule.", "the model's own")]
 Seed = Annotated[int | None, _flag("--seed", "Of weights, order and noise.", "0", 0)]
@@ -124,10 +126,12 @@ def _settings(given: dict[str, Any], assignments: list[str] | None, *, resume: b
         stored = Settings.read(given["out"])
         if assignments:
             given["overrides"] = building.parse(registry.model_spec(given.get("model", stored.model)), assignments)
-        return dataclasses.replace(stored, **given)
+        settings = dataclasses.replace(stored, **given)
+        settings.check_folder(resume=True)
+        return settings
     assert spec is not None
     if not dry_run and console.is_main_process():  # which may be at work in it before the others come here
-        _check_folder(Path(given["out"]))
+        Settings(**given).check_folder(resume=False)
     if assignments:
         given["overrides"] = building.parse(spec, assignments)
     given.setdefault("preset", _preset(spec, given["data"]))
@@ -143,13 +147,6 @@ def _data_name(data: str) -> str:
 def _preset(spec: ModelSpec, data: str) -> str | None:
     """Without --preset, the one named like the data."""
     return _data_name(data) if _data_name(data) in spec.presets else None
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()):
-        raise TrainingError(f"'{folder}' is not empty; resume it with --resume, or choose another --out")
-    if folder.exists() and not folder.is_dir():
-        raise TrainingError(f"'{folder}' is a file; choose another --out")
 
 
 @contextmanager
