@@ -280,9 +280,19 @@ def test_defects_stay_exceptions_and_ctrl_c_is_130(capsys, monkeypatch):
     monkeypatch.setattr(registry, "models", fail(KeyboardInterrupt()))
     assert main(["list"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
-    monkeypatch.setattr(registry, "models", fail(torch.OutOfMemoryError("CUDA out of memory")))
-    assert main(["list"]) == 2
-    assert "smaller --batch-size" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_one_line(capsys, monkeypatch):
+    def too_much():
+        torch.empty(2**60, dtype=torch.uint8)
+
+    def on_a_gpu():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for allocate in (too_much, on_a_gpu):
+        monkeypatch.setattr(registry, "models", allocate)
+        assert main(["list"]) == 2
+        assert "smaller --batch-size" in capsys.readouterr().err
 
 
 def test_no_control_characters_reach_the_terminal(capsys):

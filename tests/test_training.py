@@ -259,6 +259,11 @@ def test_the_plan_builds_nothing_and_writes_nothing(pictures: Path, tmp_path: Pa
     assert plan["parameters"] == sum(p.numel() for p in zoo.build("pixelcnn", "tiny", width=16).parameters())
     assert plan["data"]["train"] == 38
     assert not (tmp_path / "run").exists()
+    huge = training.plan(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
+    assert huge["parameters"] > 10**14
+    with pytest.raises(OptionError, match="pixelcnn of these settings does not fit into the memory"):
+        training.train(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
+    assert not (tmp_path / "run").exists()
 
 
 def test_run_hooks_are_told(finished: Path, tmp_path: Path) -> None:

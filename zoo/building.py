@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.errors import OptionError, PluginError, unknown
+from zoo.errors import OptionError, PluginError, is_shortage, unknown
 from zoo.plugins import PluginSet
 from zoo.spec import ModelSpec
 
@@ -45,6 +45,10 @@ def build_from_config(spec: ModelSpec, config: Mapping[str, Any]) -> Model:
         model = registry.call(spec, "zoo_build", config=dict(checked))
     except ValueError as error:
         raise OptionError(f"{spec.name}: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if is_shortage(error):
+            raise OptionError(f"{spec.name} of these settings does not fit into the memory; make it smaller") from error
+        raise
     if not isinstance(model, Model):
         raise PluginError(f"zoo_build of '{spec.name}' must return a zoo.Model, not {type(model).__name__}")
     model.attach(spec, checked)

@@ -46,6 +46,14 @@ class TrainingError(ZooError):
     """A run that can't start, resume or go on."""
 
 
+def is_shortage(error: BaseException) -> bool:
+    """Whether Python or torch ran out of memory; by names and texts, since importing torch takes a second."""
+    if isinstance(error, RuntimeError):
+        texts = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
+        return type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in texts)
+    return isinstance(error, MemoryError)
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
     """The error for a misspelt name: the nearest known one, or all of them when none is near."""
     names = sorted(known)

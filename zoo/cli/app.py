@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from zoo.cli import console, doctor, eval, import_, lock, new, publish, sample, show, train, weights
-from zoo.errors import ZooError, unknown
+from zoo.errors import ZooError, is_shortage, unknown
 
 # Base of all usage errors, which typer doesn't export: of bad values, missing arguments, unknown options.
 UsageError: Any = typer.BadParameter.__base__
@@ -139,8 +139,8 @@ def _message(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, UsageError):
         return _usage(error)
-    if type(error).__name__ == "OutOfMemoryError":  # torch's; not worth importing it for the name
-        return "the device has too little memory; try a smaller --batch-size, or --device cpu"
+    if is_shortage(error):
+        return "the device has too little memory; try a smaller --batch-size or model, or --device cpu"
     return None
 
 

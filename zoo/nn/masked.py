@@ -67,14 +67,15 @@ class MaskedConv2d(nn.Module):
         self.rows_above = self.centre if rows_above is None else rows_above
         self.weight = nn.Parameter(torch.empty(out_features, in_features, self.rows_above + 1, kernel_size))
         self.bias = nn.Parameter(torch.empty(out_features))
-        self.register_buffer("mask", self._make_mask().to(self.weight.device), persistent=False)
+        self.register_buffer("mask", self._make_mask(), persistent=False)
         self.reset_parameters()
 
     def _make_mask(self) -> torch.Tensor:
-        source, target = group_of(self.in_features, self.groups), group_of(self.out_features, self.groups)
+        device = self.weight.device
+        source, target = (group_of(n, self.groups).to(device) for n in (self.in_features, self.out_features))
         before = source[None, :] < target[:, None] if self.mask_type == "A" else source[None, :] <= target[:, None]
         size = (self.out_features, self.in_features, self.rows_above + 1, self.kernel_size)
-        mask = torch.ones(size, device="cpu")
+        mask = torch.ones(size, device=device)
         mask[:, :, -1, self.centre + 1 :] = 0
         mask[:, :, -1, self.centre] = before.float()
         return mask
