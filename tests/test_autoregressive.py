@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -211,6 +214,7 @@ def test_all_rows_given_come_back_as_they_are() -> None:
     ("options", "message"),
     [
         ({"given_rows": 2}, "needs pictures"),
+        ({"given": torch.zeros(1, 1, 8, 8, dtype=torch.uint8)}, "'given' needs given_rows=N"),
         ({"given_rows": 9, "given": torch.zeros(1, 1, 8, 8, dtype=torch.uint8)}, "have 8 rows"),
         ({"given_rows": 2, "given": torch.zeros(1, 1, 8, 7, dtype=torch.uint8)}, r"not \(2, 1, 8, 7\)"),
         ({"given_rows": 2, "given": torch.full((1, 1, 8, 8), 4)}, "values go from 4 to 4"),
@@ -220,6 +224,9 @@ def test_all_rows_given_come_back_as_they_are() -> None:
         ({"temperature": float("nan")}, "from 0.0 to 10.0"),
         ({"method": "fast"}, "one of cached, naive"),
         ({"n": -1}, "at least 0"),
+        ({"n": 2.0}, "n takes an integer"),
+        ({"n": True}, "n takes an integer"),
+        ({"seed": "3"}, "seed takes an integer"),
         ({"batch_size": 0}, "at least 1"),
         ({"precision": "int8"}, "one of fp32"),
     ],
@@ -227,6 +234,12 @@ def test_all_rows_given_come_back_as_they_are() -> None:
 def test_bad_sampling_arguments_are_named(tiny: zoo.Model, options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         tiny.sample(**{"n": 2, **options})
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.uint8, torch.tensor], ids=str)
+def test_integers_of_other_libraries_are_integers(tiny: zoo.Model, integer: Callable[[int], Any]) -> None:
+    drawn = tiny.sample(integer(2), seed=integer(3), start=integer(1), batch_size=integer(1))
+    assert torch.equal(drawn, tiny.sample(2, seed=3, start=1))
 
 
 def test_an_unknown_option_gives_the_nearest_name(tiny: zoo.Model) -> None:
@@ -409,8 +422,8 @@ def test_class_posteriors_follow_bayes_rule() -> None:
 @pytest.mark.parametrize(
     ("condition", "options", "message"),
     [
-        ("label", {"label": 3}, "label must be from 0 to 2, not 3 to 3"),
-        ("label", {"label": -1}, "label must be from 0 to 2, not -1"),
+        ("label", {"label": 3}, "label must be from 0 to 2, not 3$"),
+        ("label", {"label": -1}, "label must be from 0 to 2, not -1$"),
         ("label", {"label": torch.zeros(3, dtype=torch.int64)}, r"one for each of the 2 pictures, not \(3,\)"),
         ("label", {"label": torch.zeros(2)}, "of torch.float32"),
         ("vector", {}, "conditioned on a vector; give vector"),

@@ -348,6 +348,11 @@ def test_sampling_options_that_make_no_sense(model: Any, options: dict[str, Any]
         model.sample(2, **options)
 
 
+def test_a_gan_has_no_likelihood(model: Any) -> None:
+    with pytest.raises(OptionError, match="has no tractable likelihood"):
+        model.log_prob(torch.zeros(1, *model.image_shape, dtype=torch.uint8))
+
+
 def test_a_label_outside_the_classes(conditional: Any) -> None:
     with pytest.raises(OptionError, match="takes an integer from 0 to 3, not 4"):
         conditional.sample(2, label=4)

@@ -10,6 +10,7 @@ import resource
 import shutil
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -301,6 +302,49 @@ def test_interrupted_write_leaves_nothing_that_loads(model, tmp_path, monkeypatc
         weights.write_folder(model, target, card=str)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["README.md", CONFIG, TENSORS, "samples.png"])
+def test_files_that_no_zoo_wrote_are_not_overwritten(model, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(WeightsError, match=f"is no weights folder, but has a file {name}"):
+        zoo.save(model, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("lost", ["README.md", CONFIG, TENSORS])
+def test_weights_are_saved_over_weights_even_damaged_ones(model, tmp_path, lost):
+    zoo.save(model, tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / lost).unlink()
+    zoo.save(model, tmp_path)
+    assert weights.load_folder(tmp_path) is not None
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_save_killed_at_any_file_can_be_repeated(model, tmp_path, monkeypatch):
+    for count in range(4):
+        left = [count]
+
+        def replace(source, target, left=left):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            Path(source).rename(target)
+
+        folder = tmp_path / str(count)
+        with monkeypatch.context() as patched:
+            patched.setattr("zoo.weights.os.replace", replace)
+            with pytest.raises(KeyboardInterrupt):
+                zoo.save(model, folder)
+        assert not (folder / CONFIG).exists()
+        assert weights.load_folder(zoo.save(model, folder)) is not None
+
+
+def test_what_is_no_model_of_the_zoo_is_not_saved(tmp_path):
+    with pytest.raises(WeightsError, match="made with zoo.build or zoo.load"):
+        zoo.save(torch.nn.Linear(2, 2), tmp_path)
 
 
 def full_disk(write, failing):

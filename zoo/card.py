@@ -238,7 +238,8 @@ def validate(text: str) -> list[str]:
         return [str(error)]
     problems = []
     if not found.get("license"):
-        problems.append("the card has no 'license': state one with --licence ID (apache-2.0, mit, cc-by-4.0, ...)")
+        mend = "state one with --licence ID, or licence=ID in Python (apache-2.0, mit, cc-by-4.0, ...)"
+        problems.append(f"the card has no 'license': {mend}")
     elif found["license"] == "other" and not found.get("license_name"):
         problems.append("the card's license is 'other', so it needs a 'license_name'")
     if found.get("library_name") != "pixelzoo":

@@ -133,6 +133,8 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
         if trouble:
             where = f"put a copy into $ZOO_DATA/{source.name}" if "/" not in source.name else "give a local folder"
             text = f"the Hub can't be reached ({trouble}), and the cache does not hold it; {where}"
+        if isinstance(error, PermissionError):
+            text += "; set HF_HOME to a folder that can be written, if it is the cache that can't"
         raise DataError(f"can't load '{source.name}': {text[:300]}") from error
     tables = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
     return {split: _captioned(table, source) for split, table in tables.items()}

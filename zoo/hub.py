@@ -41,8 +41,10 @@ def load(name: str, weights: str | Path | None = None, device: str = "auto") -> 
         WeightsError: weights that are missing, damaged, or made for another model, or whose plugin is not installed.
         HubError: the Hub can't be reached or refuses, and the weights are not in the cache.
     """
+    if not isinstance(name, str | Path):
+        raise OptionError(f"zoo.load takes the name of a model, or where its weights are, not {name!r:.80}")
     if weights is None:
-        return _use(lambda: _unnamed(name), lambda folder, pin: load_folder(folder, pin=pin, device=device))
+        return _use(lambda: _unnamed(str(name)), lambda folder, pin: load_folder(folder, pin=pin, device=device))
     spec = registry.model_spec(name)
     return _use(
         lambda: resolve(spec, weights), lambda folder, pin: load_folder(folder, expect=spec, pin=pin, device=device)
@@ -115,6 +117,8 @@ def resolve(spec: ModelSpec, weights: str | Path) -> Found:
 def _unnamed(source: str) -> Found:
     """As `resolve`, of a source that must itself say which model it holds."""
     folder = None if source in registry.plugins().owners else _elsewhere(source)
+    if folder is None and ("/" in source or "@" in source):
+        raise OptionError(f"'{source}' is neither a folder nor owner/repo nor owner/repo@revision")
     if folder is None:
         tags = ", ".join(sorted(registry.model_spec(source).weights)) or "none yet"
         raise OptionError(f"say which weights of {source} ({tags}; a folder or 'owner/repo[@revision]' will do too)")
@@ -178,8 +182,10 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
         info: `data`, `training`, `metrics`, `licence`, `base_model`, `dtype`, `golden` of `zoo.weights.write_folder`.
 
     Raises:
-        WeightsError: a full disk, a folder that can't be written, or what a config can't hold.
+        WeightsError: no model of the zoo, or as of `zoo.weights.write_folder`.
     """
+    if not isinstance(model, Model) or not hasattr(model, "spec"):
+        raise WeightsError("only a model of the zoo can be saved, made with zoo.build or zoo.load")
     picture = _samples(model, samples)
     shown = "samples.png" if picture else None
     return write_folder(

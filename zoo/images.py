@@ -110,8 +110,12 @@ def from_pil(image: Image.Image, channels: int) -> torch.Tensor:
     return torch.from_numpy(array.reshape(image.height, image.width, channels)).permute(2, 0, 1).contiguous()
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, name: str | None = None) -> None:
     """Find out before the work starts whether a file can be written at `path`; leaves nothing behind.
+
+    Args:
+        path: where.
+        name: what errors call it, if not by its path.
 
     Raises:
         OptionError: no such folder, no permission, a full disk, or an ending that is no picture format.
@@ -122,7 +126,10 @@ def check_output(path: Path) -> None:
                 f"can't write '{path}': .mp4 needs pip install \"pixelzoo[video]\"; or take .gif or .webp"
             )
     elif Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
-        raise OptionError(f"can't write '{path}': '{path.suffix}' is no picture format; try .png")
+        ending = f"'{path.suffix}' is no picture format" if path.suffix else "it has no ending that says the format"
+        raise OptionError(f"can't write '{path}': {ending}; try {path.with_suffix('.png').name}")
+    if not path.parent.exists():
+        raise OptionError(f"can't write '{path}': there is no folder '{path.parent}'; make it first")
     if path.is_dir():
         raise OptionError(f"can't write '{path}': it is a folder")
     try:
@@ -132,7 +139,7 @@ def check_output(path: Path) -> None:
             with path.open("ab"):
                 pass
     except OSError as error:
-        raise OptionError(f"can't write '{path}': {error.strerror or error}") from None
+        raise OptionError(f"can't write '{name or path}': {error.strerror or error}") from None
 
 
 def write_image(image: torch.Tensor, path: Path, *, scale: int = 1) -> None:

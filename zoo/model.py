@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from zoo.errors import OptionError
 from zoo.spec import ModelSpec
 
 
@@ -81,7 +82,7 @@ class Model(nn.Module):
 
     def log_prob(self, images: torch.Tensor, **conditions: Any) -> torch.Tensor:
         """Exact log-likelihood in nats, (N,); only for models that have one."""
-        raise TypeError(f"{type(self).__name__} has no tractable likelihood")
+        raise OptionError(f"{self.spec.name} has no tractable likelihood")
 
     @property
     def has_likelihood(self) -> bool:

@@ -7,6 +7,7 @@ any batch, process and device (up to rounding).
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -76,11 +77,8 @@ def sample(
     **options: Any,
 ) -> torch.Tensor:
     """What `model.sample` does; see `zoo.Model.sample`."""
-    for name, value, least in (("n", n, 0), ("seed", seed, 0), ("start", start, 0), ("batch_size", batch_size, 1)):
-        if name == "batch_size" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise OptionError(f"{name} takes an integer of at least {least}, not {value!r}")
+    n, seed, start = _integer("n", n, 0), _integer("seed", seed, 0), _integer("start", start, 0)
+    batch_size = None if batch_size is None else _integer("batch_size", batch_size, 1)
     if precision not in PRECISIONS:
         raise OptionError(f"precision takes one of {', '.join(PRECISIONS)}, not {precision!r}")
     size = batch_size or model.sample_batch_size
@@ -109,6 +107,16 @@ def sample(
     if not batches:
         return torch.zeros((0, *([0] if model.spec.is_video else []), *model.image_shape), dtype=torch.uint8)
     return torch.cat(batches)
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    """An integer of Python, NumPy or torch as one of Python: seeds are derived from its text."""
+    try:
+        if not isinstance(value, bool) and operator.index(value) >= least:
+            return operator.index(value)
+    except (TypeError, ValueError):
+        pass
+    raise OptionError(f"{name} takes an integer of at least {least}, not {value!r}")
 
 
 def _share(progress: Callable[[float], None] | None, rows: range, n: int) -> Callable[[float], None]:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from zoo.weights_config import (
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _INTEGERS = {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
 _DTYPES = _FLOATS | _INTEGERS | {"BOOL": torch.bool, "C64": torch.complex64}
+FETCH = "; it is damaged: fetch it again"
 Header = dict[str, tuple[tuple[int, ...], torch.dtype | str]]
 
 
@@ -113,13 +114,13 @@ def verify(folder: Path, pin: Weights | None = None) -> tuple[WeightsConfig, Pat
         for who, expected, _ in claims:
             if size != expected:
                 hint = "; it is a Git LFS pointer: run 'git lfs pull'" if is_pointer(path) else ""
-                raise DamagedError(f"'{path}' has {size} bytes, but {who} says {expected}{hint}")
+                raise DamagedError(f"'{path}' has {size} bytes, but {who} says {expected}{hint or FETCH}")
         found = digest(path)
     except OSError as error:
         raise WeightsError(f"can't read '{path}': {error.strerror or error}") from None
     for who, _, expected_digest in claims:
         if found != expected_digest:
-            raise DamagedError(f"'{path}' has sha256 {found[:12]}..., but {who} says {expected_digest[:12]}...")
+            raise DamagedError(f"'{path}' has sha256 {found[:12]}..., but {who} says {expected_digest[:12]}...{FETCH}")
     return config, path
 
 
@@ -242,7 +243,7 @@ def write_folder(
     files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a model as a weights folder, or nothing: all files are complete on disk before the first takes its name,
-    and `config.json`, without which nothing loads, comes last.
+    and `config.json`, without which nothing loads, comes last. Weights that the folder holds are replaced.
 
     Args:
         data: what the model was trained on.
@@ -256,7 +257,8 @@ def write_folder(
         files: more files, by name.
 
     Raises:
-        WeightsError: a full disk, a folder that can't be written, or what a config can't hold.
+        WeightsError: a full disk, a folder that can't be written or has files of these names that are not of weights,
+            or what a config can't hold.
     """
     if dtype not in STORAGE:
         raise OptionError(f"dtype takes one of {', '.join(STORAGE)}, not {dtype!r}")
@@ -267,6 +269,7 @@ def write_folder(
         config["metrics"] = [dict(receipt) for receipt in metrics]
     if golden and (sample := draw_golden(model, tensors if dtype != "float32" else None)):
         config["golden"] = sample
+    _check_target(folder, (TENSORS, CONFIG, *((CARD,) if card is not None else ()), *(files or {})))
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     parts: dict[str, Path] = {}
 
@@ -283,8 +286,8 @@ def write_folder(
         if card is not None:
             _write(part(CARD), card(config).encode())
         _write(part(CONFIG), text)
-        for name, path in parts.items():
-            os.replace(path, folder / name)
+        for name in sorted(parts, key=lambda name: (name == CONFIG, name != CARD)):
+            os.replace(parts[name], folder / name)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"can't write '{folder}': {one_line(getattr(error, 'strerror', None) or error)}") from None
     finally:
@@ -296,9 +299,19 @@ def write_folder(
     return folder
 
 
+def _check_target(folder: Path, names: Iterable[str]) -> None:
+    """Raise WeightsError if files of these names would be overwritten that no zoo wrote: by its config or its card a
+    folder of weights is known, even one that is damaged or was left half written."""
+    for name, mark in ((CONFIG, b'"zoo_version"'), (CARD, b"library_name: pixelzoo")):
+        with suppress(OSError):
+            if mark in (folder / name).read_bytes():
+                return
+    if taken := [name for name in names if (folder / name).exists()]:
+        text = f"'{folder}' is no weights folder, but has a file {taken[0]}, which would be overwritten; choose another"
+        raise WeightsError(one_line(text))
+
+
 def _new_config(model: Model, dtype: str, **optional: Any) -> dict[str, Any]:
-    if not hasattr(model, "spec"):
-        raise WeightsError("this model does not know its spec; make it with zoo.build or zoo.load")
     owner = registry.owner(model.spec)
     return {
         "format": FORMAT,

@@ -122,8 +122,9 @@ class ConditionalPixelCNN(GatedPixelCNN):
         if labels.shape != (n,) or labels.is_floating_point():
             found = f"{tuple(labels.shape)} of {labels.dtype}"
             raise OptionError(f"label must be one class, or one for each of the {n} pictures, not {found}")
-        if n and not (int(labels.min()) >= 0 and int(labels.max()) <= last):
-            raise OptionError(f"label must be from 0 to {last}, not {int(labels.min())} to {int(labels.max())}")
+        outside = labels[(labels < 0) | (labels > last)]
+        if len(outside):
+            raise OptionError(f"label must be from 0 to {last}, not {int(outside[0])}")
         return F.one_hot(labels.long(), last + 1).to(self.dtype)[:, :, None, None]  # B K 1 1
 
     def _codes(self, given: Any, n: int) -> torch.Tensor:

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a check failed; 2 an error that the user can mend; 130 int
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -115,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = _message(error)
         if message is None:
             raise
+        if isinstance(error, OSError):
+            _silence()
         if debug:
             traceback.print_exc()
         console.complain(f"error: {message}", debug)
@@ -139,6 +142,8 @@ def _message(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, UsageError):
         return _usage(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"can't write the output: {error.strerror}"
     if is_shortage(error):
         return "the device has too little memory; try a smaller --batch-size or model, or --device cpu"
     return None
@@ -157,6 +162,6 @@ def _usage(error: Any) -> str:
 
 
 def _silence() -> None:
-    """Nobody reads stdout any more (`zoo list | head -1`): keep the interpreter from complaining when it ends."""
+    """Nobody reads stdout any more (`zoo list | head -1`), or it is full: let the interpreter end without complaint."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,7 +35,7 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
 def complain(text: str, debug: bool = False) -> None:
     """One red line on stderr, whatever is in the message."""
-    line = "".join(c if c.isprintable() else " " for c in text)
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
     try:
         typer.secho(line, fg="red", err=True, color=False if "NO_COLOR" in os.environ else None)
     except OSError:  # stderr is closed too

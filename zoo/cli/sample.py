@@ -85,7 +85,9 @@ def sample(
     choose("--precision", precision, ("fp32", "bf16", "fp16"))
     target = Target.check(spec, output, start, animate, walk=length is not None)
     kept_rows = options.get("given_rows", 0)
-    if "given" in files and not kept_rows:
+    if show_given and not any(known.name == "given" for known in spec.sample_options):
+        raise OptionError(f"--show-given needs a model that completes pictures, which {spec.name} does not")
+    if "given" in files and not kept_rows:  # as the model itself would say, but before it is loaded
         raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
     if show_given and (target.each or "given" not in files):
         raise OptionError("--show-given needs options given=PICTURE and given_rows=N, and one grid of all samples")
@@ -158,6 +160,8 @@ class Target:
         times = (WALK_MILLISECONDS, WALK_MILLISECONDS) if walk else times
         times = (DRAWING_MILLISECONDS, FINISHED_MILLISECONDS) if animate else times
         ending = ".gif" if times else ".png"
+        if output == "":
+            raise OptionError("-o needs the name of a file, or of a folder with / at its end")
         text = output or f"samples{ending}"
         if text.endswith(("/", os.sep)):
             text = f"{text}{{}}{ending}"
@@ -172,7 +176,7 @@ class Target:
                 folder = folder.parent
             if not folder.is_dir():
                 raise OptionError(f"can't write into '{target.path.parent}': '{folder}' is no folder")
-        check_output(folder / target.file(start).name)
+        check_output(folder / target.file(start).name, text if folder != target.path.parent else None)
         return target
 
     def file(self, index: int) -> Path:
@@ -188,7 +192,10 @@ class Target:
             return str(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for i in range(len(frames[0])):
-            self._write_one([frame[i] for frame in frames], self.file(self.start + i), scale)
+            try:
+                self._write_one([frame[i] for frame in frames], self.file(self.start + i), scale)
+            except OptionError as error:
+                raise OptionError(f"{error}; {i} of {len(frames[0])} files are written") from None
         return str(self.path.parent / self.path.name.replace("{}", "*"))
 
     def _write_one(self, frames: list[torch.Tensor], path: Path, scale: int) -> None:

@@ -164,6 +164,8 @@ def draw(model: AutoregressiveModel, request: SampleRequest) -> torch.Tensor:
         raise OptionError(f"option 'given_rows' is {rows}, but the pictures have {height} rows")
     if rows and request.options["given"] is None:
         raise OptionError("option 'given_rows' needs pictures in option 'given'")
+    if request.options["given"] is not None and not rows:
+        raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
     if rows:
         images[:, :, :rows] = model.check_images(request.options["given"], "option 'given'")[:, :, :rows]
     conditions = model.conditions(request.options, request.n)
