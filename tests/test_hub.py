@@ -501,6 +501,18 @@ def test_save_writes_a_card_that_validates(tmp_path):
     assert (own["license"], own["license_name"]) == ("other", "my-licence-2")
 
 
+def test_what_a_card_shows_is_published_with_it(tmp_path, tiny):
+    from zoo import hub
+    from zoo.errors import WeightsError
+
+    folder = hub.save(tiny, tmp_path / "weights", licence="mit", limitations="See ![a walk](walk.gif), [log](log.txt).")
+    (folder / "notes.txt").touch()
+    one_line_error(WeightsError, lambda: hub.prepare(folder, "me/tiny"), "it shows walk.gif, which is not there")
+    (folder / "walk.gif").touch()
+    shown = {"README.md", "config.json", "model.safetensors", "samples.png", "walk.gif"}
+    assert set(hub.prepare(folder, "me/tiny").files) == shown
+
+
 @pytest.mark.parametrize("before", [None, "apache-2.0", "My Licence 2"])
 @pytest.mark.parametrize("data", [None, "me/digits"])
 def test_a_licence_is_stated_as_if_the_card_had_been_made_with_it(tmp_path, tiny, before, data):

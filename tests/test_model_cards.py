@@ -37,7 +37,8 @@ class TestEachPin:
         for receipt in config["metrics"]:
             assert f"| {receipt['name']} | {receipt['value']} |" in text
         assert "zoo eval" in text
-        assert (folder / "samples.png").is_file()
+        assert "samples.png" in card.pictures(text)
+        assert all((folder / name).is_file() for name in card.pictures(text))
 
     def test_the_table_of_the_readme_has_its_number(self, spec: zoo.ModelSpec, tag: str) -> None:
         folder = spec.weights[tag].folder_name

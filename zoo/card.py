@@ -57,6 +57,11 @@ def render(
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def pictures(text: str) -> list[str]:
+    """The files beside the card that it shows."""
+    return sorted(set(re.findall(r"!\[[^\]]*\]\((\w[\w.-]*)\)", text)))
+
+
 def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
     """The YAML block of the card."""
     found: dict[str, Any] = {}

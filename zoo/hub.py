@@ -267,11 +267,14 @@ def prepare(folder: str | Path, repo: str, licence: str | None = None) -> Packag
     licence = card.licence_id(licence) if licence is not None else None
     model = load_folder(folder)
     config = read_config(folder)
-    names = [CONFIG, TENSORS, *sorted(path.name for path in folder.glob("samples.*") if path.is_file())]
-    files: dict[str, Path | bytes] = {name: folder / name for name in names}
+    text = _publishable_card(folder, licence)
+    shown = card.pictures(text)
+    if missing := [name for name in shown if not (folder / name).is_file()]:
+        raise WeightsError(f"'{folder / CARD}' can't be published: it shows {missing[0]}, which is not there")
+    files: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG, TENSORS, *shown)}
     if licence is not None:
         files[CONFIG] = _config_text({**config.raw, "licence": licence})
-    files[CARD] = _publishable_card(folder, licence).replace(card.PLACE, repo).encode()
+    files[CARD] = text.replace(card.PLACE, repo).encode()
     title = f"{model.spec.name}{' on ' + config.raw['data'] if 'data' in config.raw else ''}"
     return Package(folder, repo, config, files, title)
 
