@@ -359,7 +359,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_does_not_occupy_the_folde
 ) -> None:
     """What its mend asks for, another learning rate, would else be refused with --resume and without."""
     config = settings(finished / "pictures", tmp_path / "run", checkpoint_every=0, learning_rate=1e9)
-    with pytest.raises(TrainingError, match="Try a lower --learning-rate"):
+    with pytest.raises(TrainingError, match="there is no good checkpoint. Try a lower --learning-rate"):
         training.train(config)
     shown = tmp_path / "run" / "samples" / "000000095.png"
     shown.touch()

@@ -299,10 +299,11 @@ class Run:
         return values
 
     def _diverged(self, name: str, value: str) -> NoReturn:
-        last = f"is at {self.checkpoints.last}" if self.checkpoints.last else "is none"
+        at = self.checkpoints.last
+        last = f"the last good checkpoint is at {at}" if at else "there is no good checkpoint"
         raise TrainingError(
-            f"{name} is {value} after {self.seen} examples (update {self.seen // self.settings.batch_size}); the last "
-            f"good checkpoint {last}. Try a lower --learning-rate, or --precision no"
+            f"{name} is {value} after {self.seen} examples (update {self.seen // self.settings.batch_size}); "
+            f"{last}. Try a lower --learning-rate, or --precision no"
         )
 
     def _evaluate(self, held_out: Pictures, *, log: bool) -> dict[str, Any]:
