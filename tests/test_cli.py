@@ -239,6 +239,7 @@ def test_size():
         ("train pixelcnn --data mnist --set width=wide", "setting 'width' of pixelcnn must be int, not 'wide'"),
         ("train pixelcnn --data mnist --learning-rate -1", "learning_rate must be positive"),
         ("train --resume", "zoo train --resume needs --out"),
+        ("sample pixelcnn --weights . -o .", "can't write '.': it is a folder; with / at its end"),
         ("sample pixelcnn --weights . -o e", "can't write 'e': it has no ending that says the format; try e.png"),
         ("sample pixelcnn --weights . -o e.txt", "can't write 'e.txt': '.txt' is no picture format; try e.png"),
         ("sample pixelcnn --weights . -o no/e.png", "can't write 'no/e.png': there is no folder 'no'; make it first"),

@@ -361,6 +361,7 @@ def scenario_stranger(folder: Path) -> None:
             assert main(["download", name]) == 0
         one_line_error(OptionError, lambda: zoo.load("pixelcnn"), "say which weights of pixelcnn")
         one_line_error(UnknownNameError, lambda: zoo.load("pixlecnn"), "did you mean 'pixelcnn'?")
+        one_line_error(WeightsError, lambda: zoo.load(Path("pixlecnn")), "can't read the weights folder 'pixlecnn'")
         one_line_error(OptionError, lambda: zoo.load(3), "or where its weights are, not 3")
         one_line_error(HubError, lambda: zoo.load("me/none"), "no such repository")
 

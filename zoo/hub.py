@@ -26,7 +26,7 @@ T = TypeVar("T")
 Found = tuple[Path, Weights | None]
 
 
-def load(name: str, weights: str | Path | None = None, device: str = "auto") -> Model:
+def load(name: str | Path, weights: str | Path | None = None, device: str = "auto") -> Model:
     """A pretrained model, in evaluation mode.
 
     Args:
@@ -44,8 +44,8 @@ def load(name: str, weights: str | Path | None = None, device: str = "auto") -> 
     if not isinstance(name, str | Path):
         raise OptionError(f"zoo.load takes the name of a model, or where its weights are, not {name!r:.80}")
     if weights is None:
-        return _use(lambda: _unnamed(str(name)), lambda folder, pin: load_folder(folder, pin=pin, device=device))
-    spec = registry.model_spec(name)
+        return _use(lambda: _unnamed(name), lambda folder, pin: load_folder(folder, pin=pin, device=device))
+    spec = registry.model_spec(str(name))
     return _use(
         lambda: resolve(spec, weights), lambda folder, pin: load_folder(folder, expect=spec, pin=pin, device=device)
     )
@@ -114,9 +114,10 @@ def resolve(spec: ModelSpec, weights: str | Path) -> Found:
     return folder, None
 
 
-def _unnamed(source: str) -> Found:
+def _unnamed(source: str | Path) -> Found:
     """As `resolve`, of a source that must itself say which model it holds."""
     folder = None if source in registry.plugins().owners else _elsewhere(source)
+    source = str(source)
     if folder is None and ("/" in source or "@" in source):
         raise OptionError(f"'{source}' is neither a folder nor owner/repo nor owner/repo@revision")
     if folder is None:

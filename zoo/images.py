@@ -120,6 +120,8 @@ def check_output(path: Path, name: str | None = None) -> None:
     Raises:
         OptionError: no such folder, no permission, a full disk, or an ending that is no picture format.
     """
+    if path.is_dir():
+        raise OptionError(f"can't write '{path}': it is a folder; with / at its end, each sample becomes a file in it")
     if path.suffix.lower() == ".mp4":
         if importlib.util.find_spec("imageio_ffmpeg") is None:
             raise OptionError(
@@ -130,8 +132,6 @@ def check_output(path: Path, name: str | None = None) -> None:
         raise OptionError(f"can't write '{path}': {ending}; try {path.with_suffix('.png').name}")
     if not path.parent.exists():
         raise OptionError(f"can't write '{path}': there is no folder '{path.parent}'; make it first")
-    if path.is_dir():
-        raise OptionError(f"can't write '{path}': it is a folder")
     try:
         with tempfile.TemporaryFile(dir=path.parent) as file:
             file.write(bytes(4096))

@@ -181,7 +181,7 @@ class Target:
 
     def file(self, index: int) -> Path:
         """The file of one sample, or the only one."""
-        return self.path.with_name(self.path.name.replace("{}", f"{index:05d}"))
+        return self.path.with_name(self.path.name.replace("{}", f"{index:05d}")) if self.each else self.path
 
     def write(self, frames: list[torch.Tensor], columns: int | None, scale: int) -> str:
         """Write frames (N, C, H, W), uint8, a still picture being the only one; returns where, in words."""
