@@ -148,9 +148,9 @@ STYLEGAN2 = ModelSpec(
         "emoji": Weights(
             repo="pixelzoo/stylegan2-emoji",
             revision=None,
-            sha256="63a58ffda8ec572c9323e94fa6802e4d15144753e90c473ea4720fd6ae9c9dc8",
+            sha256="6bf5793a4f8c8f147e328ff6887439be26470b00b4bd9340f79394c9ab203cf1",
             size=1073800,
-            summary="Noto emoji at 32x32, 229,000 examples on a CPU",
+            summary="Noto emoji at 32x32, 497,000 examples on a CPU",
         )
     },
     figures=tuple(
