@@ -30,9 +30,9 @@ ROW_LSTM = ModelSpec(
         "binarized_mnist": Weights(
             repo="pixelzoo/row-lstm-binarized-mnist",
             revision=None,
-            sha256="b25c1bb980a2d70c2befedad5f93de88cb8d28ae6ef9c89885024f5443acdd4c",
+            sha256="68bc1a3218ac946281f585124ef6f848d1bfa3dbde1e556ed3f9d0c02275d4a2",
             size=288872,
-            summary="fixed binarised MNIST, 90,000 examples on a CPU",
+            summary="fixed binarised MNIST, 150,000 examples on a CPU",
         )
     },
 )
