@@ -381,6 +381,11 @@ def test_a_run_that_ends_between_two_events_logs_its_last_figures_once(pictures:
         training.train(config, resume=True)
 
 
+def test_a_run_that_is_to_log_nothing_logs_nothing(pictures: Path, tmp_path: Path) -> None:
+    training.train(settings(pictures, tmp_path / "run", examples=16, log_every=0, eval_every=0))
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_an_evaluation_at_the_very_end_is_not_made_twice(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,13 +11,10 @@ A run folder holds `run.json` (settings and the resolved config), `metrics.jsonl
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import torch
@@ -29,6 +26,7 @@ from zoo import building, hub, images, metrics, registry
 from zoo.checkpoints import Checkpoints
 from zoo.data import load, stream
 from zoo.errors import DataError, OptionError, TrainingError
+from zoo.interrupts import interrupts
 from zoo.model import Model
 from zoo.pictures import Pictures, Shuffled, Stream
 from zoo.run_folder import RunFolder
@@ -220,7 +218,7 @@ class Run:
         first, begun, before = self.seen, time.monotonic(), self.minutes
         self._timed = (self.seen, begun)
         reason = "finished"
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             while self.seen < settings.examples:
                 self._step()
                 self.minutes = before + (time.monotonic() - begun) / 60
@@ -314,7 +312,8 @@ class Run:
         values["validation/nats"] = round(nats, 4)
         if log:
             self.log(values)
-        self.last.update(values)
+        else:
+            self.last.update(values)
         return values
 
     def _draw_samples(self) -> None:
@@ -336,7 +335,7 @@ class Run:
 
     def _finish(self, reason: str, *, log: bool) -> dict[str, Any]:
         """The last figures, which a run that ends between two events logs too; the weights; the summary."""
-        if log and self.window_steps:
+        if log and self.settings.log_every and self.window_steps:
             self._log_window()
         receipts = []
         if self.held_out is not None:
@@ -395,26 +394,3 @@ def make_accelerator(settings: Settings) -> Accelerator:
         )
     except ValueError as error:
         raise OptionError(f"precision {settings.precision}: {error}") from None
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C, or a scheduler's SIGTERM, lets the update finish; a second one is an ordinary KeyboardInterrupt."""
-    caught = False
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal caught
-        if caught:
-            raise KeyboardInterrupt
-        caught = True
-
-    try:
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread
-        yield lambda: False
-        return
-    try:
-        yield lambda: caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
