@@ -48,7 +48,7 @@ from zoo.weights_config import (
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _INTEGERS = {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
 _DTYPES = _FLOATS | _INTEGERS | {"BOOL": torch.bool, "C64": torch.complex64}
-FETCH = "; it is damaged: fetch it again"
+FETCH = "; it is damaged or of another version: fetch it again"
 Header = dict[str, tuple[tuple[int, ...], torch.dtype | str]]
 
 
@@ -263,13 +263,13 @@ def write_folder(
     if dtype not in STORAGE:
         raise OptionError(f"dtype takes one of {', '.join(STORAGE)}, not {dtype!r}")
     folder = Path(folder).expanduser()
+    _check_target(folder, (TENSORS, CONFIG, *((CARD,) if card is not None else ()), *(files or {})))
     tensors = _tensors(model, getattr(torch, dtype))
     config = _new_config(model, dtype, data=data, training=training, licence=licence, base_model=base_model)
     if metrics:
         config["metrics"] = [dict(receipt) for receipt in metrics]
     if golden and (sample := draw_golden(model, tensors if dtype != "float32" else None)):
         config["golden"] = sample
-    _check_target(folder, (TENSORS, CONFIG, *((CARD,) if card is not None else ()), *(files or {})))
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     parts: dict[str, Path] = {}
 

@@ -6,6 +6,7 @@ Shapes: B batch, C colour channels, H, W height and width, Z latent size, K clas
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -78,15 +79,15 @@ class GAN(Model):
             raise ValueError("stable_images must be at least 1, fade_images must not be negative")
         self.growth = Growth(self.level, start, stable_images, fade_images)
 
+    @abstractmethod
     def draw(self, z: torch.Tensor, label: torch.Tensor | None = None, lod: float = 0.0) -> torch.Tensor:
         """Latents (B, Z) and classes (B,) to pictures (B, C, H, W), about -1 to 1, H = W = 2^(level - floor(lod))."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judge(
         self, images: torch.Tensor, label: torch.Tensor | None = None, lod: float = 0.0
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Pictures (B, C, H, W) to scores (B,), high for real ones, and logits of an auxiliary classifier (B, K)."""
-        raise NotImplementedError
 
     def released(self) -> GAN:
         """A copy without the discriminator, which only training needs."""
