@@ -18,8 +18,9 @@ import json
 from pathlib import Path
 
 import zoo
-from zoo import hub, metrics, registry, training
+from zoo import hub, metrics, registry
 from zoo.settings import Settings
+from zoo.train import loop
 
 
 def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings:
@@ -56,7 +57,7 @@ def measured(settings: Settings, arguments: argparse.Namespace) -> float:
     result = folder / "fd.json"
     if not result.is_file():
         if not (folder / "model.safetensors").is_file():
-            training.train(settings, resume=(folder / "run.json").is_file())
+            loop.train(settings, resume=(folder / "run.json").is_file())
         device = "cuda" if arguments.device == "cuda" else "cpu"
         (receipt,) = metrics.evaluate(
             hub.load(settings.model, weights=str(folder), device=device),

@@ -23,8 +23,10 @@ import torch
 from torch.nn import functional as F
 
 import zoo
-from zoo import memory, registry, training
+from zoo import registry
+from zoo.cli import memory
 from zoo.settings import Settings
+from zoo.train.accelerator import make_accelerator
 
 zoo.models()
 from zoo_stylegan import stylegan2  # noqa: E402
@@ -118,7 +120,7 @@ def main() -> None:
             batch_size=arguments.batch,
         )  # fmt: skip
         trainer = registry.call(
-            model.spec, "zoo_train", model=model, settings=settings, accelerator=training.make_accelerator(settings)
+            model.spec, "zoo_train", model=model, settings=settings, accelerator=make_accelerator(settings)
         )
         pixels = torch.randint(0, 256, (arguments.batch, *model.image_shape), dtype=torch.uint8)
         batch = {"image": pixels.to(arguments.device)}

@@ -24,8 +24,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.data import load
-from zoo.pictures import Pictures
+from zoo.data.pictures import Pictures
+from zoo.data.tables import load
 
 WIDTHS = (32, 40, 80, 144)
 SIDE = 32

@@ -22,8 +22,9 @@ import torch
 from torch.nn import functional as F
 
 import zoo
-from zoo import registry, training
+from zoo import registry
 from zoo.settings import Settings
+from zoo.train.accelerator import make_accelerator
 
 PLAIN = "diagonal_bilstm, plain loop"
 
@@ -82,7 +83,7 @@ class Run:
             model=spec.name, data="random", out="", device=arguments.device, precision=arguments.precision
         )
         self.trainer = registry.call(
-            spec, "zoo_train", model=model, settings=settings, accelerator=training.make_accelerator(settings)
+            spec, "zoo_train", model=model, settings=settings, accelerator=make_accelerator(settings)
         )
         images = torch.randint(0, 256, (arguments.batch, *model.image_shape), dtype=torch.uint8)
         labels = torch.arange(arguments.batch) % 10

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from zoo import local_hub
-from zoo.local_hub import READER, TOKEN, Answer, Repo, is_lfs, oid_of
+import local_hub
+from local_hub import READER, TOKEN, Answer, Repo, is_lfs, oid_of
 
 __all__ = ["READER", "TOKEN", "Handler", "Repo", "Server", "running"]
 

@@ -236,7 +236,7 @@ def test_bad_sampling_arguments_are_named(tiny: zoo.Model, options: dict[str, ob
         tiny.sample(**{"n": 2, **options})
 
 
-@pytest.mark.parametrize("integer", [np.int64, np.uint8, torch.tensor], ids=str)
+@pytest.mark.parametrize("integer", [np.int64, np.uint8, torch.tensor], ids=("int64", "uint8", "tensor"))
 def test_integers_of_other_libraries_are_integers(tiny: zoo.Model, integer: Callable[[int], Any]) -> None:
     drawn = tiny.sample(integer(2), seed=integer(3), start=integer(1), batch_size=integer(1))
     assert torch.equal(drawn, tiny.sample(2, seed=3, start=1))

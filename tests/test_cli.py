@@ -19,14 +19,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import zoo
-from zoo import golden, hub, metrics, registry, testing, training, weights_config
+from zoo import hub, metrics, registry, testing
 from zoo.cli import app, main
 from zoo.cli.console import choose_weights, print_table, progress, size
 from zoo.cli.options import parse_options, read_pictures
 from zoo.errors import DataError, OptionError, ZooError
-from zoo.images import write_clip
+from zoo.hub import config, golden, read
+from zoo.media import write_clip
 from zoo.plugins import PluginRecord
 from zoo.spec import ModelSpec, Option, Weights
+from zoo.train import loop
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -464,7 +466,7 @@ def trained(monkeypatch, tmp_path):
         return {"reason": reason, "seen": 64, "minutes": 0.1, "folder": settings.out, "metrics": {"loss": 1.0}}
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(loop, "train", train)
     return calls
 
 
@@ -478,7 +480,7 @@ def test_train(trained, capsys):
     assert (settings.model, settings.data, settings.preset) == ("pixelcnn", "mnist", "mnist")
     assert (settings.overrides, settings.out) == ({"levels": 16}, "runs/pixelcnn-mnist")
     assert (settings.examples, settings.learning_rate, settings.ema_images, settings.accumulate) == (64, 0.01, 0, 2)
-    assert settings.batch_size == training.Settings(model="", data="", out="").batch_size
+    assert settings.batch_size == loop.Settings(model="", data="", out="").batch_size
     out, err = capsys.readouterr()
     assert err == "64/64  10.0 images/s  train/bits_per_dim 1.5\n"  # no bar without a terminal, a line at a log event
     assert out.startswith("finished after 64 examples")
@@ -515,7 +517,7 @@ def test_train_resumes_with_the_stored_settings(trained, tmp_path, output):
 
 def test_dry_run(trained, monkeypatch, output):
     plan = {"settings": {"model": "pixelcnn"}, "parameters": 123_456, "data": {"train": 60_000}}
-    monkeypatch.setattr(training, "plan", lambda settings: plan)
+    monkeypatch.setattr(loop, "plan", lambda settings: plan)
     base = ("train", "pixelcnn", "--data", "mnist", "--dry-run")
     assert re.search(r"parameters +123,456", output(*base))
     assert json.loads(output(*base, "--json")) == plan
@@ -526,7 +528,7 @@ def test_the_help_of_train_tells_the_real_defaults(output, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERMINAL_WIDTH", "200")
     text = " ".join(output("train", "--help").split())
-    for field in fields(training.Settings):
+    for field in fields(loop.Settings):
         flag = "--" + field.name.replace("_", "-")
         found = re.search(rf"{flag} .*?\[default: ([^\];]*)", text)
         if field.name not in ("model", "data", "out", "preset", "overrides"):
@@ -599,8 +601,8 @@ def test_download(folder, output):
 @pytest.fixture
 def sent(monkeypatch):
     """What would have gone to the Hub: packages and options; a "check" before each folder that was loaded."""
-    calls, load_folder = [], hub.load_folder
-    monkeypatch.setattr(hub, "load_folder", lambda folder: calls.append("check") or load_folder(folder))
+    calls, load_folder = [], read.load_folder
+    monkeypatch.setattr("zoo.hub.publish.load_folder", lambda folder: calls.append("check") or load_folder(folder))
     monkeypatch.setattr(
         hub, "send", lambda package, **options: calls.append((package, options)) or pin(revision="1" * 40)
     )
@@ -655,7 +657,7 @@ def test_publish_dry_run_shows_the_whole_commit(tmp_path, tiny, output):
 
 
 def test_publish_dry_run_finds_damage(folder, error):
-    with (folder / weights_config.TENSORS).open("r+b") as file:
+    with (folder / config.TENSORS).open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x55")
     assert "sha256" in error("publish", folder, "--repo", "me/tiny", "--dry-run")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 import zoo
-from zoo import hub, local_hub, testing
+from zoo import hub, testing
 
 
 @pytest.mark.parametrize("check", testing.CHECKS)
@@ -60,38 +57,6 @@ def test_the_kit_finds_samples_that_depend_on_the_batch(monkeypatch: pytest.Monk
     )
     [result] = testing.check("pixelcnn", only="samples")
     assert result.status == "fail"
-
-
-def test_the_kit_leaves_the_hub_of_the_user_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever is set there: endpoint, cache, token, offline mode, proxies."""
-    dead = "http://127.0.0.1:9"
-    for name in ("HF_ENDPOINT", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, dead)
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
-    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.setenv(name, "hf_secret")
-    before = dict(os.environ)
-    tokens = set()
-    honest = local_hub.Handler.respond
-    monkeypatch.setattr(local_hub.Handler, "respond", lambda self, path: tokens.add(self.token) or honest(self, path))
-    [result] = testing.check("pixelcnn", only="publish_and_load")
-    assert (result.status, result.detail) == ("pass", "README.md, config.json, model.safetensors, samples.png")
-    assert tokens == {local_hub.TOKEN, ""}  # the first request only asks whether somebody is there
-    assert list(tmp_path.iterdir()) == []
-    assert dict(os.environ) == before
-
-
-def test_the_kit_finds_what_the_hub_spoils(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line, that of the error itself."""
-    monkeypatch.setattr(local_hub.Handler, "content", lambda self, path, content: content[:-1] + b"?")
-    [result] = testing.check("pixelcnn", only="publish_and_load")
-    assert result.status == "fail"
-    assert result.detail.startswith("AssertionError: through a Hub on this machine: DamagedError: ")
-    assert "config.json' is no proper JSON" in result.detail
-    assert "\n" not in result.detail
 
 
 def test_the_kit_finds_a_model_that_comes_back_as_another(monkeypatch: pytest.MonkeyPatch) -> None:

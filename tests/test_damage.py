@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import WeightsError
-from zoo.weights import _header
-from zoo.weights_config import parse_config
+from zoo.hub.config import parse_config
+from zoo.hub.read import _header
 
 ROOT = Path(__file__).resolve().parent.parent
 HONEST = json.loads((ROOT / "model_cards/pixelcnn-mnist/config.json").read_text())

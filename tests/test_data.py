@@ -11,7 +11,7 @@ from conftest import write_pictures
 from PIL import Image
 
 import zoo
-from zoo import data, images, metrics
+from zoo import data, media, metrics
 from zoo.errors import DataError, OptionError, UnknownNameError
 
 SHAPE = (1, 8, 8)
@@ -99,7 +99,7 @@ def test_pictures_that_do_not_fit_into_memory_are_decoded_batch_by_batch(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = data.load(str(pictures), "train", SHAPE)
-    monkeypatch.setattr("zoo.pictures.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("zoo.data.pictures.MEMORY_LIMIT", 0)
     lazy = data.load(str(pictures), "train", SHAPE)
     assert lazy._decoded is None
     assert torch.equal(whole.batch([5, 2, 2])["image"], lazy.batch([5, 2, 2])["image"])
@@ -169,14 +169,14 @@ def test_a_damaged_picture_is_named(pictures: Path) -> None:
 def test_levels_and_bytes_undo_each_other() -> None:
     for count in (2, 3, 4, 16, 255, 256):
         values = torch.arange(count, dtype=torch.uint8).view(1, 1, 1, -1)
-        spread = images.to_bytes(values, count)
+        spread = media.to_bytes(values, count)
         assert (int(spread.min()), int(spread.max())) == (0, 255)
-        assert torch.equal(images.quantise(spread, count), values)
+        assert torch.equal(media.quantise(spread, count), values)
 
 
 def test_a_grid_is_filled_row_by_row() -> None:
     pictures = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(-1, 1, 2, 3)
-    canvas = images.grid(pictures, columns=2, padding=1)
+    canvas = media.grid(pictures, columns=2, padding=1)
     assert canvas.shape == (1, 10, 9)
     assert [int(canvas[0, 1 + 3 * (i // 2), 1 + 4 * (i % 2)]) for i in range(5)] == [0, 1, 2, 3, 4]
     assert int(canvas[0, 7, 5]) == 255  # the place that is left over
@@ -187,7 +187,7 @@ def test_evaluate_gives_receipts(shelf: Path, tiny: zoo.Model) -> None:
     receipts = {receipt["name"]: receipt for receipt in metrics.evaluate(tiny, data="mnist", split="test")}
     with torch.no_grad():
         pictures = data.load("mnist", "test", SHAPE).batch(range(7))["image"]
-        direct = -tiny.log_prob(images.quantise(pictures, 4)).mean()
+        direct = -tiny.log_prob(media.quantise(pictures, 4)).mean()
     assert receipts["nats"]["value"] == pytest.approx(float(direct), abs=1e-3)
     assert receipts["bits_per_dim"]["value"] == pytest.approx(float(direct) / 64 / 0.693147, abs=1e-3)
     assert receipts["nats"]["count"] == 7
@@ -201,7 +201,7 @@ def test_evaluate_gives_labels_to_a_conditional_model_and_says_so(shelf: Path) -
     [receipt] = metrics.evaluate(model, data="mnist", split="test", metrics=["nats"])
     batch = data.load("mnist", "test", SHAPE).batch(range(7))
     with torch.no_grad():
-        direct = -model.log_prob(images.quantise(batch["image"], 4), label=batch["label"]).mean()
+        direct = -model.log_prob(media.quantise(batch["image"], 4), label=batch["label"]).mean()
     assert receipt["value"] == pytest.approx(float(direct), abs=1e-3)
     assert receipt["given"] == "label"
 
@@ -257,7 +257,7 @@ def test_a_stream_without_a_validation_split_holds_its_first_pictures_out(
     (shards / "validation-00000-of-00001.parquet").unlink()
     with pytest.raises(DataError, match="training split .* is empty"):
         read(data.stream(str(shards), SHAPE, seed=0)[0], 0, 8)
-    monkeypatch.setattr(data, "STREAM_HOLDOUT", 10)
+    monkeypatch.setattr("zoo.data.tables.STREAM_HOLDOUT", 10)
     stream, held_out = data.stream(str(shards), SHAPE, seed=0)
     assert levels(held_out) == list(range(10))
     assert not set(read(stream, 0, 104)) & set(range(10))

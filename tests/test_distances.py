@@ -21,9 +21,11 @@ from huggingface_hub import constants
 from torch import nn
 
 import zoo
-from zoo import card, distances, features, hub, metrics, processes, sample_metrics
+from zoo import hub, metrics
 from zoo.cli import main
 from zoo.errors import DataError, HubError, OptionError, UnknownNameError
+from zoo.hub import card
+from zoo.metrics import distances, features, processes, samples
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 CPU = torch.device("cpu")
@@ -188,14 +190,14 @@ def test_the_path_length_of_a_linear_map_and_the_percentiles_that_count() -> Non
 )
 def test_the_figure_of_another_network_has_another_name(metric: str, network: str, mend: str) -> None:
     with pytest.raises(OptionError, match=mend):
-        sample_metrics.check_name(metric, network)
+        samples.check_name(metric, network)
 
 
 def test_names_that_fit_their_network() -> None:
-    for metric, network in [*sample_metrics.NETWORK.items(), ("precision", "mine.pt"), ("recall", "inception")]:
-        sample_metrics.check_name(metric, network)
-    for other in sample_metrics.ONE:
-        sample_metrics.check_name(other, "mine.pt")
+    for metric, network in [*samples.NETWORK.items(), ("precision", "mine.pt"), ("recall", "inception")]:
+        samples.check_name(metric, network)
+    for other in samples.ONE:
+        samples.check_name(other, "mine.pt")
     assert metrics.parse(["fid", "precision_recall", "recall"]) == ["fid", "precision", "recall"]
     with pytest.raises(UnknownNameError, match="did you mean 'precision_recall'"):
         metrics.parse(["precison_recall"])
@@ -258,7 +260,7 @@ def test_a_file_with_the_name_of_a_known_network_is_not_that(tmp_path: Path) -> 
         found = features.load(script(Quarters(), tmp_path / name), CPU).name
         assert found == f"./{name}"
         with pytest.raises(OptionError, match="ask for"):
-            sample_metrics.check_name("fid", found)
+            samples.check_name("fid", found)
 
 
 def test_a_file_that_is_no_torchscript(tmp_path: Path) -> None:
@@ -373,7 +375,7 @@ def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> 
     receipts = metrics.evaluate(tiny, metrics=names, batch_size=7, limit=30, progress=shares.append, **arguments)
     assert [receipt["name"] for receipt in receipts] == ["fd", "precision", "recall"]
     network = features.load(quarters, CPU)
-    fake = network.of_pictures(zoo.images.to_bytes(tiny.sample(24, seed=3), 4))
+    fake = network.of_pictures(zoo.media.to_bytes(tiny.sample(24, seed=3), 4))
     real = network.of_pictures(zoo.data.load(str(pictures), "train", (1, 8, 8)).batch(range(30))["image"])
     fd, precision, recall = receipts
     assert fd["value"] == pytest.approx(distances.frechet(real, fake), rel=1e-5)
@@ -400,7 +402,7 @@ def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> 
 
 
 def test_both_parts_of_a_split_are_as_many_as_the_whole(tiny: zoo.Model, pictures: Path) -> None:
-    load = lambda split, limit=None: sample_metrics.Reals.load(str(pictures), split, tiny, limit)  # noqa: E731
+    load = lambda split, limit=None: samples.Reals.load(str(pictures), split, tiny, limit)  # noqa: E731
     train, both = load("train"), load("train+validation")
     assert (len(train), len(both), both.split) == (38, 40, "train+validation")
     assert load("train+validation", 39).split == "train+validation[:39]"

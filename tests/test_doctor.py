@@ -16,13 +16,16 @@ import torch
 from huggingface_hub import constants
 
 import zoo
-from zoo import doctor, network, plugins, registry
+from zoo import plugins, registry
 from zoo.cli import main
-from zoo.doctor import Finding
 from zoo.errors import PluginError
+from zoo.files import digest
+from zoo.hub import network
+from zoo.hub.config import TENSORS
 from zoo.plugins import PluginRecord, PluginSet
 from zoo.spec import Weights
-from zoo.weights_config import TENSORS, digest
+from zoo_tools import doctor
+from zoo_tools.doctor import Finding
 
 ENTRY_POINTS = {"pixelcnn": "zoo_pixelcnn.plugin"}
 

@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 import hub_server
+import local_hub
 import pytest
-
-from zoo import local_hub
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,8 +62,9 @@ def scenario_publish(folder: Path) -> None:
     with hub_server.running() as server:
         os.environ |= server.environment(folder / "home")
         import zoo
-        from zoo import cache, hub
+        from zoo import hub
         from zoo.errors import HubError, UnknownNameError, WeightsError
+        from zoo.hub import cache
 
         assert "huggingface_hub" not in sys.modules
         model = zoo.build("pixelcnn", preset="tiny")
@@ -260,8 +260,9 @@ def scenario_trouble(folder: Path) -> None:
         os.environ |= server.environment(folder / "home")
         os.environ |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
         import zoo
-        from zoo import cache, hub, network
+        from zoo import hub
         from zoo.errors import HubError
+        from zoo.hub import cache, network
 
         network.PROBE_SECONDS, network.PATIENCE_SECONDS = 0.5, 2.0
         saved = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "weights", samples=0)
@@ -392,6 +393,7 @@ def scenario_data(folder: Path) -> None:
         from conftest import write_pictures
 
         from zoo import data
+        from zoo.errors import DataError
 
         pictures = str(write_pictures(folder / "pictures", 40))
         local = data.load(pictures, "train", (1, 8, 8))
@@ -400,13 +402,13 @@ def scenario_data(folder: Path) -> None:
         assert torch.equal(remote.batch(range(38))["image"], local.batch(range(38))["image"])
         stream, held_out = data.stream("me/pictures", (1, 8, 8), seed=0)
         assert len(held_out) == 40
-        one_line_error(data.DataError, lambda: stream.take(0, 4), "is empty")  # all were held out
-        one_line_error(data.DataError, lambda: data.load("me/none", "train", (1, 8, 8)), "can't load 'me/none'")
+        one_line_error(DataError, lambda: stream.take(0, 4), "is empty")  # all were held out
+        one_line_error(DataError, lambda: data.load("me/none", "train", (1, 8, 8)), "can't load 'me/none'")
     start = time.monotonic()  # the server is gone: what was read is in the cache, and nothing waits for the rest
     again = data.load("me/pictures", "train", (1, 8, 8))
     assert torch.equal(again.batch(range(38))["image"], local.batch(range(38))["image"])
-    one_line_error(data.DataError, lambda: data.load("me/other", "train", (1, 8, 8)), "the Hub can't be reached")
-    one_line_error(data.DataError, lambda: data.load("mnist", "train", (1, 8, 8)), "$ZOO_DATA/mnist")
+    one_line_error(DataError, lambda: data.load("me/other", "train", (1, 8, 8)), "the Hub can't be reached")
+    one_line_error(DataError, lambda: data.load("mnist", "train", (1, 8, 8)), "$ZOO_DATA/mnist")
     assert time.monotonic() - start < 10
 
 
@@ -443,27 +445,30 @@ def test_bundled_weights_need_neither_cache_nor_hub(tmp_path, monkeypatch):
     import zoo
     from zoo import hub
     from zoo.errors import HubError
-    from zoo.weights_config import read_config
+    from zoo.hub.config import read_config
 
     model = zoo.build("pixelcnn", preset="tiny")
     folder = hub.save(model, tmp_path / "model_cards" / "tiny", samples=0)
     config = read_config(folder)
     pin = zoo.Weights(repo="me/tiny", revision=None, sha256=config.sha256, size=config.size)
     spec = dataclasses.replace(model.spec, weights={"test": pin})
-    monkeypatch.setattr(hub, "checkout", lambda: tmp_path)
-    assert hub.resolve(spec, "test") == (folder, pin)
+    from zoo.hub.resolve import resolve
+
+    monkeypatch.setattr("zoo.hub.resolve.checkout", lambda: tmp_path)
+    assert resolve(spec, "test") == (folder, pin)
     assert hub.download(spec, "test") == folder
     damaged = (folder / "model.safetensors").read_bytes()[:-1] + b"?"
     (folder / "model.safetensors").write_bytes(damaged)
     with pytest.raises(HubError, match="does not hold them"):
-        hub.resolve(spec, "test")
+        resolve(spec, "test")
 
 
 def test_save_writes_a_card_that_validates(tmp_path):
     from PIL import Image
 
     import zoo
-    from zoo import card, hub
+    from zoo import hub
+    from zoo.hub import card
 
     receipt = {
         "name": "bits_per_dim",
@@ -519,7 +524,8 @@ def test_what_a_card_shows_is_published_with_it(tmp_path, tiny):
 def test_a_licence_is_stated_as_if_the_card_had_been_made_with_it(tmp_path, tiny, before, data):
     import yaml
 
-    from zoo import card, hub
+    from zoo import hub
+    from zoo.hub import card
 
     folder = hub.save(tiny, tmp_path / "weights", licence=before, data=data)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -538,7 +544,8 @@ def test_a_licence_is_stated_as_if_the_card_had_been_made_with_it(tmp_path, tiny
 
 
 def test_another_licence_keeps_its_name_and_link(tmp_path, tiny):
-    from zoo import card, hub
+    from zoo import hub
+    from zoo.hub import card
 
     folder = hub.save(tiny, tmp_path / "weights", samples=0)
     bare = (folder / "README.md").read_text()

@@ -22,10 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zoo
-from zoo import importing, registry, unpickling
+from zoo import registry
 from zoo.cli import main
 from zoo.errors import OptionError, PluginError, WeightsError
-from zoo.foreign import Foreign, flatten, init_arguments, read_checkpoint
+from zoo.hub import imports
+from zoo_stylegan import unpickling
+from zoo_stylegan.foreign import Foreign, flatten, init_arguments, read_checkpoint
 
 TENSOR = torch.arange(6, dtype=torch.float32).view(2, 3)
 
@@ -233,7 +235,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "dotted name of a type": (called("collections", "OrderedDict.__class__", text("A")), "OrderedDict.__class__"),
     "dotted module": (called("torch.serialization.os", "system", text(f"touch {SENTINEL}")), "os.system"),
     "getattr": (called("builtins", "getattr", text("x")), "builtins.getattr"),
-    "module of ours": (called("zoo.foreign", "pickle.sys", text("x")), "zoo.foreign.pickle.sys"),
+    "module of ours": (called("zoo_stylegan.foreign", "pickle.sys", text("x")), "zoo_stylegan.foreign.pickle.sys"),
     "new object": (b"\x80\x02cbuiltins\neval\n" + text(CODE) + b"\x85\x81.", "builtins.eval"),
     "new object, with keywords": (b"\x80\x04cargparse\nNamespace\n)}\x92.", "operations"),
     "instance": (b"(S'" + CODE.replace("'", '"').encode() + b"'\nibuiltins\neval\n.", "operations"),
@@ -411,11 +413,11 @@ def test_mutations_give_data_or_a_clear_error(tmp_path, sentinel, seed, data):
 def hooked(monkeypatch):
     """Give pixelcnn's plugin a zoo_import_weights that takes {"arguments": ..., "tensors": ...}."""
     record = registry.owner(registry.model_spec("pixelcnn"))
-    monkeypatch.setattr(record, "hooks", [*record.hooks, importing.HOOK])
+    monkeypatch.setattr(record, "hooks", [*record.hooks, imports.HOOK])
     answers: dict[str, Any] = {}
 
     def call(spec: Any, hook: str, **given: Any) -> Any:
-        if hook != importing.HOOK:
+        if hook != imports.HOOK:
             return original(spec, hook, **given)
         read = read_checkpoint(given["source"])
         return answers.get("answer", lambda read: (read["arguments"], read["tensors"]))(read)
@@ -451,9 +453,9 @@ def test_an_imported_model_is_the_same_and_says_where_it_is_from(tmp_path, tiny,
     config = json.loads((out / "config.json").read_text("utf-8"))
     assert config["training"] == {
         "imported_from": "theirs.pt",
-        "imported_sha256": importing.digest(source),
+        "imported_sha256": imports.digest(source),
     }
-    assert config["licence"] == importing.LICENCE
+    assert config["licence"] == imports.LICENCE
     card = (out / "README.md").read_text("utf-8")
     assert "license: other" in card
     assert "'theirs.pt', holds for these weights too" in card
@@ -461,16 +463,16 @@ def test_an_imported_model_is_the_same_and_says_where_it_is_from(tmp_path, tiny,
 
 def test_an_empty_folder_may_be_there_another_not(tmp_path, hooked, source):
     (tmp_path / "out").mkdir()
-    importing.import_weights("pixelcnn", source, tmp_path / "out")
+    imports.import_weights("pixelcnn", source, tmp_path / "out")
     with pytest.raises(OptionError, match="is not empty"):
-        importing.import_weights("pixelcnn", source, tmp_path / "out")
+        imports.import_weights("pixelcnn", source, tmp_path / "out")
     with pytest.raises(OptionError, match="is not empty"):
-        importing.import_weights("pixelcnn", source, source)
+        imports.import_weights("pixelcnn", source, source)
 
 
 def test_a_model_that_imports_nothing(tmp_path, source):
     with pytest.raises(OptionError, match="row_lstm can't import weights of other programs"):
-        importing.import_weights("row_lstm", source, tmp_path / "out")
+        imports.import_weights("row_lstm", source, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -489,7 +491,7 @@ def test_each_mismatch_is_named(tmp_path, tiny, hooked, source, change, message)
     changed(source, **{name.format(first=first): value})
     before = sorted(tmp_path.iterdir())
     with pytest.raises(WeightsError) as caught:
-        importing.import_weights("pixelcnn", source, tmp_path / "out")
+        imports.import_weights("pixelcnn", source, tmp_path / "out")
     assert message.format(first=first) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
@@ -509,7 +511,7 @@ def test_each_mismatch_is_named(tmp_path, tiny, hooked, source, change, message)
 def test_hooks_and_files_that_do_not_fit(tmp_path, hooked, source, answer, kind, message):
     hooked["answer"] = answer
     with pytest.raises(kind, match=message):
-        importing.import_weights("pixelcnn", source, tmp_path / "out")
+        imports.import_weights("pixelcnn", source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -522,4 +524,4 @@ def test_a_hostile_file_ends_in_one_line_and_leaves_nothing(tmp_path, sentinel, 
 
 def test_a_missing_file(tmp_path, hooked):
     with pytest.raises(WeightsError, match="can't read"):
-        importing.import_weights("pixelcnn", tmp_path / "no.pt", tmp_path / "out")
+        imports.import_weights("pixelcnn", tmp_path / "no.pt", tmp_path / "out")

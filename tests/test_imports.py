@@ -20,12 +20,12 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 PACKAGES = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir() and any(path.glob("*.py")))
 TORCH_FREE = [*sorted((ROOT / "plugins").glob("*/plugin.py")), ROOT / "zoo" / "nn" / "options.py"]
 TORCH_FREE += [
-    ROOT / "zoo" / f"{name}.py" for name in ("__init__", "errors", "spec", "hookspecs", "plugins", "registry", "doctor")
+    ROOT / "zoo" / f"{name}.py" for name in ("__init__", "errors", "spec", "hookspecs", "plugins", "registry")
 ]
 HEAVY = {"torch", "accelerate", "datasets", "numpy", "PIL", "safetensors", "huggingface_hub"}
 
 # Who may import what, at any depth of the file.
-ONLY = {"accelerate": "zoo/training.py", "datasets": "zoo/data.py"}
+ONLY = {"accelerate": "zoo/train/accelerator.py", "datasets": "zoo/data/tables.py"}
 
 
 def name_of(path: Path) -> str:

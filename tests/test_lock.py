@@ -14,11 +14,12 @@ import pytest
 from test_hub import one_line_error, run, serve
 
 import zoo
-from zoo import hub, lock, registry
+from zoo import hub, registry
 from zoo.cli import main
 from zoo.errors import HubError, OptionError, UnknownNameError, WeightsError
+from zoo.hub import lock
+from zoo.hub.config import read_config
 from zoo.spec import ModelSpec, Weights
-from zoo.weights_config import read_config
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -32,7 +33,7 @@ def bundled(tmp_path: Path, tiny: zoo.Model, monkeypatch: pytest.MonkeyPatch) ->
     spec: ModelSpec = dataclasses.replace(tiny.spec, weights={"test": pin})
     monkeypatch.setattr(registry.owner(spec), "models", [spec])
     monkeypatch.setattr(registry, "models", lambda: [spec])
-    monkeypatch.setattr(hub, "checkout", lambda: tmp_path)
+    monkeypatch.setattr("zoo.hub.resolve.checkout", lambda: tmp_path)
     return folder
 
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 FAULTS = """
 import resource, sys, torch
-from zoo import memory
+from zoo.cli import memory
 if sys.argv[1] == "keep":
     assert memory.keep_freed()
 for _ in range(5):

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo import card, hub
-from zoo.golden import check_golden
-from zoo.weights_config import read_config
+from zoo import hub
+from zoo.hub import card
+from zoo.hub.config import read_config
+from zoo.hub.golden import check_golden
+from zoo.hub.resolve import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = [(spec, tag) for spec in zoo.models() for tag in spec.weights]
@@ -19,7 +21,7 @@ PINS = [(spec, tag) for spec in zoo.models() for tag in spec.weights]
 @pytest.mark.parametrize(("spec", "tag"), PINS, ids=[f"{spec.name}-{tag}" for spec, tag in PINS])
 class TestEachPin:
     def test_it_is_bundled_and_draws_its_golden_sample(self, spec: zoo.ModelSpec, tag: str) -> None:
-        folder, pin = hub.resolve(spec, tag)
+        folder, pin = resolve(spec, tag)
         assert folder == ROOT / "model_cards" / spec.weights[tag].folder_name
         model = hub.load(spec.name, weights=tag, device="cpu")
         golden = read_config(folder).golden

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo import scaffold
 from zoo.cli import main
 from zoo.errors import OptionError
+from zoo_tools import new as scaffold
 
 
 def files(folder: Path) -> dict[str, str]:

@@ -14,13 +14,13 @@ from conftest import write_pictures
 from PIL import Image
 
 import zoo
-from zoo import hub, images, registry
+from zoo import hub, media, registry
 from zoo.cli import main
 from zoo.cli.options import parse_options, share_out
 from zoo.errors import OptionError
 from zoo.spec import ModelSpec, Option
 
-GREY = images.GREY
+GREY = media.GREY
 
 
 @pytest.fixture
@@ -63,12 +63,12 @@ def seek(clip: Image.Image, i: int) -> Image.Image:
 def frames(path: Path) -> list[torch.Tensor]:
     """All frames of an animation, grey, (1, H, W)."""
     with Image.open(path) as clip:
-        return [images.from_pil(seek(clip, i).convert("L"), 1) for i in range(clip.n_frames)]
+        return [media.from_pil(seek(clip, i).convert("L"), 1) for i in range(clip.n_frames)]
 
 
 def still(path: Path, channels: int = 1) -> torch.Tensor:
     with Image.open(path) as picture:
-        return images.from_pil(picture, channels)
+        return media.from_pil(picture, channels)
 
 
 def cells(canvas: torch.Tensor, columns: int, size: int = 8) -> torch.Tensor:
@@ -105,7 +105,7 @@ def test_a_drawing_holds_its_last_frame_and_loops(draw):
 
 @pytest.mark.parametrize(("size", "rows", "expected"), [((28, 28), 0, 99), ((28, 28), 14, 99), ((64, 64), 0, 101)])
 def test_a_drawing_has_about_a_hundred_frames(size, rows, expected):
-    found = images.drawing(torch.zeros(1, 3, *size, dtype=torch.uint8), rows)
+    found = media.drawing(torch.zeros(1, 3, *size, dtype=torch.uint8), rows)
     assert len(found) == expected
     counts = [int((frame[0, 0] != GREY).sum()) for frame in found]
     assert counts[0] == rows * size[1]
@@ -114,17 +114,17 @@ def test_a_drawing_has_about_a_hundred_frames(size, rows, expected):
 
 
 def test_a_drawing_of_a_whole_picture_is_that_picture(tmp_path):
-    [only] = images.drawing(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), 4)
-    images.write_clip([only[0]], tmp_path / "a.gif", [2000])
+    [only] = media.drawing(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), 4)
+    media.write_clip([only[0]], tmp_path / "a.gif", [2000])
     assert not still(tmp_path / "a.gif").any()
 
 
 def test_a_drawing_in_colour_keeps_one_palette(tmp_path):
     final = torch.randint(0, 256, (1, 3, 12, 12), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    drawn = [frame[0] for frame in images.drawing(final)]
-    images.write_clip(drawn, tmp_path / "a.gif", [40] * len(drawn))
+    drawn = [frame[0] for frame in media.drawing(final)]
+    media.write_clip(drawn, tmp_path / "a.gif", [40] * len(drawn))
     with Image.open(tmp_path / "a.gif") as clip:
-        middle, last = (images.from_pil(seek(clip, i).convert("RGB"), 3) for i in (36, clip.n_frames - 1))
+        middle, last = (media.from_pil(seek(clip, i).convert("RGB"), 3) for i in (36, clip.n_frames - 1))
     assert torch.equal(middle.flatten(1)[:, :72], last.flatten(1)[:, :72])
     assert (last.int() - final[0].int()).abs().float().mean() < 16
 
@@ -163,7 +163,7 @@ def test_a_full_disk_is_found_out_first(error, monkeypatch, tmp_path):
 def test_a_picture_too_large_for_its_format_is_one_line(tmp_path, ending, scale):
     wide = torch.zeros(1, 1, 300, dtype=torch.uint8)
     with pytest.raises(OptionError, match=f"{300 * scale}x{scale} pixels are too many for .{ending}"):
-        images.write_clip([wide, wide], tmp_path / f"a.{ending}", [40, 40], scale=scale)
+        media.write_clip([wide, wide], tmp_path / f"a.{ending}", [40, 40], scale=scale)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,9 +185,9 @@ def test_each_class_gets_a_row(draw, conditional):
     model, weights = conditional
     path = draw("a.png", "-n", 15, "--option", "label=7-9,2,0", model="conditional_pixelcnn", weights=weights)
     labels = [label for label in (7, 8, 9, 2, 0) for _ in range(3)]
-    expected = images.to_bytes(model.sample(15, label=labels), model.levels)
+    expected = media.to_bytes(model.sample(15, label=labels), model.levels)
     assert torch.equal(cells(still(path), 3), expected)
-    assert not torch.equal(expected, images.to_bytes(model.sample(15, label=7), model.levels))
+    assert not torch.equal(expected, media.to_bytes(model.sample(15, label=7), model.levels))
 
 
 def test_eight_samples_a_value_unless_told_otherwise(draw, conditional):
@@ -253,7 +253,7 @@ def test_completions_of_several_pictures(draw, tmp_path):
     options = ("--option", f"given={given}", "--option", "given_rows=5", "-n", 6)
     rows = cells(still(draw("a.png", *options)), 2).unflatten(0, (3, 2))
     originals = torch.stack([still(file) for file in sorted(given.glob("*.png"))])
-    originals = images.to_bytes(images.quantise(originals, 4), 4)
+    originals = media.to_bytes(media.quantise(originals, 4), 4)
     assert torch.equal(rows[:, :, :, :5], originals[:, None, :, :5].expand(-1, 2, -1, -1, -1))
     assert not torch.equal(rows[:, 0], rows[:, 1])
 
@@ -276,8 +276,8 @@ def test_many_completions_of_one_picture(draw, tmp_path, folder):
     options = ("--option", f"given={file}", "--option", "given_rows=4")
     found = cells(still(draw("a.png", *options)), 4)
     model = zoo.load("pixelcnn", weights=str(folder))
-    given = images.quantise(still(file)[None], 4)
-    assert torch.equal(found, images.to_bytes(model.sample(16, given=given, given_rows=4), 4))
+    given = media.quantise(still(file)[None], 4)
+    assert torch.equal(found, media.to_bytes(model.sample(16, given=given, given_rows=4), 4))
     assert len(cells(still(draw("b.png", *options, "--show-given", "-n", 5)), 7)) == 7
 
 

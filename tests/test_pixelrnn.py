@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import zoo
 from zoo.nn.autoregressive import draw
 from zoo.nn.masked import MaskedConv2d
-from zoo.sampling import SampleRequest
+from zoo.request import SampleRequest
 
 zoo.models()  # puts plugins/ on the path of a checkout that is not installed
 

@@ -312,11 +312,12 @@ def _arguments(hook: str) -> dict[str, None]:
 
 
 def trainer_arguments() -> dict[str, Any]:
-    from zoo import training
+    from zoo.train import loop
+    from zoo.train.accelerator import make_accelerator
 
-    settings = training.Settings(model="pixelcnn", data="none", out="", device="cpu")
+    settings = loop.Settings(model="pixelcnn", data="none", out="", device="cpu")
     model = zoo.build("pixelcnn", preset="tiny")
-    return {"model": model, "settings": settings, "accelerator": training.make_accelerator(settings)}
+    return {"model": model, "settings": settings, "accelerator": make_accelerator(settings)}
 
 
 def test_a_wrapper_of_any_plugin_applies(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:

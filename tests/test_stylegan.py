@@ -300,7 +300,7 @@ def test_a_table_of_style_mixing_shows_its_sources(model: Any) -> None:
 
 
 def _latent(index: int) -> torch.Tensor:
-    from zoo.sampling import derive_seed
+    from zoo.seeds import derive_seed
 
     return torch.randn((12,), generator=torch.Generator().manual_seed(derive_seed(0, index)))
 

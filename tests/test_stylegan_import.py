@@ -13,9 +13,9 @@ import torch
 from foreign_pickles import SENTINEL, easy, persistent, pickled
 
 import zoo
-from zoo import importing
 from zoo.cli import main
 from zoo.errors import OptionError, WeightsError
+from zoo.hub import imports
 
 zoo.models()  # puts plugins/ on the path
 from zoo_stylegan import official  # noqa: E402
@@ -116,7 +116,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize(("name", "classes", "label"), [("plain", 0, None), ("classes", CLASSES, 2)])
 def test_a_network_of_ada_draws_what_it_drew_there(tmp_path: Path, name: str, classes: int, label: int | None) -> None:
-    importing.import_weights("stylegan2", stored(tmp_path, ada(classes)), tmp_path / "out")
+    imports.import_weights("stylegan2", stored(tmp_path, ada(classes)), tmp_path / "out")
     image = picture(tmp_path / "out", label)
     found = [*(float(image[place]) for place in PLACES), float(image.mean())]
     assert found == pytest.approx(GOLDEN[name], rel=1e-4, abs=1e-4 * float(image.abs().max()))
@@ -190,7 +190,7 @@ def test_the_port_of_a_network_is_the_network(tmp_path: Path) -> None:
 
 
 def test_a_mean_w_that_is_not_there_is_measured(tmp_path: Path) -> None:
-    importing.import_weights("stylegan2", saved(tmp_path, g_ema=rosinality()), tmp_path / "out")
+    imports.import_weights("stylegan2", saved(tmp_path, g_ema=rosinality()), tmp_path / "out")
     model: Any = zoo.load("stylegan2", weights=str(tmp_path / "out"))
     with torch.no_grad():
         w = model.generator.mapping(torch.randn(20_000, Z, generator=torch.Generator().manual_seed(1)))
@@ -222,7 +222,7 @@ def without(pattern: str) -> dict[str, torch.Tensor]:
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, state: dict[str, Any], message: str) -> None:
     with pytest.raises(WeightsError, match=message) as caught:
-        importing.import_weights("stylegan2", saved(tmp_path, g_ema=state), tmp_path / "out")
+        imports.import_weights("stylegan2", saved(tmp_path, g_ema=state), tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -244,7 +244,7 @@ def test_other_files_and_models(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="holds no generator of StyleGAN2"):
         official.read(saved(tmp_path, g=rosinality()))
     with pytest.raises(OptionError, match="stylegan2 can"):
-        importing.import_weights("progan", saved(tmp_path, g_ema=rosinality()), tmp_path / "out")
+        imports.import_weights("progan", saved(tmp_path, g_ema=rosinality()), tmp_path / "out")
 
 
 def test_a_pickle_that_would_run_a_command_is_refused(

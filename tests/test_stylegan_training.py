@@ -19,9 +19,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import zoo
-from zoo import registry, training
+from zoo import registry
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.settings import Settings
+from zoo.train import loop
+from zoo.train.accelerator import make_accelerator
 from zoo_stylegan.train import GANTrainer
 
 
@@ -29,7 +31,7 @@ def trainer(model: Any, **changes: Any) -> GANTrainer:
     settings = Settings(
         **{"model": model.spec.name, "data": "-", "out": "-", "batch_size": 8, "device": "cpu", **changes}
     )
-    return GANTrainer(model, settings, training.make_accelerator(settings))
+    return GANTrainer(model, settings, make_accelerator(settings))
 
 
 def batch(size: int = 16, n: int = 8, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -218,7 +220,7 @@ def test_adaptive_augmentation_rises_while_the_discriminator_is_sure() -> None:
     ],
 )
 def test_resume_is_exact_for_every_objective(name: str, changes: dict[str, Any]) -> None:
-    from zoo.trainer import load_state, take_state
+    from zoo.train.state import load_state, take_state
 
     growth = {"start_resolution": 8, "stable_images": 8, "fade_images": 16}
     config = {**SMALL_STYLE, **changes, **(growth if name != "stylegan2" or changes.get("growing") else {})}
@@ -251,7 +253,7 @@ def test_a_gan_learns_the_colour_of_its_pictures(tmp_path: Path) -> None:
         model="stylegan2", preset="tiny", data=str(tmp_path), out=str(tmp_path / "run"), examples=800, batch_size=8,
         learning_rate=0.01, ema_images=100, sample_every=0, checkpoint_every=0, log_every=400, device="cpu",
     )  # fmt: skip
-    training.train(settings)
+    loop.train(settings)
     drawn = zoo.load("stylegan2", weights=tmp_path / "run").sample(16).float().mean((0, 2, 3))
     assert (drawn - torch.tensor([220.0, 40.0, 30.0])).abs().max() < 26
 
@@ -273,7 +275,7 @@ def settings(data: Path, out: Path, **changes: Any) -> Settings:
 
 
 def test_the_average_of_a_run_has_the_mean_w_and_no_discriminator(colours: Path, tmp_path: Path) -> None:
-    run = training.Run(settings(colours, tmp_path / "run"), resume=False, progress=None)
+    run = loop.Run(settings(colours, tmp_path / "run"), resume=False, progress=None)
     run.go()
     mean = run.model.generator.mapping.mean_w
     assert mean.abs().max() > 0
@@ -296,24 +298,24 @@ def test_settings_that_a_gan_can_not_train_with(
     colours: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        training.train(settings(colours, tmp_path / "run", **changes))
+        loop.train(settings(colours, tmp_path / "run", **changes))
 
 
 def test_classes_need_a_label_column(colours: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no label column"):
-        training.train(settings(colours, tmp_path / "run", overrides={"classes": 3}))
+        loop.train(settings(colours, tmp_path / "run", overrides={"classes": 3}))
 
 
 def test_divergence_stops_the_run_and_names_the_last_good_checkpoint(colours: Path, tmp_path: Path) -> None:
     good = settings(colours, tmp_path / "run", examples=16, checkpoint_every=16, sample_every=0)
-    training.train(good)
+    loop.train(good)
     whole = sorted((tmp_path / "run" / "checkpoints").iterdir())
     file = torch.load(whole[-1], weights_only=True)
     file["modules"]["model"]["discriminator.output.weight"].fill_(math.nan)  # a step that goes wrong
     torch.save(file, whole[-1])
     bad = dataclasses.replace(good, examples=400)
     with pytest.raises(TrainingError, match=r"is (nan|not finite) after \d+ examples .*; the last good checkpoint is"):
-        training.train(bad, resume=True)
+        loop.train(bad, resume=True)
     assert sorted((tmp_path / "run" / "checkpoints").iterdir()) == whole
 
 
@@ -326,9 +328,9 @@ def test_every_gan_is_registered_with_its_paper() -> None:
 
 TWO = """
 import json, sys, torch
-from zoo import training
+from zoo.train.loop import Run
 from zoo.settings import Settings
-run = training.Run(Settings(**json.loads(sys.argv[1])), resume=False, progress=None)
+run = Run(Settings(**json.loads(sys.argv[1])), resume=False, progress=None)
 run.go()
 for name, module in run.trainer.modules().items():
     for key, value in module.state_dict().items():

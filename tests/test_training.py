@@ -19,10 +19,12 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 import zoo
-from zoo import metrics, training
-from zoo.checkpoints import Checkpoints, write_atomically
+from zoo import metrics
 from zoo.errors import DataError, OptionError, TrainingError
-from zoo.training import Settings
+from zoo.files import write_atomically
+from zoo.settings import Settings
+from zoo.train import loop
+from zoo.train.checkpoints import Checkpoints
 
 SMALL: dict[str, Any] = {
     "model": "pixelcnn",
@@ -60,7 +62,7 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 def start(config: Settings, *flags: str) -> subprocess.Popen[str]:
     """The run in a process of its own."""
     code = (
-        "import json, sys; from zoo import training;"
+        "import json, sys; from zoo.train import loop as training;"
         "config = training.Settings(**json.loads(sys.argv[1]));"
         "print(json.dumps(training.train(config, resume='--resume' in sys.argv)))"
     )
@@ -80,7 +82,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run."""
     base = tmp_path_factory.mktemp("finished")
     torch.set_num_threads(1)
-    training.train(settings(write_pictures(base / "pictures", 40), base / "run"))
+    loop.train(settings(write_pictures(base / "pictures", 40), base / "run"))
     return base
 
 
@@ -120,26 +122,26 @@ def test_stopped_and_resumed_equals_uninterrupted(finished: Path, tmp_path: Path
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        training.train(config, progress=stop)
+        loop.train(config, progress=stop)
     assert Checkpoints(tmp_path / "run" / "checkpoints").last == 32
-    summary = training.train(config, resume=True)
+    summary = loop.train(config, resume=True)
     assert summary["reason"] == "finished"
     assert_same_run(finished / "run", tmp_path / "run")
 
 
 def test_a_streamed_run_resumes_exactly(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.data.STREAM_HOLDOUT", 5)
+    monkeypatch.setattr("zoo.data.tables.STREAM_HOLDOUT", 5)
     monkeypatch.setattr("zoo.data.Stream.BLOCK", 20)
     ours, theirs = (settings(finished / "pictures", tmp_path / name, stream=True) for name in ("ours", "theirs"))
-    training.train(ours)
+    loop.train(ours)
 
     def stop(report: dict[str, Any]) -> None:
         if report["seen"] == 56:
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        training.train(theirs, progress=stop)
-    training.train(theirs, resume=True)
+        loop.train(theirs, progress=stop)
+    loop.train(theirs, resume=True)
     assert_same_run(tmp_path / "ours", tmp_path / "theirs")
 
 
@@ -176,23 +178,23 @@ def test_a_kill_during_a_checkpoint_write_leaves_a_run_that_resumes(
             raise SystemExit("killed")
         honest(path, content)
 
-    monkeypatch.setattr("zoo.checkpoints.write_atomically", die)
+    monkeypatch.setattr("zoo.train.checkpoints.write_atomically", die)
     with pytest.raises(SystemExit):
-        training.train(config)
+        loop.train(config)
     monkeypatch.undo()
-    training.train(config, resume=True)
+    loop.train(config, resume=True)
     assert_same_run(finished / "run", tmp_path / "run")
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(finished: Path, tmp_path: Path) -> None:
     config = settings(finished / "pictures", tmp_path / "run", examples=48)
-    training.train(config)
+    loop.train(config)
     newest = max((tmp_path / "run" / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:1000])
-    training.train(settings(finished / "pictures", tmp_path / "run"), resume=True)
+    loop.train(settings(finished / "pictures", tmp_path / "run"), resume=True)
     whole = settings(finished / "pictures", tmp_path / "whole")
-    training.train(whole)
+    loop.train(whole)
     # The learning rate follows `examples`, so only the shape of the end can be compared here.
     assert weights(tmp_path / "run").keys() == weights(tmp_path / "whole").keys()
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["examples"] == 96
@@ -204,7 +206,7 @@ def test_two_processes_train_as_one(finished: Path, tmp_path: Path) -> None:
     script = tmp_path / "go.py"
     config = settings(finished / "pictures", tmp_path / "run")
     script.write_text(
-        "import json, sys; from zoo import training\n"
+        "import json, sys; from zoo.train import loop as training\n"
         f"print(training.train(training.Settings(**json.loads({json.dumps(json.dumps(config.__dict__))}))))\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
@@ -217,13 +219,13 @@ def test_two_processes_train_as_one(finished: Path, tmp_path: Path) -> None:
 
 
 def test_accumulated_parts_train_as_a_whole_batch(finished: Path, tmp_path: Path) -> None:
-    training.train(settings(finished / "pictures", tmp_path / "run", accumulate=4))
+    loop.train(settings(finished / "pictures", tmp_path / "run", accumulate=4))
     for name, value in weights(finished / "run").items():
         torch.testing.assert_close(value, weights(tmp_path / "run")[name], rtol=1e-3, atol=1e-4)
 
 
 def test_bf16_trains(finished: Path, tmp_path: Path) -> None:
-    summary = training.train(settings(finished / "pictures", tmp_path / "run", precision="bf16"))
+    summary = loop.train(settings(finished / "pictures", tmp_path / "run", precision="bf16"))
     assert summary["metrics"]["train/bits_per_dim"] < 1.6
     assert all(value.dtype == torch.float32 for value in weights(tmp_path / "run").values())
 
@@ -238,31 +240,31 @@ def test_ctrl_c_leaves_a_checkpoint_and_a_loadable_model(
         if report["seen"] == 40:
             signal.raise_signal(number)
 
-    summary = training.train(config, progress=interrupt)
+    summary = loop.train(config, progress=interrupt)
     assert (summary["reason"], summary["seen"]) == ("interrupted", 40)
     assert Checkpoints(tmp_path / "run" / "checkpoints").last == 40
     zoo.load("pixelcnn", weights=str(tmp_path / "run"), device="cpu")
-    training.train(config, resume=True)
+    loop.train(config, resume=True)
     assert_same_run(finished / "run", tmp_path / "run")
 
 
 def test_the_time_limit_ends_a_run_with_a_checkpoint(finished: Path, tmp_path: Path) -> None:
     config = settings(finished / "pictures", tmp_path / "run", max_minutes=1e-6)
-    summary = training.train(config)
+    summary = loop.train(config)
     assert (summary["reason"], summary["seen"]) == ("max_minutes", 8)
     assert Checkpoints(tmp_path / "run" / "checkpoints").last == 8
 
 
 def test_the_plan_builds_nothing_and_writes_nothing(pictures: Path, tmp_path: Path) -> None:
-    plan = training.plan(settings(pictures, tmp_path / "run", overrides={"width": 16}))
+    plan = loop.plan(settings(pictures, tmp_path / "run", overrides={"width": 16}))
     assert plan["config"]["width"] == 16
     assert plan["parameters"] == sum(p.numel() for p in zoo.build("pixelcnn", "tiny", width=16).parameters())
     assert plan["data"]["train"] == 38
     assert not (tmp_path / "run").exists()
-    huge = training.plan(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
+    huge = loop.plan(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
     assert huge["parameters"] > 10**14
     with pytest.raises(OptionError, match="pixelcnn of these settings does not fit into the memory"):
-        training.train(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
+        loop.train(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
     assert not (tmp_path / "run").exists()
 
 
@@ -275,11 +277,11 @@ def test_run_hooks_are_told(finished: Path, tmp_path: Path) -> None:
 
     class Listener:
         @zoo.hookimpl
-        def zoo_run_started(self, run: training.Run) -> None:
+        def zoo_run_started(self, run: loop.Run) -> None:
             heard.append(f"started {run.seen}")
 
         @zoo.hookimpl
-        def zoo_run_checkpointed(self, run: training.Run, path: Path) -> None:
+        def zoo_run_checkpointed(self, run: loop.Run, path: Path) -> None:
             heard.append(path.name)
 
         @zoo.hookimpl
@@ -291,7 +293,7 @@ def test_run_hooks_are_told(finished: Path, tmp_path: Path) -> None:
     found.records.append(record)
     found.add(record, Listener())
     try:
-        training.train(settings(finished / "pictures", tmp_path / "run", examples=16, eval_every=0, sample_every=0))
+        loop.train(settings(finished / "pictures", tmp_path / "run", examples=16, eval_every=0, sample_every=0))
     finally:
         registry.reload()
     assert heard == ["started 0", "000000000016.pt", "finished"]
@@ -318,40 +320,38 @@ def test_bad_settings_are_named_before_anything_is_written(
     pictures: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        training.train(settings(pictures, tmp_path / "run", **changes))
+        loop.train(settings(pictures, tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_in_use_is_not_overwritten(finished: Path) -> None:
     with pytest.raises(TrainingError, match="not empty; resume it with --resume"):
-        training.train(settings(finished / "pictures", finished / "run"))
+        loop.train(settings(finished / "pictures", finished / "run"))
 
 
 def test_two_processes_do_not_train_in_one_folder(finished: Path) -> None:
     with FileLock(finished / "run" / ".lock"), pytest.raises(TrainingError, match="another process trains in"):
-        training.train(settings(finished / "pictures", finished / "run"), resume=True)
-    training.train(settings(finished / "pictures", finished / "run"), resume=True)
+        loop.train(settings(finished / "pictures", finished / "run"), resume=True)
+    loop.train(settings(finished / "pictures", finished / "run"), resume=True)
 
 
 def test_a_lock_left_behind_does_not_occupy_a_folder(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").touch()
-    assert training.train(settings(pictures, tmp_path / "run"))["reason"] == "finished"
+    assert loop.train(settings(pictures, tmp_path / "run"))["reason"] == "finished"
 
 
 def test_resume_refuses_another_model(finished: Path) -> None:
     with pytest.raises(TrainingError, match="has seed 0, not 1; start a new one"):
-        training.train(settings(finished / "pictures", finished / "run", seed=1), resume=True)
+        loop.train(settings(finished / "pictures", finished / "run", seed=1), resume=True)
     with pytest.raises(TrainingError, match=r"has overrides {}, not {'image_shape': \[1, 8, 8\]}; start a new one"):
-        training.train(
-            settings(finished / "pictures", finished / "run", overrides={"image_shape": (1, 8, 8)}), resume=True
-        )
+        loop.train(settings(finished / "pictures", finished / "run", overrides={"image_shape": (1, 8, 8)}), resume=True)
 
 
 def test_a_constructor_argument_that_is_a_tuple_is_the_same_when_resumed(pictures: Path, tmp_path: Path) -> None:
     config = settings(pictures, tmp_path / "run", overrides={"image_shape": (1, 8, 8)}, examples=8)
-    training.train(config)
-    assert training.train(config, resume=True)["seen"] == 8
+    loop.train(config)
+    assert loop.train(config, resume=True)["seen"] == 8
 
 
 def test_a_run_that_failed_before_its_first_checkpoint_does_not_occupy_the_folder(
@@ -360,29 +360,29 @@ def test_a_run_that_failed_before_its_first_checkpoint_does_not_occupy_the_folde
     """What its mend asks for, another learning rate, would else be refused with --resume and without."""
     config = settings(finished / "pictures", tmp_path / "run", checkpoint_every=0, learning_rate=1e9)
     with pytest.raises(TrainingError, match="there is no good checkpoint. Try a lower --learning-rate"):
-        training.train(config)
+        loop.train(config)
     shown = tmp_path / "run" / "samples" / "000000095.png"
     shown.touch()
     (tmp_path / "run" / "metrics.jsonl").touch()
-    training.train(settings(finished / "pictures", tmp_path / "run"))
+    loop.train(settings(finished / "pictures", tmp_path / "run"))
     assert_same_run(finished / "run", tmp_path / "run")
     assert not shown.exists()
     with pytest.raises(TrainingError, match="not empty; resume it"):
-        training.train(config)
+        loop.train(config)
 
 
 def test_a_run_that_ends_between_two_events_logs_its_last_figures_once(pictures: Path, tmp_path: Path) -> None:
     config = settings(pictures, tmp_path / "run", examples=16)
-    summary = training.train(config)
+    summary = loop.train(config)
     for _ in range(2):
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
         assert [line["seen"] for line in lines] == [16, 16]
         assert summary["metrics"] == {k: v for line in lines for k, v in line.items() if k not in ("seen", "minutes")}
-        training.train(config, resume=True)
+        loop.train(config, resume=True)
 
 
 def test_a_run_that_is_to_log_nothing_logs_nothing(pictures: Path, tmp_path: Path) -> None:
-    training.train(settings(pictures, tmp_path / "run", examples=16, log_every=0, eval_every=0))
+    loop.train(settings(pictures, tmp_path / "run", examples=16, log_every=0, eval_every=0))
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
@@ -391,19 +391,19 @@ def test_an_evaluation_at_the_very_end_is_not_made_twice(
 ) -> None:
     calls = []
     honest = metrics.likelihood
-    monkeypatch.setattr("zoo.metrics.likelihood", lambda *a, **k: calls.append(1) or honest(*a, **k))
-    training.train(settings(pictures, tmp_path / "run", examples=48))
+    monkeypatch.setattr(metrics, "likelihood", lambda *a, **k: calls.append(1) or honest(*a, **k))
+    loop.train(settings(pictures, tmp_path / "run", examples=48))
     assert len(calls) == 1
 
 
 def test_more_levels_than_bytes_have_are_refused(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="have 256 levels at most, not 300"):
-        training.train(settings(pictures, tmp_path / "run", overrides={"levels": 300}))
+        loop.train(settings(pictures, tmp_path / "run", overrides={"levels": 300}))
 
 
 def test_resume_of_nothing_is_an_error(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="there is no run in"):
-        training.train(settings(pictures, tmp_path / "run"), resume=True)
+        loop.train(settings(pictures, tmp_path / "run"), resume=True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
@@ -418,20 +418,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 
     monkeypatch.setattr(LikelihoodTrainer, "step", poisoned)
     with pytest.raises(TrainingError, match="is nan after 48 examples .update 6.; the last good checkpoint is at 32"):
-        training.train(settings(pictures, tmp_path / "run"))
+        loop.train(settings(pictures, tmp_path / "run"))
 
 
 def test_a_full_disk_is_one_clear_error(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zoo.checkpoints.os.fsync", full)
+    monkeypatch.setattr("zoo.files.os.fsync", full)
     with pytest.raises(TrainingError, match="No space left on device"):
-        training.train(settings(pictures, tmp_path / "run"))
+        loop.train(settings(pictures, tmp_path / "run"))
     assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.gpu
 def test_a_gpu_trains(finished: Path, tmp_path: Path) -> None:
-    summary = training.train(settings(finished / "pictures", tmp_path / "run", device="cuda", precision="bf16"))
+    summary = loop.train(settings(finished / "pictures", tmp_path / "run", device="cuda", precision="bf16"))
     assert summary["metrics"]["train/bits_per_dim"] < 1.6

@@ -17,10 +17,11 @@ import safetensors.torch
 import torch
 
 import zoo
-from zoo import building, registry, weights
+from zoo import building, registry
 from zoo.errors import OptionError, WeightsError
-from zoo.golden import check_golden
-from zoo.weights_config import CONFIG, TENSORS, read_config
+from zoo.hub import read, write
+from zoo.hub.config import CONFIG, TENSORS, read_config
+from zoo.hub.golden import check_golden
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def original(model, tmp_path_factory):
-    return weights.write_folder(model, tmp_path_factory.mktemp("weights") / "tiny", data="digits", licence="mit")
+    return write.write_folder(model, tmp_path_factory.mktemp("weights") / "tiny", data="digits", licence="mit")
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def replace_tensors(folder, change):
 def refused(folder, *words, **arguments):
     """Loading fails with a WeightsError of one line that contains the words."""
     with pytest.raises(WeightsError) as caught:
-        weights.load_folder(folder, **arguments)
+        read.load_folder(folder, **arguments)
     text = str(caught.value)
     assert text.isprintable()
     assert len(text) < 800
@@ -68,7 +69,7 @@ def refused(folder, *words, **arguments):
 
 def test_every_tensor_and_sample_comes_back(model, original):
     state = torch.get_rng_state()
-    loaded = weights.load_folder(original, expect=model.spec)
+    loaded = read.load_folder(original, expect=model.spec)
     assert torch.equal(state, torch.get_rng_state())
     assert not loaded.training
     assert loaded.config == model.config
@@ -83,14 +84,14 @@ def test_every_tensor_and_sample_comes_back(model, original):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_narrow_storage_loads_into_the_models_own_type(model, tmp_path, dtype):
-    folder = weights.write_folder(model, tmp_path / "w", dtype=dtype)
-    loaded = weights.load_folder(folder)
+    folder = write.write_folder(model, tmp_path / "w", dtype=dtype)
+    loaded = read.load_folder(folder)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor.to(getattr(torch, dtype)).float(), loaded.state_dict()[name])
     golden = read_config(folder).golden
     assert check_golden(loaded, golden) == (True, "64 of 64 sub-pixels are equal, mean difference 0 levels")
     with pytest.raises(OptionError, match="int8"):
-        weights.write_folder(model, tmp_path / "x", dtype="int8")
+        write.write_folder(model, tmp_path / "x", dtype="int8")
 
 
 def test_config_says_where_the_weights_came_from(original):
@@ -107,7 +108,7 @@ def test_config_says_where_the_weights_came_from(original):
 
 def test_golden_sample_knows_the_model(model, original):
     golden = read_config(original).golden
-    assert check_golden(weights.load_folder(original), golden)[0]
+    assert check_golden(read.load_folder(original), golden)[0]
     other = zoo.build("pixelcnn", preset="tiny")
     torch.nn.init.constant_(other.output.bias.detach(), 0)
     other.output.bias.data.view(4, 1)[3] = 50  # always the highest level
@@ -124,15 +125,15 @@ def test_golden_sample_knows_the_model(model, original):
 def test_shared_tensors_are_stored_twice_and_load(model, tmp_path):
     tied = building.build_from_config(model.spec, model.config)
     tied.blocks[1].spread.weight = tied.blocks[0].spread.weight
-    loaded = weights.load_folder(weights.write_folder(tied, tmp_path / "w", golden=False))
+    loaded = read.load_folder(write.write_folder(tied, tmp_path / "w", golden=False))
     assert torch.equal(loaded.blocks[1].spread.weight, tied.blocks[0].spread.weight)
 
 
 def test_models_of_many_levels_have_no_golden_sample(tmp_path):
     many = zoo.build("pixelcnn", preset="tiny", levels=300)
-    folder = weights.write_folder(many, tmp_path / "w")
+    folder = write.write_folder(many, tmp_path / "w")
     assert read_config(folder).golden is None
-    assert weights.load_folder(folder).levels == 300
+    assert read.load_folder(folder).levels == 300
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_damaged_files_are_refused(folder, model):
 def test_pin_is_checked(folder, model):
     config = read_config(folder)
     pin = zoo.Weights(repo="a/b", revision=None, sha256=config.sha256, size=config.size)
-    assert weights.load_folder(folder, pin=pin) is not None
+    assert read.load_folder(folder, pin=pin) is not None
     refused(folder, "the pin says 0000", pin=zoo.Weights(repo="a/b", revision=None, sha256="0" * 64, size=config.size))
     refused(folder, "the pin says 5", pin=zoo.Weights(repo="a/b", revision=None, sha256=config.sha256, size=5))
 
@@ -259,7 +260,7 @@ TINY = {"image_shape": [1, 8, 8], "levels": 4, "n_layers": 2, "width": 8, "head_
     ],
 )
 def test_giant_sizes_are_refused_quickly_and_in_little_memory(folder, change):
-    weights.load_folder(folder)  # imports what it needs
+    read.load_folder(folder)  # imports what it needs
     edit(folder, config=TINY | change)
     peak, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     refused(folder)
@@ -286,7 +287,7 @@ def test_links_out_of_the_folder_are_refused(folder, tmp_path):
     snapshot = tmp_path / "models--a--b" / "snapshots" / "0"
     snapshot.parent.mkdir(parents=True)
     folder.rename(snapshot)  # as the Hub's cache looks
-    assert weights.load_folder(snapshot) is not None
+    assert read.load_folder(snapshot) is not None
     (snapshot / TENSORS).unlink()
     os.mkfifo(snapshot / TENSORS)
     refused(snapshot, "there is no model.safetensors")
@@ -295,11 +296,11 @@ def test_links_out_of_the_folder_are_refused(folder, tmp_path):
 @pytest.mark.parametrize("failing", [TENSORS, "README.md", CONFIG])
 def test_interrupted_write_leaves_nothing_that_loads(model, tmp_path, monkeypatch, failing):
     """A full disk while any file is written."""
-    monkeypatch.setattr(weights, "_write_tensors", full_disk(weights._write_tensors, failing))
-    monkeypatch.setattr(weights, "_write", full_disk(weights._write, failing))
+    monkeypatch.setattr(write, "_write_tensors", full_disk(write._write_tensors, failing))
+    monkeypatch.setattr(write, "_write", full_disk(write._write, failing))
     target = tmp_path / "new" / "w"
     with pytest.raises(WeightsError, match="No space left") as caught:
-        weights.write_folder(model, target, card=str)
+        write.write_folder(model, target, card=str)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -319,7 +320,7 @@ def test_weights_are_saved_over_weights_even_damaged_ones(model, tmp_path, lost)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / lost).unlink()
     zoo.save(model, tmp_path)
-    assert weights.load_folder(tmp_path) is not None
+    assert read.load_folder(tmp_path) is not None
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -335,11 +336,11 @@ def test_a_save_killed_at_any_file_can_be_repeated(model, tmp_path, monkeypatch)
 
         folder = tmp_path / str(count)
         with monkeypatch.context() as patched:
-            patched.setattr("zoo.weights.os.replace", replace)
+            patched.setattr("zoo.hub.write.os.replace", replace)
             with pytest.raises(KeyboardInterrupt):
                 zoo.save(model, folder)
         assert not (folder / CONFIG).exists()
-        assert weights.load_folder(zoo.save(model, folder)) is not None
+        assert read.load_folder(zoo.save(model, folder)) is not None
 
 
 def test_what_is_no_model_of_the_zoo_is_not_saved(tmp_path):
@@ -368,9 +369,9 @@ def test_kill_between_the_files_leaves_nothing_that_loads(model, tmp_path, monke
             raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr(weights.os, "replace", killed)
+    monkeypatch.setattr(write.os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        weights.write_folder(model, tmp_path / "w", card=str)
+        write.write_folder(model, tmp_path / "w", card=str)
     assert done[-1] == CONFIG
     refused(tmp_path / "w", "there is no config.json")
 
@@ -378,21 +379,21 @@ def test_kill_between_the_files_leaves_nothing_that_loads(model, tmp_path, monke
 def test_overwriting_is_refused_by_a_file_in_the_way(model, tmp_path):
     (tmp_path / "w").write_text("a file")
     with pytest.raises(WeightsError, match="can't write"):
-        weights.write_folder(model, tmp_path / "w")
-    folder = weights.write_folder(model, tmp_path / "v")
+        write.write_folder(model, tmp_path / "w")
+    folder = write.write_folder(model, tmp_path / "v")
     other = zoo.build("pixelcnn", preset="tiny", width=4)
-    assert weights.load_folder(weights.write_folder(other, folder)).config["width"] == 4
+    assert read.load_folder(write.write_folder(other, folder)).config["width"] == 4
 
 
 @pytest.mark.parametrize("info", [{"training": {"loss": float("nan")}}, {"training": {"x": object()}}, {"data": 3}])
 def test_what_a_config_cannot_hold_is_not_written(model, tmp_path, info):
     with pytest.raises(WeightsError):
-        weights.write_folder(model, tmp_path / "w", **info)
+        write.write_folder(model, tmp_path / "w", **info)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_devices(original):
-    assert weights.load_folder(original, device="auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert read.load_folder(original, device="auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     for device in ("tpu", "cuda") if not torch.cuda.is_available() else ("tpu",):
         with pytest.raises(OptionError):
-            weights.load_folder(original, device=device)
+            read.load_folder(original, device=device)

@@ -16,13 +16,13 @@ from zoo.errors import ZooError
 from zoo.hookspecs import hookimpl
 from zoo.registry import datasets, models
 from zoo.spec import DataSpec, ModelSpec, Option, Weights
+from zoo.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from zoo.building import build
     from zoo.hub import load, push, save
     from zoo.model import Model
 
-__version__ = "0.1.0"
 __all__ = [
     "DataSpec",
     "Model",

@@ -17,6 +17,7 @@ from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
     from zoo.model import Model
+    from zoo.request import SampleRequest
 
 
 def build(name: str, preset: str | None = None, **overrides: Any) -> Model:
@@ -51,8 +52,12 @@ def build_from_config(spec: ModelSpec, config: Mapping[str, Any]) -> Model:
         raise
     if not isinstance(model, Model):
         raise PluginError(f"zoo_build of '{spec.name}' must return a zoo.Model, not {type(model).__name__}")
-    model.attach(spec, checked)
+    model.attach(spec, checked, _draw)
     return model
+
+
+def _draw(model: Model, request: SampleRequest) -> Any:
+    return registry.call(model.spec, "zoo_sample", model=model, request=request)
 
 
 def _constructor(name: str) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:

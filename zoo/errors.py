@@ -65,3 +65,10 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Unkno
     else:
         mend = "there are none"
     return UnknownNameError(f"unknown {kind} '{name}'; {mend}{' ' + hint if hint else ''}")
+
+
+def one_line(text: object, limit: int = 400) -> str:
+    """`text` on one line, without control characters; it may come from a hostile file."""
+    line = " ".join(str(text).split())
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from zoo.model import Model
-    from zoo.sampling import SampleRequest
+    from zoo.request import SampleRequest
     from zoo.settings import Settings
-    from zoo.trainer import Trainer
-    from zoo.training import Run
+    from zoo.trainer import RunView, Trainer
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")
@@ -62,20 +61,20 @@ def zoo_import_weights(spec: ModelSpec, source: Path) -> tuple[dict[str, Any], d
 
 
 @hookspec
-def zoo_run_started(run: Run) -> None:
+def zoo_run_started(run: RunView) -> None:
     """A training run is about to take its first step, or its first after a resume."""
 
 
 @hookspec
-def zoo_run_logged(run: Run, metrics: dict[str, Any]) -> None:
+def zoo_run_logged(run: RunView, metrics: dict[str, Any]) -> None:
     """A line was added to the run's metrics."""
 
 
 @hookspec
-def zoo_run_checkpointed(run: Run, path: Path) -> None:
+def zoo_run_checkpointed(run: RunView, path: Path) -> None:
     """A checkpoint was written, whole, to `path`."""
 
 
 @hookspec
-def zoo_run_finished(run: Run, summary: dict[str, Any]) -> None:
+def zoo_run_finished(run: RunView, summary: dict[str, Any]) -> None:
     """The run ended: all examples seen, out of time, or interrupted (`summary["reason"]`)."""

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from zoo import sampling
 from zoo.errors import OptionError
+from zoo.request import SampleRequest
 from zoo.spec import ModelSpec
 
 
@@ -31,10 +33,15 @@ class Model(nn.Module):
     spec: ModelSpec
     config: dict[str, Any]
 
-    def attach(self, spec: ModelSpec, config: Mapping[str, Any]) -> None:
-        """Called once by the core after `zoo_build`."""
+    def attach(self, spec: ModelSpec, config: Mapping[str, Any], draw: Callable[[Model, SampleRequest], Any]) -> None:
+        """Called once by the core after `zoo_build`; `draw` calls `zoo_sample` of the plugin that owns the model."""
         self.spec = spec
         self.config = dict(config)
+        self._draw = draw
+
+    def draw_batch(self, request: SampleRequest) -> Any:
+        """One batch of samples, as the plugin gives it; `sample` is what users call."""
+        return self._draw(self, request)
 
     def released(self) -> Model:
         """A copy as it is evaluated, sampled and published: without what only training needs, if there is such."""
@@ -74,8 +81,6 @@ class Model(nn.Module):
             UnknownNameError: an option that the model does not have.
             OptionError: an option of the wrong type, range or shape.
         """
-        from zoo import sampling
-
         return sampling.sample(
             self, n, seed=seed, start=start, batch_size=batch_size, precision=precision, progress=progress, **options
         )

@@ -6,67 +6,39 @@ any batch, process and device (up to rounding).
 
 from __future__ import annotations
 
-import hashlib
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 
-from zoo import registry
 from zoo.errors import OptionError, PluginError
-from zoo.model import Model
-from zoo.spec import Option
+from zoo.request import SampleRequest
+from zoo.spec import ModelSpec, Option
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part; neighbouring parts give unrelated seeds."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+class Sampled(Protocol):
+    """What sampling needs of a `zoo.Model`."""
 
-
-@dataclass
-class SampleRequest:
-    """One batch to be sampled.
-
-    Attributes:
-        seed: of the whole call.
-        indices: which samples of that seed this batch holds.
-        device: where to sample.
-        options: all options of the model's spec, checked. Per-sample options are lists of `n` values, or tensors
-            whose first axis is `n`.
-        progress: tell it the share of this batch that is done.
-    """
-
-    seed: int
-    indices: Sequence[int]
-    device: torch.device
-    options: dict[str, Any]
-    progress: Callable[[float], None] = lambda share: None
-    _generators: list[torch.Generator] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._generators = [torch.Generator().manual_seed(derive_seed(self.seed, index)) for index in self.indices]
+    spec: ModelSpec
+    image_shape: tuple[int, int, int]
+    sample_batch_size: ClassVar[int]
+    training: bool
 
     @property
-    def n(self) -> int:
-        return len(self.indices)
+    def device(self) -> torch.device: ...
 
-    def uniform(self, *shape: int) -> torch.Tensor:
-        """Uniform noise in [0, 1), (n, *shape), float32; each sample's share comes from its own generator."""
-        return torch.stack([torch.rand(shape, generator=g) for g in self._generators]).to(self.device)
+    def train(self, mode: bool = True) -> Any: ...
 
-    def normal(self, *shape: int) -> torch.Tensor:
-        """Standard normal noise, (n, *shape), float32; each sample's share comes from its own generator."""
-        return torch.stack([torch.randn(shape, generator=g) for g in self._generators]).to(self.device)
+    def draw_batch(self, request: SampleRequest) -> Any:
+        """One batch, as the plugin's `zoo_sample` gives it."""
 
 
 def sample(
-    model: Model,
+    model: Sampled,
     n: int,
     *,
     seed: int = 0,
@@ -86,7 +58,7 @@ def sample(
     device = model.device
     autocast = torch.autocast(device.type, PRECISIONS[precision]) if PRECISIONS[precision] else nullcontext()
     was_training = model.training
-    model.eval()
+    model.train(False)
     batches = []
     try:
         for first in range(0, n, size):
@@ -99,7 +71,7 @@ def sample(
                 progress=_share(progress, rows, n),
             )
             with torch.no_grad(), autocast:
-                images = registry.call(model.spec, "zoo_sample", model=model, request=request)
+                images = model.draw_batch(request)
             batches.append(_check_samples(model, images, request.n).cpu())
             request.progress(1.0)
     finally:
@@ -123,11 +95,11 @@ def _share(progress: Callable[[float], None] | None, rows: range, n: int) -> Cal
     return (lambda share: progress((rows.start + share * len(rows)) / n)) if progress else lambda share: None
 
 
-def _option(model: Model, name: str) -> Option:
+def _option(model: Sampled, name: str) -> Option:
     return next(option for option in model.spec.sample_options if option.name == name)
 
 
-def _check_options(model: Model, n: int, options: dict[str, Any]) -> dict[str, Any]:
+def _check_options(model: Sampled, n: int, options: dict[str, Any]) -> dict[str, Any]:
     """Options checked against the spec; per-sample ones must be one value, or n of them."""
     whole = {}
     lists = {}
@@ -149,7 +121,7 @@ def _check_options(model: Model, n: int, options: dict[str, Any]) -> dict[str, A
     return checked
 
 
-def _slice(model: Model, name: str, value: Any, rows: range) -> Any:
+def _slice(model: Sampled, name: str, value: Any, rows: range) -> Any:
     """The rows of a per-sample option; one value stands for all."""
     if value is None or not _option(model, name).per_sample:
         return value
@@ -160,7 +132,7 @@ def _slice(model: Model, name: str, value: Any, rows: range) -> Any:
     return value[rows.start : rows.stop]
 
 
-def _check_samples(model: Model, images: Any, n: int) -> torch.Tensor:
+def _check_samples(model: Sampled, images: Any, n: int) -> torch.Tensor:
     """A plugin's answer: integers with the axes that the spec promises."""
     rank = 1 + len(model.spec.data_shape)
     if not isinstance(images, torch.Tensor) or images.ndim != rank or len(images) != n:

@@ -16,6 +16,7 @@ from zoo.errors import OptionError, unknown
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+REPO_AT = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s@]+))?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REVISION = re.compile(r"[0-9a-f]{40}")
 

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
 
+from zoo.model import Model
+from zoo.settings import Settings
+from zoo.spec import ModelSpec
+
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    pass
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A training run as the listeners of `zoo_run_*` see it.
+
+    Attributes:
+        folder: the run folder.
+        settings: of the run.
+        spec, model: what is trained.
+        seen: examples so far.
+        is_main: whether this process writes.
+    """
+
+    folder: Path
+    settings: Settings
+    spec: ModelSpec
+    model: Model
+    seen: int
+    is_main: bool
 
 
 class Trainer(Protocol):
@@ -31,23 +57,3 @@ def warm_cosine(seen: int, examples: int, warm: float = 0.01, last: float = 0.02
     if share < warm:
         return (share + 1e-3) / (warm + 1e-3)
     return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * (share - warm) / (1 - warm)))
-
-
-def take_state(trainer: Trainer, accelerator: Accelerator) -> dict[str, Any]:
-    """All state of a trainer: modules, optimizers, and the loss scale of fp16."""
-    modules, scaler = trainer.modules().items(), accelerator.scaler
-    return {
-        "modules": {name: accelerator.unwrap_model(module).state_dict() for name, module in modules},
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in trainer.optimizers().items()},
-        "scaler": scaler.state_dict() if scaler is not None else None,
-    }
-
-
-def load_state(trainer: Trainer, accelerator: Accelerator, state: dict[str, Any]) -> None:
-    """Undo `take_state`; raises KeyError, RuntimeError or ValueError if it is of another model."""
-    for name, module in trainer.modules().items():
-        accelerator.unwrap_model(module).load_state_dict(state["modules"][name])
-    for name, optimizer in trainer.optimizers().items():
-        optimizer.load_state_dict(state["optimizers"][name])
-    if accelerator.scaler is not None and state["scaler"]:
-        accelerator.scaler.load_state_dict(state["scaler"])

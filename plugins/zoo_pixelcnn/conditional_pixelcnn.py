@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
-from zoo.sampling import SampleRequest
+from zoo.request import SampleRequest
 from zoo_pixelcnn.gated_pixelcnn import CachedGatedPixelCNN, GatedPixelCNN
 from zoo_pixelcnn.text_encoder import TextEncoder, encode
 

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
-from zoo.sampling import derive_seed
+from zoo.seeds import derive_seed
 from zoo_stylegan.gan import check_labels, from_pixels
 from zoo_stylegan.styles import StyleBased
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from zoo.errors import OptionError
-from zoo.sampling import SampleRequest
+from zoo.request import SampleRequest
 from zoo_stylegan.gan import GAN, check_labels, to_pixels
 from zoo_stylegan.layers import doubled
 from zoo_stylegan.mapping import truncate

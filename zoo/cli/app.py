@@ -70,7 +70,7 @@ def zoo(
 ) -> None:
     """A plugin-based zoo of generative image and video models."""
     if version:
-        from zoo import __version__
+        from zoo.version import __version__
 
         typer.echo(f"pixelzoo {__version__}")
         raise typer.Exit(0)

@@ -14,7 +14,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     Says what to do about each finding. Exit code 1 if there is a problem; a warning is none.
     """
-    from zoo.doctor import examine
+    from zoo_tools.doctor import examine
 
     findings = examine()
     if as_json:

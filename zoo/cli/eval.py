@@ -68,8 +68,9 @@ def evaluate(
     if record and not Path(chosen).is_dir():
         raise OptionError(f"--record writes into a weights folder, and '{chosen}' is none")
     names = [name.strip() for name in metric.split(",") if name.strip()] if metric is not None else None
-    from zoo import hub, memory, metrics
-    from zoo.sample_metrics import OF_SAMPLES
+    from zoo import hub, metrics
+    from zoo.cli import memory
+    from zoo.metrics.samples import OF_SAMPLES
 
     arguments: dict[str, Any] = {"data": data, "split": split, "metrics": names}
     arguments |= {"limit": limit, "batch_size": batch_size}
@@ -101,7 +102,7 @@ def _drawing(spec: ModelSpec, given: dict[str, Any]) -> dict[str, Any]:
     if files:
         raise OptionError(f"zoo eval takes no pictures, but option '{next(iter(files))}' is one")
     if any(isinstance(value, list) for value in options.values()):
-        from zoo.sample_metrics import COUNT
+        from zoo.metrics.samples import COUNT
 
         _, each = share_out(given.get("count", COUNT), options, {})
         options = per_sample(options, {}, each)

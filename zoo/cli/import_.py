@@ -21,6 +21,6 @@ def import_(
 
     Nothing in the file is run; its licence stays. Prints the folder.
     """
-    from zoo.importing import import_weights
+    from zoo.hub.imports import import_weights
 
     typer.echo(str(import_weights(model, file, Path(out))))

@@ -20,7 +20,7 @@ def lock(
 
     By commit and sha256, for 'zoo download --locked'.
     """
-    from zoo import lock as locks
+    from zoo.hub import lock as locks
 
     found = locks.lock([model_name(name) or name for name in names or ()])
     locks.write(found, out)
@@ -34,7 +34,7 @@ def lock(
 
 def download_locked(path: str, as_json: bool) -> None:
     """Fetch what a lock file names; print the folders."""
-    from zoo import lock as locks
+    from zoo.hub import lock as locks
 
     rows = [(item.name, str(locks.download(item))) for item in locks.read(path)]
     if as_json:

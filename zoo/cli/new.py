@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo import scaffold
+from zoo_tools import new as scaffold
 
 
 def new(

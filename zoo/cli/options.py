@@ -37,7 +37,7 @@ def parse_options(spec: ModelSpec, assignments: list[str]) -> tuple[dict[str, An
     pictures: dict[str, list[Path]] = {}
     for name, given in texts.items():
         if known[name].type == "image":
-            from zoo.images import picture_files
+            from zoo.media import picture_files
 
             pictures[name] = [file for text in given for file in picture_files(Path(text))]
         else:
@@ -96,14 +96,14 @@ def per_sample(options: dict[str, Any], pictures: dict[str, torch.Tensor], each:
 
 def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
     """The pictures of an image option in the model's shape and levels, (N, C, H, W)."""
-    from zoo import images
+    from zoo import media
 
     shape: Any = getattr(model, "image_shape", None)
     if shape is None:
         raise OptionError(f"option '{name}': {model.spec.name} does not say what shape its pictures have")
-    pictures = images.read_images(files, shape[0])
+    pictures = media.read_images(files, shape[0])
     if tuple(pictures.shape[1:]) != tuple(shape):
         found, needed = (f"{size[-1]}x{size[-2]}" for size in (pictures.shape, shape))
         raise DataError(f"option '{name}': '{files[0]}' is {found} pixels, but {model.spec.name} needs {needed}")
     levels: Any = getattr(model, "levels", None)
-    return images.quantise(pictures, levels) if levels else pictures
+    return media.quantise(pictures, levels) if levels else pictures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +12,10 @@ from zoo import registry
 from zoo.cli.console import print_table, size
 from zoo.errors import OptionError, WeightsError
 from zoo.plugins import checkout
+from zoo.spec import REPO
 
 if TYPE_CHECKING:
-    from zoo.hub import Package
-
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+    from zoo.hub.publish import Package
 
 
 def publish(
@@ -50,7 +48,7 @@ def publish(
         raise OptionError("--licence is for one FOLDER; what is bundled says its own")
     targets = list(_bundled()) if everything else [(Path(str(folder)), str(repo))]
     for source, name in targets:
-        if not _REPO.fullmatch(name):
+        if not REPO.fullmatch(name):
             raise OptionError(f"--repo takes owner/name, not '{name}'")
         if not source.is_dir():
             raise WeightsError(f"there is no folder '{source}'")
@@ -78,7 +76,7 @@ def _bundled() -> Iterator[tuple[Path, str]]:
 
 def _show(package: Package) -> None:
     """The commit: its title, its files, and the card in full."""
-    from zoo.weights_config import CARD
+    from zoo.hub.config import CARD
 
     files = package.files.items()
     sizes = ((name, len(c) if isinstance(c, bytes) else c.stat().st_size) for name, c in files)

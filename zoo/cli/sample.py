@@ -91,7 +91,8 @@ def sample(
         raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
     if show_given and (target.each or "given" not in files):
         raise OptionError("--show-given needs options given=PICTURE and given_rows=N, and one grid of all samples")
-    from zoo import hub, images, memory
+    from zoo import hub, media
+    from zoo.cli import memory
 
     memory.keep_freed()
     begun = time.monotonic()
@@ -107,18 +108,18 @@ def sample(
             progress=lambda share: update(share * n),
             **per_sample(options, pictures, each * (length or 1)),
         )
-    samples = images.to_bytes(samples, loaded.levels)
+    samples = media.to_bytes(samples, loaded.levels)
     if spec.is_video:
         frames = list(samples.unbind(1))
     elif length:
         frames = list(samples.view(n, length, *samples.shape[1:]).unbind(1))
     elif animate:
-        frames = images.drawing(samples, kept_rows)
+        frames = media.drawing(samples, kept_rows)
     else:
         frames = [samples]
     if show_given:
-        given = images.to_bytes(pictures["given"], loaded.levels)
-        frames = [images.beside_given(frame, given, kept_rows, each) for frame in frames]
+        given = media.to_bytes(pictures["given"], loaded.levels)
+        frames = [media.beside_given(frame, given, kept_rows, each) for frame in frames]
         columns = columns or each + 2
     where = target.write(frames, columns or (each if 1 < each < n else None), scale)
     typer.echo(f"wrote {n} sample{'s' * (n != 1)} to {where} in {time.monotonic() - begun:.1f} s")
@@ -168,7 +169,7 @@ class Target:
         target = cls(Path(text), "{}" in Path(text).name, times, start)
         if times and target.path.suffix.lower() not in CLIP_FORMATS:
             raise OptionError(f"can't write '{text}': an animation needs {', '.join(CLIP_FORMATS)}")
-        from zoo.images import check_output
+        from zoo.media import check_output
 
         folder = target.path.parent
         if target.each and output and output.endswith(("/", os.sep)):
@@ -185,7 +186,7 @@ class Target:
 
     def write(self, frames: list[torch.Tensor], columns: int | None, scale: int) -> str:
         """Write frames (N, C, H, W), uint8, a still picture being the only one; returns where, in words."""
-        from zoo.images import grid
+        from zoo.media import grid
 
         if not self.each:
             self._write_one([grid(frame, columns) for frame in frames], self.path, scale)
@@ -199,7 +200,7 @@ class Target:
         return str(self.path.parent / self.path.name.replace("{}", "*"))
 
     def _write_one(self, frames: list[torch.Tensor], path: Path, scale: int) -> None:
-        from zoo.images import write_clip, write_image
+        from zoo.media import write_clip, write_image
 
         if self.milliseconds is None:
             write_image(frames[0], path, scale=scale)

@@ -85,15 +85,16 @@ def train(
     """
     given = {name: value for name, value in locals().items() if name not in _OWN and value is not None}
     settings = _settings(given, overrides, resume=resume, dry_run=dry_run)
-    from zoo import memory, training
+    from zoo.cli import memory
+    from zoo.train import loop
 
     memory.keep_freed()
     if dry_run:
-        plan = training.plan(settings)
+        plan = loop.plan(settings)
         _speak(lambda: console.print_json(plan) if as_json else console.print_mapping(plan))
         return
     with _progress(settings.examples) as progress:
-        summary = training.train(settings, resume=resume, progress=progress)
+        summary = loop.train(settings, resume=resume, progress=progress)
     _speak(lambda: console.print_json(summary) if as_json else _print_summary(summary))
     if summary["reason"] == "interrupted":
         raise typer.Exit(130)

@@ -43,7 +43,7 @@ def download(
 
     folder = hub.download(model) if is_repo else hub.download(model, chosen)
     if as_json:
-        from zoo.weights_config import read_config
+        from zoo.hub.config import read_config
 
         print_json({"model": read_config(folder).model, "weights": chosen, "folder": str(folder)})
     else:
@@ -79,8 +79,8 @@ def _conformance(model: str) -> list[dict[str, str]]:
 
 def _golden(model: str, weights: str) -> list[dict[str, str]]:
     from zoo import hub
-    from zoo.golden import check_golden
-    from zoo.weights_config import read_config
+    from zoo.hub.config import read_config
+    from zoo.hub.golden import check_golden
 
     folder = Path(weights) if Path(weights).is_dir() else hub.download(model, weights)
     golden = read_config(folder).golden

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.model import Model
-from zoo.sampling import SampleRequest
+from zoo.request import SampleRequest
 
 
 class CachedNetwork(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
-from zoo.images import quantise
+from zoo.media import quantise
 from zoo.trainer import warm_cosine
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from zoo.errors import OptionError, ZooError
+from zoo.errors import OptionError, ZooError, one_line
+from zoo.hub.config import DamagedError
 from zoo.model import Model
-from zoo.weights_config import DamagedError, one_line
 
 GOLDEN_LIMIT = 2**19  # characters; larger samples are left out
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import WeightsError
+from zoo.errors import WeightsError, one_line
 from zoo.spec import SHA256
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
@@ -44,13 +43,6 @@ class WeightsConfig:
     size: int
     golden: dict[str, Any] | None
     raw: dict[str, Any]
-
-
-def one_line(text: object, limit: int = 400) -> str:
-    """`text` on one line, without control characters; it may come from a hostile file."""
-    line = " ".join(str(text).split())
-    line = "".join(c if c.isprintable() else "?" for c in line)
-    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def read_config(folder: str | Path) -> WeightsConfig:
@@ -196,12 +188,6 @@ def regular_file(folder: Path, name: str) -> Path:
         if not target.is_relative_to(folder.resolve()):
             raise WeightsError(f"'{path}' is a link out of its folder, which is refused; put the file itself there")
     return path
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def is_pointer(path: Path) -> bool:

@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 
-from zoo.errors import WeightsError
-from zoo.unpickling import MAGIC, TABLE, Budget, Foreign, Machine, RefusedError, copy, read_legacy
-from zoo.weights_config import one_line
+from zoo.errors import WeightsError, one_line
+from zoo_stylegan.unpickling import MAGIC, TABLE, Budget, Foreign, Machine, RefusedError, copy, read_legacy
 
 __all__ = ["Foreign", "flatten", "init_arguments", "read_checkpoint"]
 

@@ -24,8 +24,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from zoo.errors import HubError, OptionError, unknown
-from zoo.weights_config import one_line
+from zoo.errors import HubError, OptionError, one_line, unknown
 
 SECONDS = 20.0  # without a byte, and a download has failed
 PATH_SIDE = 256  # of pictures on a path, if they are larger

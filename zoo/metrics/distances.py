@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from zoo.errors import OptionError
-from zoo.sampling import derive_seed
+from zoo.seeds import derive_seed
 
 SUBSETS, SUBSET_SIZE = 100, 1000  # of the kernel distance
 NEIGHBOURS = 3

@@ -9,11 +9,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from zoo import __version__, cache, hub, registry
-from zoo.checkpoints import write_atomically
-from zoo.errors import OptionError, WeightsError, unknown
-from zoo.spec import REPO, REVISION, SHA256, Weights
-from zoo.weights_config import CONFIG, TENSORS, digest, is_a, one_line, strict_json
+from zoo import hub, registry
+from zoo.errors import OptionError, WeightsError, one_line, unknown
+from zoo.files import digest, write_atomically
+from zoo.hub import cache
+from zoo.hub.config import CONFIG, TENSORS, is_a, strict_json
+from zoo.spec import REPO, REPO_AT, REVISION, SHA256, Weights
+from zoo.version import __version__
 
 FORMAT = 1
 _LOCK = {"format": int, "zoo_version": str, "weights": list}
@@ -60,7 +62,7 @@ def lock(names: Sequence[str] = ()) -> list[Locked]:
 
 def _meant(name: str) -> Iterator[tuple[str, str, str | None, Weights | None]]:
     """Label, repository, commit and pin of all weights that a name stands for."""
-    if match := hub.REPO.fullmatch(name):
+    if match := REPO_AT.fullmatch(name):
         yield name, match["repo"], cache.commit(match["repo"], match["revision"] or "main"), None
         return
     model, _, tag = name.partition(":")

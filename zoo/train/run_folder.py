@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from zoo import images
-from zoo.checkpoints import write_atomically
+from zoo import media
 from zoo.errors import TrainingError
+from zoo.files import write_atomically
 from zoo.settings import LOCK
 
 
@@ -61,8 +61,8 @@ class RunFolder:
 
     def show(self, samples: torch.Tensor, seen: int) -> None:
         """Write a grid of samples (N, C, H, W), uint8."""
-        canvas = images.grid(samples)
-        images.write_image(canvas, self.path / "samples" / f"{seen:09d}.png", scale=2)
+        canvas = media.grid(samples)
+        media.write_image(canvas, self.path / "samples" / f"{seen:09d}.png", scale=2)
         self._tensorboard(seen).add_image("samples", canvas, seen)
 
     def close(self) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.errors import HubError
-from zoo.network import patience, unreachable
+from zoo.errors import HubError, one_line
+from zoo.hub.config import CONFIG, TENSORS
+from zoo.hub.network import patience, unreachable
 from zoo.spec import REVISION
-from zoo.weights_config import CONFIG, TENSORS, one_line
 
 STALE_SECONDS = 600  # a download that still runs writes far more often
 

@@ -13,17 +13,18 @@ from typing import Any
 
 import torch
 
-from zoo import distances, processes
-from zoo.data import find, load
-from zoo.distances import EPSILON, NEIGHBOURS, SUBSET_SIZE, SUBSETS
+from zoo.data.pictures import Pictures
+from zoo.data.source import Source, find
+from zoo.data.tables import load
 from zoo.errors import DataError, OptionError
-from zoo.features import NETWORKS, Network
-from zoo.features import load as load_network
-from zoo.images import to_bytes
+from zoo.media import to_bytes
+from zoo.metrics import distances, processes
+from zoo.metrics.distances import EPSILON, NEIGHBOURS, SUBSET_SIZE, SUBSETS
+from zoo.metrics.features import NETWORKS, Network
+from zoo.metrics.features import load as load_network
+from zoo.metrics.processes import Processes
 from zoo.model import Model
-from zoo.pictures import Pictures, Source
-from zoo.processes import Processes
-from zoo.sampling import derive_seed
+from zoo.seeds import derive_seed
 
 NETWORK = {"fid": "inception", "kid": "inception", "precision": "vgg16", "recall": "vgg16", "ppl": "vgg16"}
 OTHER = {"fid": "fd", "kid": "kd", "ppl": "pl"}  # what it is called with any other network

@@ -23,11 +23,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from zoo import __version__, registry
-from zoo.errors import ZooError
+from zoo import registry
+from zoo.errors import ZooError, one_line
+from zoo.files import digest
+from zoo.hub.config import TENSORS, is_pointer
 from zoo.plugins import DISTRIBUTION, GROUP, checkout
 from zoo.spec import Weights
-from zoo.weights_config import TENSORS, digest, is_pointer, one_line
+from zoo.version import __version__
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 WALK_SECONDS = 1.0  # a cache may have very many files
@@ -272,7 +274,7 @@ def _token() -> Iterator[Finding]:
 def _endpoint() -> Iterator[Finding]:
     from huggingface_hub import constants
 
-    from zoo.network import unreachable
+    from zoo.hub.network import unreachable
 
     name = re.sub(r"//[^/]*@", "//", constants.ENDPOINT)  # without a password
     if constants.HF_HUB_OFFLINE:

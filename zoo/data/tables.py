@@ -6,51 +6,19 @@ decodes them: once into memory where they fit, else batch by batch.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from zoo import registry
+from zoo.data.order import Shuffled, Stream
+from zoo.data.pictures import MODES, Columns, Pictures
+from zoo.data.source import SUFFIXES, Source, find
 from zoo.errors import DataError, unknown
-from zoo.network import unreachable
-from zoo.pictures import MODES, Columns, Pictures, Shuffled, Source, Stream
+from zoo.hub.network import unreachable
 from zoo.spec import DataSpec
 
 __all__ = ["Pictures", "Shuffled", "Stream", "find", "load", "stream"]
 
 STREAM_HOLDOUT = 1000
-SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
-
-
-def find(data: str) -> Source:
-    """What a `--data` argument means: a local path, a registered name, or a Hub id, in this order.
-
-    Raises:
-        UnknownNameError: none of them.
-        DataError: a name that has no source on the Hub and is not in `$ZOO_DATA`.
-    """
-    spec = registry.data_spec(data)
-    if spec is not None:
-        shelf = os.environ.get("ZOO_DATA")
-        if shelf and (Path(shelf) / data).is_dir():
-            return Source(data, str(Path(shelf) / data), {}, spec, "local")
-        if spec.repo is None:
-            raise DataError(f"'{data}' is not on the Hub; put its folder into $ZOO_DATA as $ZOO_DATA/{data}")
-        return Source(data, spec.repo, {"revision": spec.revision}, spec, spec.revision or "main")
-    path = Path(data).expanduser()
-    guessed = DataSpec(name=data, summary="", repo=None, licence="unknown", image_column="", holdout=-1)
-    if path.is_dir():
-        return Source(data, str(path), {}, guessed, "local")
-    if path.is_file():
-        if path.suffix not in SUFFIXES:
-            raise DataError(f"'{data}' is no table; a file must be one of {', '.join(SUFFIXES)}")
-        return Source(data, SUFFIXES[path.suffix], {"data_files": str(path)}, guessed, "local")
-    if data.startswith((".", "/", "~")):
-        raise DataError(f"there is no folder or file '{data}'")
-    if data.count("/") == 1:
-        return Source(data, data, {}, guessed, "main")
-    hint = "(or a folder, a parquet file, or owner/name on the Hub)"
-    raise unknown("data set", data, [spec.name for spec in registry.datasets()], hint)
 
 
 def load(data: str, split: str | None, image_shape: tuple[int, int, int], *, threads: int = 2) -> Pictures:

@@ -18,22 +18,22 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import GradientAccumulationPlugin
 
-from zoo import building, hub, images, metrics, registry
-from zoo.checkpoints import Checkpoints
-from zoo.data import load, stream
+from zoo import building, hub, media, metrics, registry
+from zoo.data.order import Shuffled, Stream
+from zoo.data.pictures import Pictures
+from zoo.data.tables import load, stream
 from zoo.errors import DataError, OptionError, TrainingError
-from zoo.interrupts import interrupts
 from zoo.model import Model
-from zoo.pictures import Pictures, Shuffled, Stream
-from zoo.run_folder import RunFolder
-from zoo.sampling import derive_seed
+from zoo.seeds import derive_seed
 from zoo.settings import Settings
 from zoo.spec import ModelSpec
-from zoo.trainer import Trainer, load_state, take_state
+from zoo.train.accelerator import make_accelerator
+from zoo.train.checkpoints import Checkpoints
+from zoo.train.run_folder import RunFolder
+from zoo.train.signals import interrupts
+from zoo.train.state import load_state, take_state
+from zoo.trainer import RunView, Trainer
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -98,7 +98,7 @@ def _check_conditions(model: Model, data: Pictures | Stream) -> None:
 
 
 class Run:
-    """One training run; hooks `zoo_run_*` receive it.
+    """One training run; hooks `zoo_run_*` receive a `RunView` of it.
 
     Attributes:
         folder: the run folder; `files` writes into it.
@@ -148,6 +148,10 @@ class Run:
         validation = load(settings.data, "validation", shape, threads=settings.workers) if judged else None
         return Shuffled(train, settings.seed), validation
 
+    def view(self) -> RunView:
+        """What listeners get."""
+        return RunView(self.folder, self.settings, self.spec, self.model, self.seen, self.is_main)
+
     # Folder, checkpoints and metrics
 
     def _begin(self, resume: bool) -> None:
@@ -196,7 +200,7 @@ class Run:
                 if not parameter.isfinite().all():
                     self._diverged(name, "not finite")
             path = self.checkpoints.write(self._state(), self.seen)
-            registry.notify("zoo_run_checkpointed", run=self, path=path)
+            registry.notify("zoo_run_checkpointed", run=self.view(), path=path)
         self.accelerator.wait_for_everyone()
 
     def log(self, values: dict[str, Any]) -> None:
@@ -206,7 +210,7 @@ class Run:
             return
         line = {"seen": self.seen, "minutes": round(self.minutes, 4), **values}
         self.files.log(line, values)
-        registry.notify("zoo_run_logged", run=self, metrics=line)
+        registry.notify("zoo_run_logged", run=self.view(), metrics=line)
 
     # The loop
 
@@ -214,7 +218,7 @@ class Run:
         """Train to the end, to the time limit, or to an interrupt."""
         settings = self.settings
         if self.is_main:
-            registry.notify("zoo_run_started", run=self)
+            registry.notify("zoo_run_started", run=self.view())
         first, begun, before = self.seen, time.monotonic(), self.minutes
         self._timed = (self.seen, begun)
         reason = "finished"
@@ -321,7 +325,7 @@ class Run:
             drawn = self.average.sample(16, seed=self.settings.seed)
         except OptionError:  # a model that samples only from inputs
             return
-        self.files.show(images.to_bytes(drawn, self.model.levels), self.seen)
+        self.files.show(media.to_bytes(drawn, self.model.levels), self.seen)
 
     def _agree(self, reason: str) -> str:
         """The main process decides when to stop; the others ask it every tenth update."""
@@ -355,7 +359,7 @@ class Run:
                 metrics=receipts,
             )
             self.files.close()
-            registry.notify("zoo_run_finished", run=self, summary=summary)
+            registry.notify("zoo_run_finished", run=self.view(), summary=summary)
         self.accelerator.wait_for_everyone()
         return summary
 
@@ -375,22 +379,3 @@ class Run:
             "data_licence": self.feed.source.spec.licence,
             **{name: getattr(self.settings, name) for name in kept},
         }
-
-
-def make_accelerator(settings: Settings) -> Accelerator:
-    """The device, precision, processes and accumulation that the settings ask for."""
-    torch.backends.cuda.matmul.allow_tf32 = True
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise OptionError("device 'cuda' is not available; use --device cpu")
-    if not torch.distributed.is_initialized():  # accelerate keeps the first device and precision of a process
-        AcceleratorState._reset_state(reset_partial_state=True)
-    try:
-        return Accelerator(
-            cpu=settings.device == "cpu",
-            mixed_precision=settings.precision,
-            gradient_accumulation_plugin=GradientAccumulationPlugin(
-                num_steps=settings.accumulate, sync_with_dataloader=False
-            ),
-        )
-    except ValueError as error:
-        raise OptionError(f"precision {settings.precision}: {error}") from None

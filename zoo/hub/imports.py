@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from zoo import building, hub, registry
-from zoo.errors import OptionError, PluginError, WeightsError, ZooError
+from zoo.errors import OptionError, PluginError, WeightsError, ZooError, one_line
+from zoo.files import digest
+from zoo.hub.config import WeightsConfig
+from zoo.hub.read import compare
 from zoo.model import Model
 from zoo.spec import ModelSpec
-from zoo.weights import compare
-from zoo.weights_config import WeightsConfig, digest, one_line
 
 HOOK = "zoo_import_weights"
 LICENCE = "that of the imported file"

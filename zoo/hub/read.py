@@ -6,44 +6,34 @@ tensors before their names, shapes and types agree with the model that the confi
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn.modules import module as hooks
 
-from zoo import __version__, building, registry
-from zoo.errors import OptionError, PluginError, UnknownNameError, WeightsError, ZooError
-from zoo.golden import draw_golden
-from zoo.model import Model
-from zoo.plugins import DISTRIBUTION
-from zoo.spec import ModelSpec, Weights
-from zoo.weights_config import (
-    CARD,
-    CONFIG,
-    CONFIG_LIMIT,
-    FORMAT,
+from zoo import building, registry
+from zoo.errors import OptionError, PluginError, UnknownNameError, WeightsError, ZooError, one_line
+from zoo.files import digest
+from zoo.hub.config import (
     SHAPE_LIMIT,
-    STORAGE,
     TENSORS,
     DamagedError,
     WeightsConfig,
-    digest,
     is_a,
     is_pointer,
-    one_line,
-    parse_config,
     read_config,
     regular_file,
 )
+from zoo.model import Model
+from zoo.plugins import DISTRIBUTION
+from zoo.spec import ModelSpec, Weights
 
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _INTEGERS = {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
@@ -223,144 +213,3 @@ def _bounded(header: Header) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-# Writing
-
-
-def write_folder(
-    model: Model,
-    folder: str | Path,
-    *,
-    data: str | None = None,
-    training: Mapping[str, Any] | None = None,
-    metrics: Sequence[Mapping[str, Any]] = (),
-    licence: str | None = None,
-    base_model: str | None = None,
-    dtype: str = "float32",
-    golden: bool = True,
-    card: Callable[[dict[str, Any]], str] | None = None,
-    files: Mapping[str, bytes] | None = None,
-) -> Path:
-    """Write a model as a weights folder, or nothing: all files are complete on disk before the first takes its name,
-    and `config.json`, without which nothing loads, comes last. Weights that the folder holds are replaced.
-
-    Args:
-        data: what the model was trained on.
-        training: receipt of the run (examples, minutes, device, seed, ...).
-        metrics: receipts with at least name, value, data, split and count.
-        licence: of the weights.
-        base_model: "owner/repo" of the weights that these were made from, if any.
-        dtype: storage of floating tensors, "float32", "float16" or "bfloat16".
-        golden: store a sample by which a later check knows the model again.
-        card: makes the text of README.md from the config.
-        files: more files, by name.
-
-    Raises:
-        WeightsError: a full disk, a folder that can't be written or has files of these names that are not of weights,
-            or what a config can't hold.
-    """
-    if dtype not in STORAGE:
-        raise OptionError(f"dtype takes one of {', '.join(STORAGE)}, not {dtype!r}")
-    folder = Path(folder).expanduser()
-    _check_target(folder, (TENSORS, CONFIG, *((CARD,) if card is not None else ()), *(files or {})))
-    tensors = _tensors(model, getattr(torch, dtype))
-    config = _new_config(model, dtype, data=data, training=training, licence=licence, base_model=base_model)
-    if metrics:
-        config["metrics"] = [dict(receipt) for receipt in metrics]
-    if golden and (sample := draw_golden(model, tensors if dtype != "float32" else None)):
-        config["golden"] = sample
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    parts: dict[str, Path] = {}
-
-    def part(name: str) -> Path:
-        return parts.setdefault(name, folder / f".{name}.{os.getpid()}.part")
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_tensors(tensors, part(TENSORS))
-        config["weights"] = {"sha256": digest(part(TENSORS)), "size": part(TENSORS).stat().st_size}
-        text = _dump(config)
-        for name, content in (files or {}).items():
-            _write(part(name), content)
-        if card is not None:
-            _write(part(CARD), card(config).encode())
-        _write(part(CONFIG), text)
-        for name in sorted(parts, key=lambda name: (name == CONFIG, name != CARD)):
-            os.replace(parts[name], folder / name)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"can't write '{folder}': {one_line(getattr(error, 'strerror', None) or error)}") from None
-    finally:
-        with suppress(OSError):
-            for path in parts.values():
-                path.unlink(missing_ok=True)
-            for path in made:  # empty unless all went well
-                path.rmdir()
-    return folder
-
-
-def _check_target(folder: Path, names: Iterable[str]) -> None:
-    """Raise WeightsError if files of these names would be overwritten that no zoo wrote: by its config or its card a
-    folder of weights is known, even one that is damaged or was left half written."""
-    for name, mark in ((CONFIG, b'"zoo_version"'), (CARD, b"library_name: pixelzoo")):
-        with suppress(OSError):
-            if mark in (folder / name).read_bytes():
-                return
-    if taken := [name for name in names if (folder / name).exists()]:
-        text = f"'{folder}' is no weights folder, but has a file {taken[0]}, which would be overwritten; choose another"
-        raise WeightsError(one_line(text))
-
-
-def _new_config(model: Model, dtype: str, **optional: Any) -> dict[str, Any]:
-    owner = registry.owner(model.spec)
-    return {
-        "format": FORMAT,
-        "model": model.spec.name,
-        "config": dict(model.config),
-        "plugin": {"distribution": owner.distribution, "version": owner.version},
-        "zoo_version": __version__,
-        "dtype": dtype,
-        **{key: value for key, value in optional.items() if value is not None},
-    }
-
-
-def _dump(config: dict[str, Any]) -> bytes:
-    """The config as text that `parse_config` accepts."""
-    try:
-        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"the config can't be stored as JSON: {one_line(error)}") from None
-    if len(text) > CONFIG_LIMIT:
-        raise WeightsError(f"the config has {len(text)} bytes; at most {CONFIG_LIMIT} can be stored")
-    parse_config(text)
-    return text
-
-
-def _tensors(model: Model, storage: torch.dtype) -> dict[str, torch.Tensor]:
-    """The state of a model on the CPU, contiguous, no two tensors in one memory (safetensors refuses that)."""
-    tensors: dict[str, torch.Tensor] = {}
-    seen: set[int] = set()
-    for name, value in model.state_dict().items():
-        if not isinstance(value, torch.Tensor):
-            raise WeightsError(f"the state '{name}' is a {type(value).__name__}; only tensors can be stored")
-        tensor = value.detach().to("cpu", storage if value.is_floating_point() else value.dtype).contiguous()
-        address = tensor.untyped_storage().data_ptr()
-        tensors[name] = tensor.clone() if address in seen else tensor
-        seen.add(address)
-    return tensors
-
-
-def _write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    path.touch()
-    mode = path.stat().st_mode  # safetensors may replace the file by one that is private to the user
-    save_file(tensors, path, metadata={"format": "pt"})
-    path.chmod(mode)
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

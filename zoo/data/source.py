@@ -1,0 +1,56 @@
+"""What `--data` means: a registered name, a local path, or a data set on the Hub."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo import registry
+from zoo.errors import DataError, unknown
+from zoo.spec import DataSpec
+
+SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a `--data` argument leads: the arguments of `load_dataset` and what is known about the set."""
+
+    name: str
+    path: str
+    arguments: dict[str, Any]
+    spec: DataSpec
+    revision: str
+
+
+def find(data: str) -> Source:
+    """What a `--data` argument means: a local path, a registered name, or a Hub id, in this order.
+
+    Raises:
+        UnknownNameError: none of them.
+        DataError: a name that has no source on the Hub and is not in `$ZOO_DATA`.
+    """
+    spec = registry.data_spec(data)
+    if spec is not None:
+        shelf = os.environ.get("ZOO_DATA")
+        if shelf and (Path(shelf) / data).is_dir():
+            return Source(data, str(Path(shelf) / data), {}, spec, "local")
+        if spec.repo is None:
+            raise DataError(f"'{data}' is not on the Hub; put its folder into $ZOO_DATA as $ZOO_DATA/{data}")
+        return Source(data, spec.repo, {"revision": spec.revision}, spec, spec.revision or "main")
+    path = Path(data).expanduser()
+    guessed = DataSpec(name=data, summary="", repo=None, licence="unknown", image_column="", holdout=-1)
+    if path.is_dir():
+        return Source(data, str(path), {}, guessed, "local")
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise DataError(f"'{data}' is no table; a file must be one of {', '.join(SUFFIXES)}")
+        return Source(data, SUFFIXES[path.suffix], {"data_files": str(path)}, guessed, "local")
+    if data.startswith((".", "/", "~")):
+        raise DataError(f"there is no folder or file '{data}'")
+    if data.count("/") == 1:
+        return Source(data, data, {}, guessed, "main")
+    hint = "(or a folder, a parquet file, or owner/name on the Hub)"
+    raise unknown("data set", data, [spec.name for spec in registry.datasets()], hint)

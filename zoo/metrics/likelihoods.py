@@ -1,0 +1,64 @@
+"""Figures with receipts: what was measured, on which pictures, how many, and how."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from zoo.data.pictures import Pictures
+from zoo.media import quantise
+from zoo.model import Model
+
+LIKELIHOODS = ("nats", "bits_per_dim")
+
+
+def likelihood(
+    model: Model,
+    pictures: Pictures,
+    *,
+    limit: int | None = None,
+    batch_size: int = 128,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[float, int]:
+    """Mean negative log-likelihood in nats a picture, and how many pictures it is over."""
+    n = len(pictures) if limit is None else min(limit, len(pictures))
+    total, done = 0.0, 0
+    with torch.no_grad():
+        for batch in pictures.batches(batch_size, n):
+            images = quantise(batch["image"], model.levels)
+            conditions = {name: batch[name] for name in conditions_of(model, pictures)}
+            total -= float(model.log_prob(images, **conditions).double().sum())
+            done += len(images)
+            if progress:
+                progress(done / n)
+    return total / n, n
+
+
+def conditions_of(model: Model, pictures: Pictures) -> list[str]:
+    """What the data gives of that which the model is conditioned on."""
+    return [name for name in getattr(model, "condition_names", ()) if name in pictures.given]
+
+
+def in_unit(nats: float, metric: str, image_shape: tuple[int, ...]) -> float:
+    """Nats a picture in the unit of a metric: "nats", or "bits_per_dim" = nats / (C H W ln 2)."""
+    return nats if metric == "nats" else nats / (math.prod(image_shape) * math.log(2))
+
+
+def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: int) -> dict[str, Any]:
+    """One likelihood figure with all that it depends on; figures compare only where the rest is equal."""
+    whole = "" if count == len(pictures) else f"[:{count}]"
+    _, height, width = pictures.image_shape
+    return {
+        "name": metric,
+        "value": round(in_unit(nats, metric, model.image_shape), 4),
+        "data": pictures.source.name,
+        "revision": pictures.source.revision,
+        "split": pictures.split + whole,
+        "count": count,
+        "levels": model.levels,
+        **({"given": ", ".join(given)} if (given := conditions_of(model, pictures)) else {}),
+        **({"resizer": f"box to {width}x{height}"} if pictures.source.spec.resize else {}),
+    }
