@@ -147,7 +147,7 @@ def test_a_model_may_be_typed_with_dashes(output, error):
 def test_version_and_help(output):
     assert output("--version") == f"pixelzoo {zoo.__version__}\n"
     assert output("--help") == output()
-    for verb in app.VERBS:
+    for verb in [*app.VERBS, "doctor", "new", "lock"]:
         assert output(verb, "--help").startswith(f"Usage: zoo {verb} ")
 
 

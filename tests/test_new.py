@@ -10,7 +10,7 @@ import pytest
 
 from zoo.cli import main
 from zoo.errors import OptionError
-from zoo_tools import new as scaffold
+from zoo_tools import scaffold
 
 
 def files(folder: Path) -> dict[str, str]:

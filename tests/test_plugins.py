@@ -506,3 +506,34 @@ def test_a_listener_that_fails_is_named_once_and_silenced(monkeypatch: pytest.Mo
     monkeypatch.setenv("ZOO_STRICT", "1")
     with pytest.raises(RuntimeError, match="no disk"):
         registry.notify("zoo_run_started", run=None)
+
+
+def test_a_plugin_brings_verbs_but_takes_none_away(
+    monkeypatch: pytest.MonkeyPatch, use: Use, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from zoo.cli import main
+
+    def greet() -> None:
+        """Say hello."""
+        print("hello")
+
+    @hookimpl(specname="zoo_commands")
+    def brings(app: Any) -> None:
+        app.command("greet")(greet)
+        app.command("list")(greet)
+
+    @hookimpl(specname="zoo_commands")
+    def fails(app: Any) -> None:
+        raise KeyError("no")
+
+    use(module(monkeypatch, "verbs", zoo_commands=brings), module(monkeypatch, "bad", zoo_commands=fails))
+    monkeypatch.setattr(registry, "_silenced", set())
+    with pytest.warns(UserWarning, match="verb|plugin") as said:
+        assert main(["greet"]) == 0
+    assert capsys.readouterr().out == "hello\n"
+    texts = [str(warning.message) for warning in said]
+    assert any("verb 'list' of" in text and "pixelzoo has it" in text for text in texts)
+    assert any("plugin 'bad' failed in zoo_commands" in text for text in texts)
+    with pytest.warns(UserWarning, match="verb 'list'"):
+        assert main(["list"]) == 0
+    assert "pixelcnn" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from conftest import write_pictures
 
-from zoo_tools import new as scaffold
+from zoo_tools import scaffold
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ("zoo-plugin-template", "zoo-event-log", "zoo-sampling-wrapper")

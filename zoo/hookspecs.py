@@ -1,4 +1,4 @@
-"""The whole plugin surface of the zoo: ten hooks. First-party plugins have no other door.
+"""The whole plugin surface of the zoo: eleven hooks. First-party plugins have no other door.
 
 A plugin is a module (or object) named by an entry point of group "zoo". It implements any of these functions under
 `@zoo.hookimpl`; arguments it does not need may be left out. Keep that module free of torch: import the heavy parts
@@ -19,6 +19,7 @@ from zoo.spec import DataSpec, ModelSpec
 
 if TYPE_CHECKING:
     import torch
+    import typer
     from accelerate import Accelerator
 
     from zoo.model import Model
@@ -58,6 +59,11 @@ def zoo_sample(spec: ModelSpec, model: Model, request: SampleRequest) -> torch.T
 @hookspec(firstresult=True)
 def zoo_import_weights(spec: ModelSpec, source: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:  # type: ignore[empty-body]
     """A foreign checkpoint as constructor arguments and state dict, read without executing anything in it."""
+
+
+@hookspec
+def zoo_commands(app: typer.Typer) -> None:
+    """Verbs for the command line: `app.command("name")(function)`."""
 
 
 @hookspec

@@ -82,13 +82,17 @@ def notify(hook: str, **arguments: Any) -> None:
     A listener that fails does not end the run: it is named once in a warning and not called again, unless ZOO_STRICT=1.
     """
     for record in plugins().records:
-        name = record.name
-        if hook not in record.hooks or name in _silenced:
-            continue
-        try:
-            plugins().call_only(name, hook)(**arguments)
-        except Exception as error:  # a listener may fail in any way
-            if os.environ.get("ZOO_STRICT") == "1":
-                raise
-            _silenced.add(name)
-            warnings.warn(f"plugin '{name}' failed in {hook} and is not called again: {error!r}", stacklevel=2)
+        ask(record, hook, **arguments)
+
+
+def ask(record: PluginRecord, hook: str, **arguments: Any) -> None:
+    """Call a hook of one plugin, if it has it; a failure is a warning, after which the plugin is asked nothing more."""
+    if hook not in record.hooks or record.name in _silenced:
+        return
+    try:
+        plugins().call_only(record.name, hook)(**arguments)
+    except Exception as error:  # a listener may fail in any way
+        if os.environ.get("ZOO_STRICT") == "1":
+            raise
+        _silenced.add(record.name)
+        warnings.warn(f"plugin '{record.name}' failed in {hook} and is not called again: {error!r}", stacklevel=3)

@@ -25,7 +25,7 @@ class RunView:
     Attributes:
         folder: the run folder.
         settings: of the run.
-        spec, model: what is trained.
+        spec, model: what is trained; `average` is the moving average that is evaluated, sampled and saved.
         seen: examples so far.
         is_main: whether this process writes.
     """
@@ -34,6 +34,7 @@ class RunView:
     settings: Settings
     spec: ModelSpec
     model: Model
+    average: Model
     seen: int
     is_main: bool
 

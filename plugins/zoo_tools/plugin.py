@@ -6,5 +6,8 @@ from zoo import hookimpl
 
 
 @hookimpl
-def zoo_models():
-    return []
+def zoo_commands(app):
+    from zoo_tools import verbs
+
+    for verb in (verbs.doctor, verbs.new, verbs.lock):
+        app.command(verb.__name__)(verb)

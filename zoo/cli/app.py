@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -17,7 +18,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from zoo.cli import console, doctor, eval, import_, lock, new, publish, sample, show, train, weights
+from zoo import registry
+from zoo.cli import console, eval, import_, publish, sample, show, train, weights
 from zoo.errors import ZooError, is_shortage, unknown
 
 # Base of all usage errors, which typer doesn't export: of bad values, missing arguments, unknown options.
@@ -50,7 +52,14 @@ def _plain(help_option: Any) -> Any:
     return help_option
 
 
-app = typer.Typer(
+class App(typer.Typer):
+    """An app whose verbs are `Verb`s, those of plugins too."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, **{"cls": Verb, **options})
+
+
+app = App(
     name="zoo",
     cls=Verbs,
     help="A plugin-based zoo of generative image and video models.",
@@ -88,13 +97,28 @@ VERBS: dict[str, Callable[..., None]] = {
     "download": weights.download,
     "import": import_.import_,
     "publish": publish.publish,
-    "new": new.new,
     "check": weights.check,
-    "lock": lock.lock,
-    "doctor": doctor.doctor,
 }
 for _name, _function in VERBS.items():
-    app.command(_name, cls=Verb)(_function)
+    app.command(_name)(_function)
+_CORE = tuple(app.registered_commands)
+
+
+def whole_app() -> typer.Typer:
+    """The app with the verbs of all plugins; one of a name that is taken is left out with a warning."""
+    app.registered_commands = list(_CORE)
+    taken = {command.name: "pixelzoo" for command in _CORE}
+    for record in registry.plugins().records:
+        theirs = App()
+        registry.ask(record, "zoo_commands", app=theirs)
+        for command in theirs.registered_commands:
+            name = command.name or getattr(command.callback, "__name__", "")
+            if name in taken:
+                warnings.warn(f"verb '{name}' of {record.origin} is left out: {taken[name]} has it", stacklevel=2)
+            else:
+                taken[name] = record.origin
+                app.registered_commands.append(command)
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    command: Any = get_command(app)
+    command: Any = get_command(whole_app())
     try:
         with command.make_context("zoo", arguments) as context:
             command.invoke(context)

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo import registry
-from zoo.cli.console import AsJson, ModelName, choose_weights, model_name, print_json
-from zoo.cli.lock import download_locked
+from zoo.cli.console import AsJson, ModelName, choose_weights, model_name, print_json, print_table
 from zoo.errors import OptionError
 
 
@@ -33,7 +32,7 @@ def download(
     if locked is not None:
         if model is not None or weights is not None:
             raise OptionError("--locked takes everything from the lock file; leave out MODEL and --weights")
-        download_locked(locked, as_json)
+        _download_locked(locked, as_json)
         return
     if model is None:
         raise OptionError("zoo download needs a MODEL, owner/repo[@revision], or --locked FILE")
@@ -48,6 +47,17 @@ def download(
         print_json({"model": read_config(folder).model, "weights": chosen, "folder": str(folder)})
     else:
         typer.echo(str(folder))
+
+
+def _download_locked(path: str, as_json: bool) -> None:
+    """Fetch what a lock file names; print the folders."""
+    from zoo.hub import lock as locks
+
+    rows = [(item.name, str(locks.download(item))) for item in locks.read(path)]
+    if as_json:
+        print_json([{"name": name, "folder": folder} for name, folder in rows])
+    else:
+        print_table(("name", "folder"), rows)
 
 
 def check(

@@ -150,7 +150,7 @@ class Run:
 
     def view(self) -> RunView:
         """What listeners get."""
-        return RunView(self.folder, self.settings, self.spec, self.model, self.seen, self.is_main)
+        return RunView(self.folder, self.settings, self.spec, self.model, self.average, self.seen, self.is_main)
 
     # Folder, checkpoints and metrics
 
