@@ -27,20 +27,20 @@ def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings
     preset = registry.model_spec(model).presets[row]
     overrides = {
         "resolution": arguments.resolution,
-        "width_base": arguments.width_base * preset.get("width_base", 8192) // 8192,
+        "width_base": arguments.width_base * preset.model.get("width_base", 8192) // 8192,
         "width_max": arguments.width_max,
         "latent_size": arguments.width_max,
         "w_size": arguments.width_max,
         "stable_images": arguments.examples // 16,
         "fade_images": arguments.examples // 16,
     }
-    if preset.get("r1_gamma", 10.0):
-        overrides["r1_gamma"] = arguments.r1_gamma
+    recipe = {"r1_gamma": arguments.r1_gamma} if preset.recipe.get("r1_gamma", 10.0) else {}
     return Settings(
         model=model,
         data=arguments.data,
         preset=row,
         overrides=overrides,
+        recipe=recipe,
         out=str(Path(arguments.out) / f"{model}-{row}"),
         examples=arguments.examples,
         batch_size=arguments.batch,

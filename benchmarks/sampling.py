@@ -65,9 +65,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
 
-    from zoo import building, registry
+    from zoo import building
 
-    overrides = building.parse(registry.model_spec(arguments.model), arguments.set)
+    overrides = building.parse(arguments.set)
     torch.manual_seed(0)
     model = zoo.build(arguments.model, image_shape=tuple(arguments.image_shape), **overrides)
     model = model.eval().to(arguments.device)

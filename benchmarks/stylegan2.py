@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional as F
 
 import zoo
-from zoo import registry
+from zoo import building
 from zoo.cli import memory
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
@@ -32,7 +32,7 @@ zoo.models()
 from zoo_stylegan import stylegan2  # noqa: E402
 from zoo_stylegan.layers import fir  # noqa: E402
 
-PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def grouped_conv2d(
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--training", action="store_true")
-    parser.add_argument("--precision", default="no", choices=PRECISIONS)
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
 
@@ -119,12 +119,10 @@ def main() -> None:
             model="stylegan2", data="random", out="", device=arguments.device, precision=arguments.precision,
             batch_size=arguments.batch,
         )  # fmt: skip
-        trainer = registry.call(
-            model.spec, "zoo_train", model=model, settings=settings, accelerator=make_accelerator(settings)
-        )
+        trainer = building.make_trainer(model.spec, model, settings, make_accelerator(settings), {})
         pixels = torch.randint(0, 256, (arguments.batch, *model.image_shape), dtype=torch.uint8)
         batch = {"image": pixels.to(arguments.device)}
-        updates = model.config["r1_every"]
+        updates = trainer.r1_every
 
         def work() -> None:
             for number in range(updates):

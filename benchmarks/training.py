@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 
 import zoo
-from zoo import registry
+from zoo import building, registry
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 
@@ -82,9 +82,7 @@ class Run:
         settings = Settings(
             model=spec.name, data="random", out="", device=arguments.device, precision=arguments.precision
         )
-        self.trainer = registry.call(
-            spec, "zoo_train", model=model, settings=settings, accelerator=make_accelerator(settings)
-        )
+        self.trainer = building.make_trainer(spec, model, settings, make_accelerator(settings), {})
         images = torch.randint(0, 256, (arguments.batch, *model.image_shape), dtype=torch.uint8)
         labels = torch.arange(arguments.batch) % 10
         self.batch = {"image": images.to(arguments.device), "label": labels.to(arguments.device)}
@@ -106,7 +104,7 @@ def main() -> None:
     parser.add_argument("--preset", default="binarized_mnist")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--precision", default="no")
+    parser.add_argument("--precision", default="fp32")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
 

@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import zoo
-from zoo import hub, metrics, registry, testing
+from zoo import building, hub, metrics, registry, testing
 from zoo.cli import app, main
 from zoo.cli.console import choose_weights, print_table, progress, size
 from zoo.cli.options import parse_options, read_pictures
@@ -27,7 +27,7 @@ from zoo.errors import DataError, OptionError, ZooError
 from zoo.hub import config, golden, read
 from zoo.media import write_clip
 from zoo.plugins import PluginRecord
-from zoo.spec import ModelSpec, Option, Weights
+from zoo.spec import ModelSpec, Option, Preset, Weights
 from zoo.train import loop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +79,7 @@ def pin(**changes):
 
 def spec(**changes):
     base = {"name": "other", "summary": "s", "paper": "p", "kind": "gan", "task": "image-generation"}
-    return ModelSpec(**{**base, "data_shape": ("C", "H", "W"), "presets": {"tiny": {}}, **changes})
+    return ModelSpec(**{**base, "data_shape": ("C", "H", "W"), "presets": {"tiny": Preset()}, **changes})
 
 
 # Looking
@@ -98,14 +98,25 @@ def test_list(output):
 def test_info(output):
     text = output("info", "pixelcnn")
     declared = registry.model_spec("pixelcnn")
-    for expected in (declared.paper, "temperature", "a number from 0.0 to 10.0", "binarized_mnist", "levels=256"):
+    for expected in (
+        declared.paper,
+        "temperature",
+        "a number from 0.0 to 10.0",
+        "binarized_mnist",
+        "levels=256",
+        "learning_rate",
+        "0.001",
+        "gradients are clipped to this norm",
+    ):
         assert expected in text
+    assert re.search(r"clip_norm +float +1.0 +gradients are clipped to this norm", text)  # what --set takes
+    assert re.search(r"n_layers +int +15 +\w", text)
     found = json.loads(output("info", "pixelcnn", "--json"))
     assert set(found) == {
         *("name", "summary", "paper", "kind", "task", "data_shape"),
         *("presets", "options", "weights", "figures", "plugin"),
     }
-    assert found["presets"]["tiny"]["image_shape"] == [1, 8, 8]
+    assert found["presets"]["tiny"]["model"]["image_shape"] == [1, 8, 8]
     assert [option["name"] for option in found["options"]] == [option.name for option in declared.sample_options]
     assert [row["tag"] for row in found["weights"]] == list(declared.weights)
     assert found["plugin"]["distribution"] == "pixelzoo"
@@ -115,6 +126,7 @@ def test_info_shows_weights(output, monkeypatch):
     shown = spec(weights={"photos": pin(summary="photographs")})
     monkeypatch.setattr(registry, "model_spec", lambda name: shown)
     monkeypatch.setattr(registry, "owner", lambda spec: PluginRecord("other", "other.plugin", "theirs", "2.0"))
+    monkeypatch.setattr(building, "schema", lambda spec, kind="model": building.Schema("other", {}, {}, ""))
     text = output("info", "other")
     assert re.search(r"photos +me/x +bundled +1\.3 MB +photographs", text)
     assert "sampling options\nnone" in text
@@ -157,9 +169,7 @@ def test_runs_under_typer_too():
     assert json.loads(result.stdout)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["list"], ["list", "--json"], ["--help"], ["info", "pixelcnn"], ["plugins"], ["new", "mine"]]
-)
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"], ["plugins"], ["new", "mine"]])
 def test_looking_imports_neither_torch_nor_rich(arguments, tmp_path):
     code = (
         "import sys; from zoo.cli import main; code = main(sys.argv[1:]);"
@@ -231,8 +241,8 @@ def test_size():
         ("sample pixelcnn --weights . --option temperature", "--option takes name=value, not 'temperature'"),
         ("sample pixelcnn --weights . --option method=fast", "takes one of cached, naive, not 'fast'"),
         ("sample pixelcnn --weights . --option given=/no/such.png", "there is no file or folder '/no/such.png'"),
-        ("sample pixelcnn --weights . --precision fp8", "--precision takes one of fp32, bf16, fp16, not 'fp8'"),
-        ("sample pixelcnn --weights . --device gpu", "--device takes one of auto, cpu"),
+        ("sample pixelcnn --weights . --precision fp8", "--precision takes one of fp32, tf32, bf16, fp16, not 'fp8'"),
+        ("sample pixelcnn --weights . --device gpu", "device takes one of auto, cpu, cuda, cuda:N or mps, not 'gpu'"),
         ("train", "zoo train needs a MODEL and --data"),
         ("train pixelcnn", "zoo train needs --data"),
         ("train pixlecnn --data mnist", "did you mean 'pixelcnn'?"),
@@ -479,7 +489,12 @@ def test_train(trained, capsys):
     assert not resume
     assert (settings.model, settings.data, settings.preset) == ("pixelcnn", "mnist", "mnist")
     assert (settings.overrides, settings.out) == ({"levels": 16}, "runs/pixelcnn-mnist")
-    assert (settings.examples, settings.learning_rate, settings.ema_images, settings.accumulate) == (64, 0.01, 0, 2)
+    assert (settings.examples, settings.recipe["learning_rate"], settings.ema_images, settings.accumulate) == (
+        64,
+        0.01,
+        0,
+        2,
+    )
     assert settings.batch_size == loop.Settings(model="", data="", out="").batch_size
     out, err = capsys.readouterr()
     assert err == "64/64  10.0 images/s  train/bits_per_dim 1.5\n"  # no bar without a terminal, a line at a log event
@@ -531,11 +546,9 @@ def test_the_help_of_train_tells_the_real_defaults(output, monkeypatch):
     for field in fields(loop.Settings):
         flag = "--" + field.name.replace("_", "-")
         found = re.search(rf"{flag} .*?\[default: ([^\];]*)", text)
-        if field.name not in ("model", "data", "out", "preset", "overrides"):
+        if field.name not in ("model", "data", "out", "preset", "overrides", "recipe"):
             assert found, flag
-            assert found[1] == {"max_minutes": "no limit", "learning_rate": "the model's own", "stream": "no"}.get(
-                field.name, str(field.default)
-            )
+            assert found[1] == {"max_minutes": "no limit", "stream": "no"}.get(field.name, str(field.default))
 
 
 def test_eval(monkeypatch, output):

@@ -18,7 +18,7 @@ from zoo import hub, media, registry
 from zoo.cli import main
 from zoo.cli.options import parse_options, share_out
 from zoo.errors import OptionError
-from zoo.spec import ModelSpec, Option
+from zoo.spec import ModelSpec, Option, Preset
 
 GREY = media.GREY
 
@@ -145,7 +145,7 @@ def test_errors_of_animate(error, monkeypatch, tmp_path):
     assert "needs .gif, .webp, .apng" in error("--animate", "-o", "a.png")
     assert "can't write" in error("--animate", "-o", "no/folder/a.gif")
     base = {"name": "other", "summary": "s", "paper": "p", "kind": "gan", "task": "image-generation"}
-    other = ModelSpec(**base, data_shape=("C", "H", "W"), presets={"tiny": {}})
+    other = ModelSpec(**base, data_shape=("C", "H", "W"), presets={"tiny": Preset()})
     monkeypatch.setattr(registry, "model_spec", lambda name: other)
     assert "--animate needs a model that draws pixel by pixel" in error("--animate", "-o", "a.gif", model="other")
 
@@ -202,7 +202,7 @@ def options_spec() -> ModelSpec:
         Option(name="temperature", type="float"),
     )
     base = {"name": "other", "summary": "s", "paper": "p", "kind": "autoregressive", "task": "image-generation"}
-    return ModelSpec(**base, data_shape=("C", "H", "W"), presets={"tiny": {}}, sample_options=options)
+    return ModelSpec(**base, data_shape=("C", "H", "W"), presets={"tiny": Preset()}, sample_options=options)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import zoo
-from zoo import registry
+from zoo import building, registry
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.settings import Settings
 from zoo.train import loop
@@ -27,11 +27,10 @@ from zoo.train.accelerator import make_accelerator
 from zoo_stylegan.train import GANTrainer
 
 
-def trainer(model: Any, **changes: Any) -> GANTrainer:
-    settings = Settings(
-        **{"model": model.spec.name, "data": "-", "out": "-", "batch_size": 8, "device": "cpu", **changes}
-    )
-    return GANTrainer(model, settings, make_accelerator(settings))
+def trainer(model: Any, settings: dict[str, Any] | None = None, **recipe: Any) -> GANTrainer:
+    given = {"model": model.spec.name, "data": "-", "out": "-", "batch_size": 8, "device": "cpu", **(settings or {})}
+    run = Settings(**given)
+    return building.make_trainer(model.spec, model, run, make_accelerator(run), recipe)  # type: ignore[return-value]
 
 
 def batch(size: int = 16, n: int = 8, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -90,8 +89,8 @@ def test_path_length_of_a_linear_generator() -> None:
 
 
 def test_lazy_r1_has_on_average_the_gradient_of_every_step() -> None:
-    model = build("stylegan2", **SMALL_STYLE, r1_gamma=7.0)
-    gan = trainer(model)
+    model = build("stylegan2", **SMALL_STYLE)
+    gan = trainer(model, r1_gamma=7.0)
     real = torch.randn(8, 3, 16, 16)
     gradients: list[list[torch.Tensor]] = []
 
@@ -121,8 +120,8 @@ def test_lazy_optimizers_are_slowed_down() -> None:
 def test_the_losses_are_those_of_the_papers() -> None:
     for name, loss in (("stylegan2", "logistic"), ("progan", "wgan-gp")):
         settings = {k: v for k, v in SMALL_STYLE.items() if name != "progan" or k not in ("w_size", "mapping_layers")}
-        model = build(name, **settings, **({"r1_gamma": 0.0} if name == "stylegan2" else {"start_resolution": 16}))
-        gan = trainer(model)
+        model = build(name, **settings, **({} if name == "stylegan2" else {"start_resolution": 16}))
+        gan = trainer(model, **({"r1_gamma": 0.0} if name == "stylegan2" else {}))
         seen: list[float] = []
         gan._update = lambda optimizer, loss, seen=seen: seen.append(loss.item())  # type: ignore[method-assign,misc]
         gan._gradient_penalty = lambda *_: torch.zeros(())  # type: ignore[method-assign]
@@ -176,8 +175,7 @@ def test_growing_follows_the_schedule_and_begins_anew_with_each_level() -> None:
 
 
 def test_real_pictures_are_faded_like_generated_ones() -> None:
-    model = build("stylegan", **SMALL_STYLE, mirror=False)
-    gan = trainer(model)
+    gan = trainer(build("stylegan", **SMALL_STYLE), mirror=False)
     real = torch.randn(4, 3, 16, 16)
     assert torch.equal(gan._at_resolution(real, 0.0), real)
     small = F.avg_pool2d(real, 2)
@@ -187,7 +185,7 @@ def test_real_pictures_are_faded_like_generated_ones() -> None:
 
 
 def test_mirroring_flips_half_of_the_pictures() -> None:
-    gan = trainer(build("stylegan2", **SMALL_STYLE, mirror=True))
+    gan = trainer(build("stylegan2", **SMALL_STYLE), mirror=True)
     real = torch.randn(400, 3, 16, 16)
     torch.manual_seed(0)
     shown = gan._at_resolution(real, 0.0)
@@ -197,8 +195,8 @@ def test_mirroring_flips_half_of_the_pictures() -> None:
 
 
 def test_adaptive_augmentation_rises_while_the_discriminator_is_sure() -> None:
-    model = build("stylegan2", **SMALL_STYLE, augment="ada")
-    gan = trainer(model)
+    model = build("stylegan2", **SMALL_STYLE)
+    gan = trainer(model, augment="ada")
     with torch.no_grad():
         model.discriminator.output.bias.fill_(100.0)  # all real pictures are told to be real
     for seen in range(0, 64, 8):
@@ -209,17 +207,17 @@ def test_adaptive_augmentation_rises_while_the_discriminator_is_sure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"),
+    ("name", "changes", "recipe"),
     [
-        ("progan", {"classes": 3}),
-        ("stylegan", {"loss": "wgan-gp", "classes": 3}),
-        ("stylegan2", {"augment": "ada", "classes": 3}),
-        ("stylegan2", {"growing": True}),
-        ("stylegan2", {"growing": True, "demodulation": False, "r1_every": 1}),
-        ("stylegan2", {"r1_every": 1}),
+        ("progan", {"classes": 3}, {}),
+        ("stylegan", {"classes": 3}, {"loss": "wgan-gp"}),
+        ("stylegan2", {"classes": 3}, {"augment": "ada"}),
+        ("stylegan2", {"growing": True}, {}),
+        ("stylegan2", {"growing": True, "demodulation": False}, {"r1_every": 1}),
+        ("stylegan2", {}, {"r1_every": 1}),
     ],
 )
-def test_resume_is_exact_for_every_objective(name: str, changes: dict[str, Any]) -> None:
+def test_resume_is_exact_for_every_objective(name: str, changes: dict[str, Any], recipe: dict[str, Any]) -> None:
     from zoo.train.state import load_state, take_state
 
     growth = {"start_resolution": 8, "stable_images": 8, "fade_images": 16}
@@ -233,9 +231,9 @@ def test_resume_is_exact_for_every_objective(name: str, changes: dict[str, Any])
             gan.step(batch(seed=number), 8 * number)
         return gan
 
-    whole = steps(trainer(build(name, **config)), range(5))
-    first = steps(trainer(build(name, **config)), range(2))
-    second = trainer(build(name, seed=9, **config))
+    whole = steps(trainer(build(name, **config), **recipe), range(5))
+    first = steps(trainer(build(name, **config), **recipe), range(2))
+    second = trainer(build(name, seed=9, **config), **recipe)
     load_state(second, second.accelerator, take_state(first, first.accelerator))
     steps(second, range(2, 5))
     for key, module in whole.modules().items():
@@ -251,7 +249,7 @@ def test_a_gan_learns_the_colour_of_its_pictures(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), (220, 40, 30)).save(tmp_path / f"{i}.png")
     settings = Settings(
         model="stylegan2", preset="tiny", data=str(tmp_path), out=str(tmp_path / "run"), examples=800, batch_size=8,
-        learning_rate=0.01, ema_images=100, sample_every=0, checkpoint_every=0, log_every=400, device="cpu",
+        recipe={"learning_rate": 0.01}, ema_images=100, sample_every=0, checkpoint_every=0, log_every=400, device="cpu",
     )  # fmt: skip
     loop.train(settings)
     drawn = zoo.load("stylegan2", weights=tmp_path / "run").sample(16).float().mean((0, 2, 3))
@@ -344,7 +342,7 @@ run.accelerator.end_training()
 def test_two_processes_stay_the_same_model(colours: Path, tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(TWO)
-    config = settings(colours, tmp_path / "run", overrides={"augment": "ada"}, sample_every=0, examples=64)
+    config = settings(colours, tmp_path / "run", recipe={"augment": "ada"}, sample_every=0, examples=64)
     arguments = json.dumps(dataclasses.asdict(config))
     command = [
         sys.executable,

@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
     "eval_every": 48,
     "sample_every": 48,
     "checkpoint_every": 16,
-    "learning_rate": 0.02,
+    "recipe": {"learning_rate": 0.02},
     "ema_images": 100,
     "device": "cpu",
 }
@@ -309,8 +309,8 @@ def test_run_hooks_are_told(finished: Path, tmp_path: Path) -> None:
         ({"data": "mnits"}, zoo.ZooError, "did you mean 'mnist'"),
         ({"batch_size": 0}, OptionError, "batch_size must be at least 1"),
         ({"batch_size": 7, "accumulate": 2}, OptionError, "can't be split"),
-        ({"learning_rate": -1.0}, OptionError, "must be positive"),
-        ({"precision": "fp8"}, OptionError, "takes one of no, bf16, fp16"),
+        ({"recipe": {"learning_rate": -1.0}}, OptionError, "must be positive"),
+        ({"precision": "fp8"}, OptionError, "takes one of fp32, tf32, bf16, fp16"),
         ({"device": "tpu"}, OptionError, "takes one of auto, cpu, cuda"),
         ({"max_minutes": 0.0}, OptionError, "must be positive"),
         ({"overrides": {"image_shape": (1, 9, 8)}}, DataError, "holds a picture of 8x8, mode L; the model needs 8x9"),
@@ -358,7 +358,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_does_not_occupy_the_folde
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What its mend asks for, another learning rate, would else be refused with --resume and without."""
-    config = settings(finished / "pictures", tmp_path / "run", checkpoint_every=0, learning_rate=1e9)
+    config = settings(finished / "pictures", tmp_path / "run", checkpoint_every=0, recipe={"learning_rate": 1e9})
     with pytest.raises(TrainingError, match="there is no good checkpoint. Try a lower --learning-rate"):
         loop.train(config)
     shown = tmp_path / "run" / "samples" / "000000095.png"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ZooError
 from zoo.hookspecs import hookimpl
 from zoo.registry import datasets, models
-from zoo.spec import DataSpec, ModelSpec, Option, Weights
+from zoo.spec import Column, DataSpec, ModelSpec, Option, Preset, Weights
 from zoo.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from zoo.model import Model
 
 __all__ = [
+    "Column",
     "DataSpec",
     "Model",
     "ModelSpec",
     "Option",
+    "Preset",
     "Weights",
     "ZooError",
     "build",

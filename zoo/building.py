@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
@@ -16,8 +18,12 @@ from zoo.plugins import PluginSet
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from zoo.model import Model
     from zoo.request import SampleRequest
+    from zoo.settings import Settings
+    from zoo.trainer import Trainer
 
 
 def build(name: str, preset: str | None = None, **overrides: Any) -> Model:
@@ -33,15 +39,14 @@ def build(name: str, preset: str | None = None, **overrides: Any) -> Model:
         OptionError: an argument of the wrong type or value.
     """
     spec = registry.model_spec(name)
-    config = spec.preset(preset) if preset is not None else {}
-    return build_from_config(spec, {**config, **overrides})
+    return build_from_config(spec, {**spec.preset(preset).model, **overrides})
 
 
 def build_from_config(spec: ModelSpec, config: Mapping[str, Any]) -> Model:
     """A fresh model from constructor arguments, which are checked by name and type first."""
     from zoo.model import Model
 
-    checked = check(spec, config)
+    checked = schema(spec).check(config)
     try:
         model = registry.call(spec, "zoo_build", config=dict(checked))
     except ValueError as error:
@@ -60,63 +65,130 @@ def _draw(model: Model, request: SampleRequest) -> Any:
     return registry.call(model.spec, "zoo_sample", model=model, request=request)
 
 
-def _constructor(name: str) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
-    """Parameters and resolved annotations of a model's constructor."""
-    return _read_constructor(registry.model_spec(name).name, registry.plugins())
+def make_trainer(
+    spec: ModelSpec, model: Model, settings: Settings, accelerator: Accelerator, recipe: Mapping[str, Any]
+) -> Trainer:
+    """The trainer of a model with this recipe, on top of its defaults; errors as of `build_from_config`."""
+    checked = schema(spec, "recipe").check(recipe)
+    try:
+        trainer: Trainer = registry.call(spec, "zoo_train")(model, settings, accelerator, **checked)
+    except ValueError as error:
+        raise OptionError(f"{spec.name}: {error}") from error
+    return trainer
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The keyword-only arguments of a model's constructor, or of its trainer: names, defaults and annotations."""
+
+    owner: str
+    parameters: Mapping[str, inspect.Parameter]
+    hints: Mapping[str, Any]
+    doc: str
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.parameters
+
+    def defaults(self) -> dict[str, Any]:
+        """The arguments that have defaults."""
+        return {name: p.default for name, p in self.parameters.items() if p.default is not p.empty}
+
+    def check(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """`config` completed with defaults, JSON lists made tuples where the annotation says so.
+
+        Raises:
+            UnknownNameError: an argument that there is none of.
+            OptionError: one of the wrong type, or a missing one.
+        """
+        checked = self.defaults()
+        for name, value in config.items():
+            if name not in self:
+                raise unknown(f"setting of {self.owner}", name, self.parameters)
+            checked[name] = _convert(f"setting '{name}' of {self.owner}", value, self.hints.get(name, Any))
+        if missing := [name for name in self.parameters if name not in checked]:
+            raise OptionError(f"{self.owner} needs a value for {', '.join(missing)}")
+        return checked
+
+    def describe(self) -> list[dict[str, str]]:
+        """A row for each argument: name, type, default, and what its docstring says."""
+        return [
+            {
+                "name": name,
+                "type": describe(self.hints.get(name, Any)),
+                "default": "-" if p.default is p.empty else repr(p.default),
+                "meaning": _meaning(self.doc, name),
+            }
+            for name, p in self.parameters.items()
+        ]
+
+
+def schema(spec: ModelSpec, kind: str = "model") -> Schema:
+    """What a model's constructor takes, or with `kind` "recipe" its trainer."""
+    return _read_schema(registry.model_spec(spec.name).name, kind, registry.plugins())
 
 
 @functools.lru_cache(maxsize=256)
-def _read_constructor(name: str, found: PluginSet) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
-    """They are read off the tiny preset on the meta device, once for every search for plugins."""
+def _read_schema(name: str, kind: str, found: PluginSet) -> Schema:
+    """Read off the tiny preset on the meta device, once for every search for plugins."""
     import torch
 
     spec = registry.model_spec(name)
-    with torch.device("meta"):
-        constructor = type(registry.call(spec, "zoo_build", config=spec.preset("tiny"))).__init__
-    parameters = dict(inspect.signature(constructor).parameters)
-    del parameters["self"]
-    return parameters, typing.get_type_hints(constructor)
+    if kind == "recipe":
+        maker = registry.call(spec, "zoo_train")
+        if not callable(maker):
+            raise PluginError(f"zoo_train of '{name}' must return a class or function, not {type(maker).__name__}")
+    else:
+        with torch.device("meta"):
+            maker = type(registry.call(spec, "zoo_build", config=dict(spec.preset("tiny").model)))
+    function = maker.__init__ if isinstance(maker, type) else maker  # type: ignore[misc]
+    parameters = inspect.signature(function).parameters
+    own = {key: p for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    annotated = type("annotated", (), {"__annotations__": {key: p.annotation for key, p in own.items()}})
+    hints = typing.get_type_hints(annotated, globalns=getattr(function, "__globals__", {}))
+    return Schema(name, own, hints, inspect.getdoc(maker) or "")
 
 
-def defaults(spec: ModelSpec) -> dict[str, Any]:
-    """The constructor's arguments that have defaults."""
-    parameters, _ = _constructor(spec.name)
-    return {name: p.default for name, p in parameters.items() if p.default is not p.empty and p.kind is p.KEYWORD_ONLY}
+def _meaning(doc: str, name: str) -> str:
+    """What a docstring says about an argument, in its list "Args:", on one line."""
+    found = re.search(rf"^ *(?:\w+, )*{name}(?:, \w+)*: (.*(?:\n {{8,}}.*)*)", doc, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
-def check(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` completed with defaults, JSON lists made tuples where the constructor says so.
+def split(spec: ModelSpec, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings as constructor arguments and as recipe, checked by name and type.
 
     Raises:
-        UnknownNameError: an argument that the constructor does not have.
-        OptionError: one of the wrong type, or a missing one.
+        UnknownNameError: neither the constructor nor the trainer has it.
+        OptionError: a value of the wrong type.
     """
-    parameters, hints = _constructor(spec.name)
-    for name in config:
-        if name not in parameters:
-            raise unknown(f"setting of {spec.name}", name, parameters)
-    checked = defaults(spec)
-    for name, value in config.items():
-        checked[name] = _convert(f"setting '{name}' of {spec.name}", value, hints.get(name, Any))
-    missing = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and name not in checked]
-    if missing:
-        raise OptionError(f"{spec.name} needs a value for {', '.join(missing)}")
-    return checked
+    network, recipe = schema(spec), schema(spec, "recipe")
+    parts: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for name, value in given.items():
+        if name not in network and name not in recipe:
+            raise unknown(f"setting of {spec.name}", name, (*network.parameters, *recipe.parameters))
+        place = 0 if name in network else 1
+        hint = (network, recipe)[place].hints.get(name, Any)
+        parts[place][name] = _convert(f"setting '{name}' of {spec.name}", value, hint)
+    return parts
 
 
-def parse(spec: ModelSpec, assignments: list[str]) -> dict[str, Any]:
-    """`name=value` texts of the command line as constructor arguments, checked like `check`."""
+def without_recipe(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments of an older version without those that have become part of the recipe."""
+    network = schema(spec)
+    if all(name in network for name in config):
+        return dict(config)
+    recipe = schema(spec, "recipe")
+    return {name: value for name, value in config.items() if name in network or name not in recipe}
+
+
+def parse(assignments: Iterable[str]) -> dict[str, Any]:
+    """`name=value` texts of the command line as names and literals; raises OptionError."""
     parsed = {}
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals:
             raise OptionError(f"--set takes name=value, not '{text}'")
         parsed[name] = literal(value)
-    parameters, hints = _constructor(spec.name)
-    for name, value in parsed.items():
-        if name not in parameters:
-            raise unknown(f"setting of {spec.name}", name, parameters)
-        parsed[name] = _convert(f"setting '{name}' of {spec.name}", value, hints.get(name, Any))
     return parsed
 
 

@@ -18,13 +18,13 @@ import pluggy
 from zoo.spec import DataSpec, ModelSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     import typer
-    from accelerate import Accelerator
 
     from zoo.model import Model
     from zoo.request import SampleRequest
-    from zoo.settings import Settings
     from zoo.trainer import RunView, Trainer
 
 hookspec = pluggy.HookspecMarker("zoo")
@@ -47,8 +47,11 @@ def zoo_build(spec: ModelSpec, config: dict[str, Any]) -> Model:  # type: ignore
 
 
 @hookspec(firstresult=True)
-def zoo_train(spec: ModelSpec, model: Model, settings: Settings, accelerator: Accelerator) -> Trainer:  # type: ignore[empty-body]
-    """The objective: an object with `modules()`, `optimizers()` and `step(batch, seen) -> metrics`."""
+def zoo_train(spec: ModelSpec) -> Callable[..., Trainer]:  # type: ignore[empty-body]
+    """What trains the model: a class or function that is called with model, settings, accelerator, and the recipe.
+
+    Its keyword-only arguments are the recipe: names, types and defaults. Presets and `--set` give them values.
+    """
 
 
 @hookspec(firstresult=True)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, ClassVar, Protocol
 
 import torch
 
 from zoo.errors import OptionError, PluginError
+from zoo.precision import check_precision
+from zoo.precision import precision as computing
 from zoo.request import SampleRequest
 from zoo.spec import ModelSpec, Option
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Sampled(Protocol):
@@ -51,12 +50,10 @@ def sample(
     """What `model.sample` does; see `zoo.Model.sample`."""
     n, seed, start = _integer("n", n, 0), _integer("seed", seed, 0), _integer("start", start, 0)
     batch_size = None if batch_size is None else _integer("batch_size", batch_size, 1)
-    if precision not in PRECISIONS:
-        raise OptionError(f"precision takes one of {', '.join(PRECISIONS)}, not {precision!r}")
+    check_precision(precision)
     size = batch_size or model.sample_batch_size
     checked = _check_options(model, n, options)
     device = model.device
-    autocast = torch.autocast(device.type, PRECISIONS[precision]) if PRECISIONS[precision] else nullcontext()
     was_training = model.training
     model.train(False)
     batches = []
@@ -70,7 +67,7 @@ def sample(
                 options={name: _slice(model, name, value, rows) for name, value in checked.items()},
                 progress=_share(progress, rows, n),
             )
-            with torch.no_grad(), autocast:
+            with torch.no_grad(), computing(precision, device):
                 images = model.draw_batch(request)
             batches.append(_check_samples(model, images, request.n).cpu())
             request.progress(1.0)

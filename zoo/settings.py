@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zoo.device import check_device
 from zoo.errors import OptionError, TrainingError
 
 LOCK = ".lock"
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 # All that is in the folder of a run that ended before its first checkpoint, from which nothing could go on.
 LEFT = {"run.json", "metrics.jsonl", "checkpoints", "samples", "tensorboard"}
 
@@ -20,13 +21,13 @@ class Settings:
     """Everything that determines a run.
 
     Attributes:
-        model, data, preset, overrides: what to train on what; `overrides` on top of the preset.
+        model, data, preset: what to train on what.
+        overrides, recipe: arguments of the model's constructor and of its trainer, on top of the preset.
         out: the run folder.
         examples: how many to see in all, in whole batches: the last one may go beyond.
         batch_size: of one update, over all processes and accumulated parts.
-        learning_rate: None takes the trainer's own.
         seed: of weights, order and noise.
-        precision: "no", "bf16" or "fp16".
+        precision: "fp32", "tf32", "bf16" or "fp16".
         accumulate: parts that a process splits its share of a batch into.
         ema_images: half-life of the weights' moving average in examples; 0 for none.
         max_minutes: wall-clock limit of this call; the run ends with a checkpoint.
@@ -34,7 +35,7 @@ class Settings:
         eval_count: held-out pictures of an evaluation.
         stream: read the data as a stream, for what does not fit on the disk; shuffled in blocks.
         workers: threads that decode pictures.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
     """
 
     model: str
@@ -42,11 +43,11 @@ class Settings:
     out: str
     preset: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
     examples: int = 1_000_000
     batch_size: int = 32
-    learning_rate: float | None = None
     seed: int = 0
-    precision: str = "no"
+    precision: str = "fp32"
     accumulate: int = 1
     ema_images: int = 10_000
     max_minutes: float | None = None
@@ -60,7 +61,10 @@ class Settings:
     device: str = "auto"
 
     # What a resumed run may change without becoming another run.
-    FREE = ("out", "examples", "max_minutes", "workers", "device", "accumulate")
+    FREE = (
+        *("out", "examples", "max_minutes", "workers", "device", "accumulate"),
+        *("log_every", "eval_every", "sample_every", "checkpoint_every", "eval_count"),
+    )
 
     @classmethod
     def read(cls, folder: str | Path) -> Settings:
@@ -98,10 +102,8 @@ class Settings:
         for name in ("ema_images", "eval_every", "sample_every", "checkpoint_every", "log_every", "seed"):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} must not be negative, but is {getattr(self, name)}")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise OptionError(f"learning_rate must be positive, not {self.learning_rate}")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise OptionError(f"max_minutes must be positive, not {self.max_minutes}")
-        for name, choices in (("precision", ("no", "bf16", "fp16")), ("device", ("auto", "cpu", "cuda"))):
-            if getattr(self, name) not in choices:
-                raise OptionError(f"{name} takes one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision takes one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        check_device(self.device)

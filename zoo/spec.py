@@ -7,6 +7,7 @@ options its sampler takes, and where its pretrained weights are. A `DataSpec` do
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,16 +16,17 @@ from typing import Any
 from zoo.errors import OptionError, unknown
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+WORD = re.compile(r"[a-z][a-z0-9-]*")
 REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 REPO_AT = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s@]+))?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REVISION = re.compile(r"[0-9a-f]{40}")
 
-OPTION_TYPES = ("int", "float", "bool", "str", "image", "tensor")
-KINDS = ("autoregressive", "gan", "vae", "translation")
-TASKS = ("image-generation", "image-translation", "video-generation", "video-translation")
+OPTION_TYPES = ("int", "float", "bool", "str", "label", "image", "video", "tensor")
+INPUTS = ("image", "video", "tensor")  # options that are tensors, given as such or as files
+COLUMN_KINDS = ("image", "video", "label", "caption")
 AXES = (("C", "H", "W"), ("T", "C", "H", "W"))
-RESERVED = ("n", "seed", "start", "batch_size", "precision", "progress")  # keywords of `model.sample` itself
+RESERVED = ("n", "seed", "start", "batch_size", "precision", "progress", "frames")  # keywords of `model.sample` itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +35,16 @@ class Option:
 
     Attributes:
         name: keyword of `model.sample`.
-        type: "int", "float", "bool", "str", "image" (a uint8 tensor (N, C, H, W); on the command line a file), or
-            "tensor" (from Python alone).
+        type: "int", "float", "bool", "str", "label" (a class, by number or by name), "image" (a uint8 tensor
+            (N, C, H, W); on the command line a file or folder), "video" ((N, T, C, H, W); a file or a folder of
+            frames), or "tensor" (from Python alone).
         default: the value when the caller gives none; None means "not given".
         help: one line.
         minimum, maximum: inclusive bounds of a number.
         choices: the only admissible values, if any.
         per_sample: the caller may give one value, or one for each sample.
+        shape: of an input for one sample, (C, H, W) or (T, C, H, W); where it is None, as in the output. Without it all
+            of the input's shape is that of the output, except for the number of frames.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Option:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     per_sample: bool = False
+    shape: tuple[int | None, ...] | None = None
 
     def parse(self, value: Any) -> Any:
         """`value`, a Python object or the text of a command line, as this option's type.
@@ -63,8 +69,9 @@ class Option:
             parsed = self._convert(value)
         except (TypeError, ValueError, KeyError, OverflowError):
             raise OptionError(f"option '{self.name}' takes {self.describe()}, not {value!r}") from None
-        below = self.minimum is not None and parsed < self.minimum
-        above = self.maximum is not None and parsed > self.maximum
+        is_number = isinstance(parsed, int | float)
+        below = is_number and self.minimum is not None and parsed < self.minimum
+        above = is_number and self.maximum is not None and parsed > self.maximum
         if below or above or (self.choices and parsed not in self.choices):
             raise OptionError(f"option '{self.name}' takes {self.describe()}, not {value!r}")
         return parsed
@@ -76,16 +83,18 @@ class Option:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[str(value).lower()]
         if isinstance(value, bool):
             raise TypeError
-        if self.type == "int":
+        if self.type == "label" and isinstance(value, str) and not value.lstrip("-").isdigit():
+            return value  # the name of a class, which the model knows
+        if self.type in ("int", "label"):
             if isinstance(value, float) and not value.is_integer():
                 raise ValueError
-            return int(value)
+            return int(value) if isinstance(value, str | float) else operator.index(value)
         if self.type == "float":
             number = float(value)
             if not math.isfinite(number):
                 raise ValueError
             return number
-        if not isinstance(value, str) or self.type in ("image", "tensor"):
+        if not isinstance(value, str) or self.type in INPUTS:
             raise TypeError
         return value
 
@@ -98,7 +107,9 @@ class Option:
             "float": "a number",
             "bool": "true or false",
             "str": "a text",
+            "label": "a class, by number or name",
             "image": "pictures, a uint8 tensor (N, C, H, W)",
+            "video": "clips, a uint8 tensor (N, T, C, H, W)",
             "tensor": "a tensor, from Python alone",
         }[self.type]
         if self.minimum is not None and self.maximum is not None:
@@ -152,6 +163,21 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One experiment, the paper's or ours: what `zoo train MODEL --preset NAME` does without any other flag.
+
+    Attributes:
+        model: keyword arguments of the constructor: the network.
+        recipe: keyword arguments of the trainer: the objective (learning rate, betas, r1_gamma, ...).
+        settings: of the run (examples, batch_size, precision, ...), see `zoo.settings.Settings`.
+    """
+
+    model: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """One model of the zoo.
 
@@ -159,11 +185,11 @@ class ModelSpec:
         name: what people type; lower case, digits and underscores.
         summary: one line.
         paper: authors, title, year, and arXiv number or venue.
-        kind: one of `KINDS`.
-        task: one of `TASKS`.
+        kind: what sort of model: "autoregressive", "gan", "vae", "translation", or any other word.
+        task: "image-generation", "image-translation", "video-generation", "video-translation", or any other word.
         data_shape: names of the axes of one sample: ("C", "H", "W"), or ("T", "C", "H", "W") for a clip.
-        presets: data name -> keyword arguments of the constructor; always has "tiny", which builds, trains two steps
-            and samples in seconds on a CPU.
+        presets: name -> `Preset`; always has "tiny", which builds, trains two steps and samples in seconds on a CPU.
+            Without --preset, training takes the one that is named like the data.
         sample_options: what `model.sample` takes besides the core's `n`, `seed`, `batch_size` and `precision`.
         weights: tag -> pin.
         figures: of the paper, and ours; `zoo info` prints them.
@@ -175,7 +201,7 @@ class ModelSpec:
     kind: str
     task: str
     data_shape: tuple[str, ...]
-    presets: Mapping[str, Mapping[str, Any]]
+    presets: Mapping[str, Preset]
     sample_options: tuple[Option, ...] = ()
     weights: Mapping[str, Weights] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
@@ -184,11 +210,13 @@ class ModelSpec:
     def is_video(self) -> bool:
         return len(self.data_shape) == 4
 
-    def preset(self, name: str) -> dict[str, Any]:
-        """A copy of the constructor arguments of one preset; raises UnknownNameError."""
+    def preset(self, name: str | None) -> Preset:
+        """One preset, an empty one for None; raises UnknownNameError."""
+        if name is None:
+            return Preset()
         if name not in self.presets:
             raise unknown(f"preset of {self.name}", name, self.presets)
-        return dict(self.presets[name])
+        return self.presets[name]
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All sampling options with their defaults, checked; raises UnknownNameError or OptionError."""
@@ -205,13 +233,13 @@ class ModelSpec:
             found.append(f"name {self.name!r} is not lower case with digits and underscores")
         if not (self.summary and self.paper):
             found.append("summary and paper must not be empty")
-        for name, value, known in (("kind", self.kind, KINDS), ("task", self.task, TASKS)):
-            if value not in known:
-                found.append(f"{name} {value!r} is none of {', '.join(known)}")
+        for name, value in (("kind", self.kind), ("task", self.task)):
+            if not WORD.fullmatch(value):
+                found.append(f"{name} {value!r} is no word in lower case")
         if self.data_shape not in AXES:
             found.append(f"data_shape {self.data_shape!r} is none of {', '.join(map(str, AXES))}")
-        if not isinstance(self.presets, Mapping) or not all(isinstance(p, Mapping) for p in self.presets.values()):
-            found.append("presets must map names to constructor arguments")
+        if not isinstance(self.presets, Mapping) or not all(isinstance(p, Preset) for p in self.presets.values()):
+            found.append("presets must map names to zoo.Preset")
         elif "tiny" not in self.presets:
             found.append("there is no 'tiny' preset")
         names = [option.name for option in self.sample_options]
@@ -226,6 +254,8 @@ class ModelSpec:
                     option.parse(option.default)
                 except OptionError as error:
                     found.append(f"default of {error}")
+            if option.shape is not None and option.type not in INPUTS:
+                found.append(f"option {option.name!r} has a shape, but is no input")
         for figure in self.figures:
             if figure.preset not in self.presets:
                 found.append(f"figures name {figure.preset!r}, which is no preset")
@@ -235,6 +265,19 @@ class ModelSpec:
             if pin.revision is not None and not REVISION.fullmatch(pin.revision):
                 found.append(f"weights {tag!r} are pinned to {pin.revision!r}, which is no full commit hash")
         return found
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a data set.
+
+    Attributes:
+        kind: "image", "video" (a list of pictures, or a video file), "label" (a class), or "caption" (a text).
+        name: in the table; None where it is called like the batch key.
+    """
+
+    kind: str
+    name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,12 +290,14 @@ class DataSpec:
         repo: the data set on the Hugging Face Hub, or None if it is only to be had as a local folder.
         revision: branch, tag or commit of `repo`.
         licence: short name or a sentence.
-        image_column, label_column, caption_column: columns of the table; None where there is none. Where captions are
-            promised, pictures without one are left out.
+        columns: batch key ("image", "video", "label", "caption", "condition", ...) -> column; None leaves it to what
+            is found in the table. Where captions are promised, examples without one are left out.
         splits: our split name -> the set's own; at least "train".
-        holdout: how many of the last training examples serve as "validation" where the set has no such split.
-        resize: whether pictures larger than a model's by a whole factor are brought to its size, each pixel the mean of
-            a box; otherwise, sizes must be equal.
+        holdout: how many training examples, chosen by a seed, serve as "validation" where the set has no such split; -1
+            for a twentieth, 5,000 at most.
+        resize: "box" where pictures larger than a model's by a whole factor are brought to its size, each pixel the
+            mean of a box; otherwise sizes must be equal, unless the user asks for `--resize`.
+        fps: frames a second of its clips, if known.
     """
 
     name: str
@@ -260,9 +305,18 @@ class DataSpec:
     repo: str | None
     licence: str
     revision: str | None = None
-    image_column: str = "image"
-    label_column: str | None = None
-    caption_column: str | None = None
+    columns: Mapping[str, Column] | None = None
     splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
     holdout: int = 0
-    resize: bool = False
+    resize: str | None = None
+    fps: float | None = None
+
+    def column(self, key: str) -> str | None:
+        """The name of the column that a batch key is promised to come from, or None if none is promised."""
+        column = (self.columns or {}).get(key)
+        return (column.name or key) if column else None
+
+    def problems(self) -> list[str]:
+        """What is wrong with this spec; empty if nothing is."""
+        kinds = {column.kind for column in (self.columns or {}).values()} - set(COLUMN_KINDS)
+        return [f"a column of kind {kind!r}, which is none of {', '.join(COLUMN_KINDS)}" for kind in sorted(kinds)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from zoo import hookimpl
-from zoo.spec import DataSpec
+from zoo.spec import Column, DataSpec
 
 MNIST = DataSpec(
     name="mnist",
     summary="handwritten digits, 28x28, grey, labels 0 to 9",
     repo="ylecun/mnist",
     licence="CC BY-SA 3.0",
-    label_column="label",
+    columns={"image": Column("image"), "label": Column("label")},
     holdout=5000,
 )
 BINARIZED_MNIST = DataSpec(
@@ -25,8 +25,7 @@ CIFAR10 = DataSpec(
     summary="small photographs of ten classes, 32x32, RGB, labels 0 to 9",
     repo="uoft-cs/cifar10",
     licence="none stated; published for research",
-    image_column="img",
-    label_column="label",
+    columns={"image": Column("image", "img"), "label": Column("label")},
     holdout=5000,
 )
 NOTO_EMOJI64 = DataSpec(
@@ -34,10 +33,10 @@ NOTO_EMOJI64 = DataSpec(
     summary="Noto emoji on white without variants of skin tone, 64x64, RGB, with their Unicode names as captions",
     repo=None,
     licence="Apache 2.0",
-    caption_column="caption",
+    columns={"image": Column("image"), "caption": Column("caption")},
     splits={"train": "train"},
     holdout=128,
-    resize=True,
+    resize="box",
 )
 
 

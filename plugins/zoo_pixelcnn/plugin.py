@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo import hookimpl
 from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
-from zoo.spec import ModelSpec, Option, Weights
+from zoo.spec import ModelSpec, Option, Preset, Weights
 
 PIXELCNN = ModelSpec(
     name="pixelcnn",
@@ -14,11 +14,20 @@ PIXELCNN = ModelSpec(
     task="image-generation",
     data_shape=("C", "H", "W"),
     presets={
-        "tiny": {"image_shape": (1, 8, 8), "levels": 4, "n_layers": 2, "width": 8, "head_width": 8},
+        "tiny": Preset(model={"image_shape": (1, 8, 8), "levels": 4, "n_layers": 2, "width": 8, "head_width": 8}),
         # Table 1 of the paper gives 15 layers and h = 128 for CIFAR-10; the others are ours, sized for a CPU.
-        "mnist": {"image_shape": (1, 28, 28), "levels": 256, "n_layers": 10, "width": 32, "head_width": 64},
-        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "n_layers": 15, "width": 32, "head_width": 32},
-        "cifar10": {"image_shape": (3, 32, 32), "levels": 256, "n_layers": 15, "width": 128, "head_width": 1024},
+        "mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 256, "n_layers": 10, "width": 32, "head_width": 64},
+            settings={"data": "mnist"},
+        ),
+        "binarized_mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 2, "n_layers": 15, "width": 32, "head_width": 32},
+            settings={"data": "binarized_mnist"},
+        ),
+        "cifar10": Preset(
+            model={"image_shape": (3, 32, 32), "levels": 256, "n_layers": 15, "width": 128, "head_width": 1024},
+            settings={"data": "cifar10"},
+        ),
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
     weights={
@@ -47,10 +56,19 @@ GATED_PIXELCNN = ModelSpec(
     task="image-generation",
     data_shape=("C", "H", "W"),
     presets={
-        "tiny": {"image_shape": (1, 8, 8), "levels": 4, "n_layers": 3, "width": 6, "head_width": 8},
-        "mnist": {"image_shape": (1, 28, 28), "levels": 256, "n_layers": 10, "width": 64, "head_width": 128},
-        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "n_layers": 10, "width": 64, "head_width": 64},
-        "cifar10": {"image_shape": (3, 32, 32), "levels": 256, "n_layers": 15, "width": 126, "head_width": 510},
+        "tiny": Preset(model={"image_shape": (1, 8, 8), "levels": 4, "n_layers": 3, "width": 6, "head_width": 8}),
+        "mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 256, "n_layers": 10, "width": 64, "head_width": 128},
+            settings={"data": "mnist"},
+        ),
+        "binarized_mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 2, "n_layers": 10, "width": 64, "head_width": 64},
+            settings={"data": "binarized_mnist"},
+        ),
+        "cifar10": Preset(
+            model={"image_shape": (3, 32, 32), "levels": 256, "n_layers": 15, "width": 126, "head_width": 510},
+            settings={"data": "cifar10"},
+        ),
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
     weights={
@@ -79,21 +97,34 @@ CONDITIONAL_PIXELCNN = ModelSpec(
     task="image-generation",
     data_shape=("C", "H", "W"),
     presets={
-        **{name: {**preset, "condition_size": 10} for name, preset in GATED_PIXELCNN.presets.items()},
-        "noto_emoji64": {
-            "image_shape": (3, 32, 32),
-            "levels": 16,
-            "n_layers": 8,
-            "width": 48,
-            "head_width": 96,
-            "condition": "text",
-            "condition_size": 64,
-            "sample_texts": ("red apple", "cat face", "sunflower", "clock face three oclock", "fish", "yellow heart"),
+        **{
+            name: Preset(model={**preset.model, "condition_size": 10}, settings=preset.settings)
+            for name, preset in GATED_PIXELCNN.presets.items()
         },
+        "noto_emoji64": Preset(
+            model={
+                "image_shape": (3, 32, 32),
+                "levels": 16,
+                "n_layers": 8,
+                "width": 48,
+                "head_width": 96,
+                "condition": "text",
+                "condition_size": 64,
+                "sample_texts": (
+                    "red apple",
+                    "cat face",
+                    "sunflower",
+                    "clock face three oclock",
+                    "fish",
+                    "yellow heart",
+                ),
+            },
+            settings={"data": "noto_emoji64"},
+        ),
     },
     sample_options=(
         *AUTOREGRESSIVE_OPTIONS,
-        Option(name="label", type="int", minimum=0, per_sample=True, help="class; without it each sample draws one"),
+        Option(name="label", type="label", minimum=0, per_sample=True, help="class; without it each sample draws one"),
         Option(name="vector", type="tensor", per_sample=True, help="h of a model conditioned on vectors, (N, F)"),
         Option(name="map", type="tensor", per_sample=True, help="h of a model conditioned on maps, (N, F, H, W)"),
         Option(name="text", type="str", per_sample=True, help="caption of up to 100 characters, for a model of texts"),
@@ -138,10 +169,10 @@ def zoo_build(spec, config):
 
 
 @hookimpl
-def zoo_train(spec, model, settings, accelerator):
+def zoo_train(spec):
     from zoo.nn.likelihood import LikelihoodTrainer
 
-    return LikelihoodTrainer(model, settings, accelerator)
+    return LikelihoodTrainer
 
 
 @hookimpl

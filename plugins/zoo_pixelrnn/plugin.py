@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo import hookimpl
 from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
-from zoo.spec import ModelSpec, Weights
+from zoo.spec import ModelSpec, Preset, Weights
 
 PAPER = "van den Oord, Kalchbrenner, Kavukcuoglu: Pixel Recurrent Neural Networks, ICML 2016, arXiv 1601.06759"
 
@@ -20,10 +20,16 @@ ROW_LSTM = ModelSpec(
     task="image-generation",
     data_shape=("C", "H", "W"),
     presets={
-        "tiny": TINY,
-        "mnist": {"image_shape": (1, 28, 28), "levels": 256, "n_layers": 7, "width": 32, "head_width": 64},
-        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "n_layers": 7, "width": 16, "head_width": 32},
-        "cifar10": CIFAR10,
+        "tiny": Preset(model=TINY),
+        "mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 256, "n_layers": 7, "width": 32, "head_width": 64},
+            settings={"data": "mnist"},
+        ),
+        "binarized_mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 2, "n_layers": 7, "width": 16, "head_width": 32},
+            settings={"data": "binarized_mnist"},
+        ),
+        "cifar10": Preset(model=CIFAR10, settings={"data": "cifar10"}),
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
     weights={
@@ -45,18 +51,27 @@ DIAGONAL_BILSTM = ModelSpec(
     task="image-generation",
     data_shape=("C", "H", "W"),
     presets={
-        "tiny": TINY,
-        "mnist": {"image_shape": (1, 28, 28), "levels": 256, "n_layers": 7, "width": 32, "head_width": 64},
+        "tiny": Preset(model=TINY),
+        "mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 256, "n_layers": 7, "width": 32, "head_width": 64},
+            settings={"data": "mnist"},
+        ),
         # The paper's two models of binarized MNIST.
-        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "n_layers": 7, "width": 16, "head_width": 32},
-        "binarized_mnist_1_layer": {
-            "image_shape": (1, 28, 28),
-            "levels": 2,
-            "n_layers": 1,
-            "width": 32,
-            "head_width": 32,
-        },
-        "cifar10": CIFAR10,
+        "binarized_mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 2, "n_layers": 7, "width": 16, "head_width": 32},
+            settings={"data": "binarized_mnist"},
+        ),
+        "binarized_mnist_1_layer": Preset(
+            model={
+                "image_shape": (1, 28, 28),
+                "levels": 2,
+                "n_layers": 1,
+                "width": 32,
+                "head_width": 32,
+            },
+            settings={"data": "binarized_mnist"},
+        ),
+        "cifar10": Preset(model=CIFAR10, settings={"data": "cifar10"}),
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
     weights={
@@ -88,10 +103,10 @@ def zoo_build(spec, config):
 
 
 @hookimpl
-def zoo_train(spec, model, settings, accelerator):
+def zoo_train(spec):
     from zoo.nn.likelihood import LikelihoodTrainer
 
-    return LikelihoodTrainer(model, settings, accelerator)
+    return LikelihoodTrainer
 
 
 @hookimpl

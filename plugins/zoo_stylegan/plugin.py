@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from zoo import hookimpl
-from zoo.spec import Figure, ModelSpec, Option, Weights
+from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 
-LABEL = Option(name="label", type="int", minimum=0, per_sample=True, help="class; without it each sample draws one")
+LABEL = Option(name="label", type="label", minimum=0, per_sample=True, help="class; without it each sample draws one")
 STYLE_OPTIONS = (
     Option(
         name="truncation",
@@ -43,30 +41,25 @@ PROGAN = ModelSpec(
     task="image-generation",
     data_shape=("C", "H", "W"),
     presets={
-        "tiny": {**TINY, **TINY_GROWTH},
-        "celebahq": {"resolution": 1024, "stable_images": 800_000, "fade_images": 800_000},  # 19 million images
-        "cifar10": {"resolution": 32},
+        "tiny": Preset(model={**TINY, **TINY_GROWTH}),
+        "celebahq": Preset(
+            model={"resolution": 1024, "stable_images": 800_000, "fade_images": 800_000},
+            settings={"examples": 19_000_000},
+        ),
+        "cifar10": Preset(model={"resolution": 32}, settings={"data": "cifar10", "examples": 10_000_000}),
     },
     sample_options=(LABEL,),
 )
 
 # Table 1 of the paper, each row on top of the one before it.
-_A: dict[str, Any] = {
-    "mapping_layers": 0,
-    "blur": False,
-    "style": False,
-    "constant": False,
-    "noise": False,
-    "style_mixing_prob": 0.0,
-    "start_resolution": 4,
-    "loss": "wgan-gp",
-    "r1_gamma": 0.0,
-}
-_B = {**_A, "blur": True, "start_resolution": 8, "loss": "logistic", "r1_gamma": 10.0}
+_A = {"mapping_layers": 0, "blur": False, "style": False, "constant": False, "noise": False, "start_resolution": 4}
+_B = {**_A, "blur": True, "start_resolution": 8}
 _C = {**_B, "mapping_layers": 8, "style": True}
 _D = {**_C, "constant": True}
 _E = {**_D, "noise": True}
-_F = {**_E, "style_mixing_prob": 0.9}
+_WGAN = {"loss": "wgan-gp", "r1_gamma": 0.0, "style_mixing_prob": 0.0}
+_LOGISTIC = {"style_mixing_prob": 0.0}  # with R1, whose weight is 10 by default
+_PAPER = {"examples": 25_000_000}
 
 STYLEGAN = ModelSpec(
     name="stylegan",
@@ -76,7 +69,15 @@ STYLEGAN = ModelSpec(
     kind="gan",
     task="image-generation",
     data_shape=("C", "H", "W"),
-    presets={"tiny": {**TINY_STYLE, **TINY_GROWTH}, "A": _A, "B": _B, "C": _C, "D": _D, "E": _E, "F": _F},
+    presets={
+        "tiny": Preset(model={**TINY_STYLE, **TINY_GROWTH}),
+        "A": Preset(model=_A, recipe=_WGAN, settings=_PAPER),
+        "B": Preset(model=_B, recipe=_LOGISTIC, settings=_PAPER),
+        "C": Preset(model=_C, recipe=_LOGISTIC, settings=_PAPER),
+        "D": Preset(model=_D, recipe=_LOGISTIC, settings=_PAPER),
+        "E": Preset(model=_E, recipe=_LOGISTIC, settings=_PAPER),
+        "F": Preset(model=_E, recipe={"style_mixing_prob": 0.9}, settings=_PAPER),
+    },
     sample_options=STYLE_OPTIONS,
     figures=tuple(
         Figure(preset=row, metric="FID", data=data, paper=fid)
@@ -89,18 +90,12 @@ STYLEGAN = ModelSpec(
 )
 
 # Table 1 of StyleGAN2.
-_A2: dict[str, Any] = {
-    "width_base": 8192,
-    "demodulation": False,
-    "growing": True,
-    "r1_every": 1,
-    "path_length_weight": 0.0,
-}
+_A2 = {"width_base": 8192, "demodulation": False, "growing": True}
 _B2 = {**_A2, "demodulation": True}
-_C2 = {**_B2, "r1_every": 16}
-_D2 = {**_C2, "path_length_weight": 2.0}
-_E2 = {**_D2, "growing": False, "r1_gamma": 100.0}
-_F2 = {**_E2, "width_base": 16384, "r1_gamma": 10.0}
+_E2 = {**_B2, "growing": False}
+_EVERY_STEP = {"r1_every": 1, "path_length_weight": 0.0}
+_LAZY = {"path_length_weight": 0.0}
+_SMALL = {**_LAZY, "style_mixing_prob": 0.0, "augment": "ada"}
 
 STYLEGAN2 = ModelSpec(
     name="stylegan2",
@@ -110,38 +105,31 @@ STYLEGAN2 = ModelSpec(
     task="image-generation",
     data_shape=("C", "H", "W"),
     presets={
-        "tiny": TINY_STYLE,
-        "A": _A2,
-        "B": _B2,
-        "C": _C2,
-        "D": _D2,
-        "E": _E2,
-        "F": _F2,
+        "tiny": Preset(model=TINY_STYLE),
+        "A": Preset(model=_A2, recipe=_EVERY_STEP, settings=_PAPER),
+        "B": Preset(model=_B2, recipe=_EVERY_STEP, settings=_PAPER),
+        "C": Preset(model=_B2, recipe=_LAZY, settings=_PAPER),
+        "D": Preset(model=_B2, settings=_PAPER),
+        "E": Preset(model=_E2, recipe={"r1_gamma": 100.0}, settings=_PAPER),
+        "F": Preset(model={**_E2, "width_base": 16384}, settings=_PAPER),
         # Ours: widths that make files of a few MB; R1 and mixing as StyleGAN2-ADA has them for CIFAR-10 (appendix C).
-        "cifar10": {
-            "resolution": 32,
-            "latent_size": 256,
-            "w_size": 256,
-            "mapping_layers": 2,
-            "width_max": 128,
-            "style_mixing_prob": 0.0,
-            "path_length_weight": 0.0,
-            "r1_gamma": 0.01,
-            "augment": "ada",
-        },
-        "noto_emoji64": {
-            "resolution": 32,
-            "latent_size": 64,
-            "w_size": 64,
-            "mapping_layers": 2,
-            "width_base": 512,
-            "width_max": 64,
-            "style_mixing_prob": 0.0,
-            "path_length_weight": 0.0,
-            "r1_gamma": 0.05,
-            "augment": "ada",
-            "mirror": True,
-        },
+        "cifar10": Preset(
+            model={"resolution": 32, "latent_size": 256, "w_size": 256, "mapping_layers": 2, "width_max": 128},
+            recipe={**_SMALL, "r1_gamma": 0.01},
+            settings={"data": "cifar10", "examples": 5_000_000},
+        ),
+        "noto_emoji64": Preset(
+            model={
+                "resolution": 32,
+                "latent_size": 64,
+                "w_size": 64,
+                "mapping_layers": 2,
+                "width_base": 512,
+                "width_max": 64,
+            },
+            recipe={**_SMALL, "r1_gamma": 0.05},
+            settings={"data": "noto_emoji64", "examples": 500_000, "batch_size": 16},
+        ),
     },
     sample_options=STYLE_OPTIONS,
     weights={
@@ -187,10 +175,11 @@ def zoo_build(spec, config):
 
 
 @hookimpl
-def zoo_train(spec, model, settings, accelerator):
-    from zoo_stylegan.train import GANTrainer
+def zoo_train(spec):
+    from zoo_stylegan import train
 
-    return GANTrainer(model, settings, accelerator)
+    trainers = {PROGAN.name: train.ProGANTrainer, STYLEGAN.name: train.StyleGANTrainer}
+    return trainers.get(spec.name, train.StyleGAN2Trainer)
 
 
 @hookimpl

@@ -155,7 +155,6 @@ class ProGAN(GAN):
         group: pictures over which the minibatch standard deviation is taken.
         start_resolution: where growing begins.
         stable_images, fade_images: pictures seen between two fades, and during one.
-        mirror: show the pictures flipped at random.
         discriminator: whether there is one; released weights come without.
     """
 
@@ -172,7 +171,6 @@ class ProGAN(GAN):
         start_resolution: int = 4,
         stable_images: int = 600_000,
         fade_images: int = 600_000,
-        mirror: bool = False,
         discriminator: bool = True,
     ) -> None:
         super().__init__(resolution=resolution, channels=channels, classes=classes, latent_size=latent_size)

@@ -13,7 +13,6 @@ L log2 of the resolution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import nn
@@ -142,13 +141,9 @@ class StyleGAN(StyleBased):
         style: AdaIN in place of pixel norm (from C).
         constant: a learned constant in place of the dense first layer (from D).
         noise: after each convolution (from E).
-        style_mixing_prob: how often a picture in training has the styles of two latents; 0.9 in F.
         group: pictures over which the minibatch standard deviation is taken.
         start_resolution: where growing begins.
         stable_images, fade_images: pictures seen between two fades, and during one.
-        loss: "logistic" (non-saturating, with R1) or "wgan-gp" (A).
-        r1_gamma: weight of R1.
-        mirror: show the pictures flipped at random.
         discriminator: whether there is one; released weights come without.
     """
 
@@ -167,14 +162,10 @@ class StyleGAN(StyleBased):
         style: bool = True,
         constant: bool = True,
         noise: bool = True,
-        style_mixing_prob: float = 0.9,
         group: int = 4,
         start_resolution: int = 8,
         stable_images: int = 600_000,
         fade_images: int = 600_000,
-        loss: Literal["logistic", "wgan-gp"] = "logistic",
-        r1_gamma: float = 10.0,
-        mirror: bool = True,
         discriminator: bool = True,
     ) -> None:
         super().__init__(resolution=resolution, channels=channels, classes=classes, latent_size=latent_size)

@@ -16,7 +16,6 @@ I, O features in and out, L log2 of the resolution.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import nn
@@ -271,17 +270,9 @@ class StyleGAN2(StyleBased):
         demodulation: styles scale weights, in place of StyleGAN's networks with AdaIN (from B).
         growing: grow the networks, in place of skip connections and a residual discriminator (A to D).
         clamp: limit of activations; 0 for none, but 256 in fp16. StyleGAN2-ADA's networks have 256 always.
-        style_mixing_prob: how often a picture in training has the styles of two latents.
         group: pictures over which the minibatch standard deviation is taken.
         start_resolution: where growing begins.
         stable_images, fade_images: pictures seen between two fades, and during one.
-        r1_gamma: weight of R1.
-        r1_every: batches between two steps of R1, which count that often; 16 from C.
-        path_length_weight: of path length regularisation; 2 from D.
-        path_length_every: batches between two of its steps, which count that often.
-        augment: "ada" shows the discriminator augmented pictures, the more the more it overfits (arXiv 2006.06676).
-        augment_target: the share by which more than half of the real pictures are told to be real.
-        mirror: show the pictures flipped at random.
         discriminator: whether there is one; released weights come without.
     """
 
@@ -299,25 +290,15 @@ class StyleGAN2(StyleBased):
         demodulation: bool = True,
         growing: bool = False,
         clamp: float = 0.0,
-        style_mixing_prob: float = 0.9,
         group: int = 4,
         start_resolution: int = 8,
         stable_images: int = 600_000,
         fade_images: int = 600_000,
-        r1_gamma: float = 10.0,
-        r1_every: int = 16,
-        path_length_weight: float = 2.0,
-        path_length_every: int = 4,
-        augment: Literal["none", "ada"] = "none",
-        augment_target: float = 0.6,
-        mirror: bool = True,
         discriminator: bool = True,
     ) -> None:
         super().__init__(resolution=resolution, channels=channels, classes=classes, latent_size=latent_size)
         if not (demodulation or growing):
             raise ValueError("without demodulation the networks are StyleGAN's, which grow: set growing=true too")
-        if min(r1_every, path_length_every) < 1:
-            raise ValueError("r1_every and path_length_every must be at least 1")
         if not 0 <= clamp < math.inf:
             raise ValueError(f"clamp must be a positive number, or 0 for none, not {clamp}")
         widths = widths_of(self.level, width_base, width_max)

@@ -12,7 +12,7 @@ Shapes: B batch, C colour channels, H, W height and width, S style slots, D size
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -28,6 +28,7 @@ from zoo_stylegan.styles import StyleBased
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+Loss = Literal["logistic", "wgan-gp"]
 GP_WEIGHT, DRIFT_WEIGHT = 10.0, 0.001
 PATH_DECAY = 0.01
 GROWN_RATES = {128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}  # factor of the learning rate from a resolution on
@@ -44,37 +45,47 @@ class State(nn.Module):
 
 
 class GANTrainer:
-    """Alternates steps of the generator and of the discriminator."""
+    """Alternates steps of the generator and of the discriminator; the recipes of the papers are its subclasses."""
 
-    def __init__(self, model: GAN, settings: Settings, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        model: GAN,
+        settings: Settings,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float | None,
+        betas: tuple[float, float] = (0.0, 0.99),
+        loss: Loss = "logistic",
+        r1_gamma: float = 0.0,
+        r1_every: int = 1,
+        path_length_weight: float = 0.0,
+        path_length_every: int = 1,
+        style_mixing_prob: float = 0.0,
+        augment: Literal["none", "ada"] = "none",
+        augment_target: float = 0.6,
+        mirror: bool = False,
+    ) -> None:
+        if learning_rate is not None and not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive, not {learning_rate}")
+        if min(r1_every, path_length_every) < 1:
+            raise ValueError("r1_every and path_length_every must be at least 1")
+        _check_batch(model, settings, accelerator)
         self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
-        share = settings.batch_size // accelerator.num_processes
-        config = model.config
-        group = min(config["group"], share)
-        if settings.accumulate > 1:
-            raise OptionError("a GAN compares pictures within a batch, so a batch can't be split by --accumulate")
-        if share % group:
-            raise OptionError(
-                f"each process gets {share} of the {settings.batch_size} pictures of a batch, which is no multiple of "
-                f"{group}, the group of the minibatch standard deviation; change --batch-size or --set group"
-            )
-        if model.discriminator is None:
-            raise OptionError(f"this {model.spec.name} was built without a discriminator; set discriminator=true")
-        self.wgan = config.get("loss", "wgan-gp" if model.spec.name == "progan" else "logistic") == "wgan-gp"
-        self.r1_gamma, self.r1_every = config.get("r1_gamma", 0.0), config.get("r1_every", 1)
-        self.path_weight, self.path_every = config.get("path_length_weight", 0.0), config.get("path_length_every", 1)
-        self.mixing, self.mirror = config.get("style_mixing_prob", 0.0), config["mirror"]
-        adaptive = config.get("augment", "none") == "ada"
-        self.state = State(AugmentController(Augment(), target=config["augment_target"]) if adaptive else None)
+        self.wgan = loss == "wgan-gp"
+        self.r1_gamma, self.r1_every = r1_gamma, r1_every
+        self.path_weight, self.path_every = path_length_weight, path_length_every
+        self.mixing, self.mirror = style_mixing_prob, mirror
+        self.state = State(AugmentController(Augment(), target=augment_target) if augment == "ada" else None)
         self.state.to(accelerator.device)
-        self.base_rate = settings.learning_rate or (2e-3 if model.growth is None else 1e-3)
+        self.base_rate, self.betas = learning_rate or (2e-3 if model.growth is None else 1e-3), betas
         self.generator_optimizer = self._optimizer(model.generator, self.path_every if self.path_weight else 1)
         self.discriminator_optimizer = self._optimizer(model.discriminator, self.r1_every)
 
     def _optimizer(self, module: nn.Module, every: int) -> Any:
         """Adam; where regularisation is lazy, slowed down for its additional steps (StyleGAN2, appendix B)."""
         c = every / (every + 1) if every > 1 else 1.0
-        optimizer = torch.optim.Adam(module.parameters(), lr=self.base_rate * c, betas=(0.0, 0.99**c), eps=1e-8)
+        first, second = (beta**c for beta in self.betas)
+        optimizer = torch.optim.Adam(module.parameters(), lr=self.base_rate * c, betas=(first, second), eps=1e-8)
         optimizer.param_groups[0]["slow"] = c
         return self.accelerator.prepare(optimizer)
 
@@ -233,3 +244,110 @@ class GANTrainer:
         flat = self.accelerator.reduce(torch.cat([t.flatten().float() for t in tensors]), "mean")
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+
+class ProGANTrainer(GANTrainer):
+    """WGAN-GP with drift (Progressive GAN, appendix A).
+
+    Args:
+        learning_rate: of Adam, below 128 pixels.
+        betas: of Adam.
+        mirror: show the pictures flipped at random.
+    """
+
+    def __init__(
+        self,
+        model: GAN,
+        settings: Settings,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.0, 0.99),
+        mirror: bool = False,
+    ) -> None:
+        recipe: dict[str, Any] = {"learning_rate": learning_rate, "betas": betas, "mirror": mirror}
+        super().__init__(model, settings, accelerator, loss="wgan-gp", **recipe)
+
+
+class StyleGANTrainer(GANTrainer):
+    """The non-saturating logistic loss with R1 at every step, or for row A WGAN-GP (StyleGAN, appendix C).
+
+    Args:
+        learning_rate: of Adam, below 128 pixels.
+        betas: of Adam.
+        loss: "logistic" (non-saturating, with R1) or "wgan-gp" (A).
+        r1_gamma: weight of R1.
+        style_mixing_prob: how often a picture has the styles of two latents; 0.9 in F.
+        mirror: show the pictures flipped at random.
+    """
+
+    def __init__(
+        self,
+        model: GAN,
+        settings: Settings,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.0, 0.99),
+        loss: Loss = "logistic",
+        r1_gamma: float = 10.0,
+        style_mixing_prob: float = 0.9,
+        mirror: bool = True,
+    ) -> None:
+        recipe: dict[str, Any] = {"learning_rate": learning_rate, "betas": betas, "mirror": mirror}
+        recipe |= {"loss": loss, "r1_gamma": r1_gamma, "style_mixing_prob": style_mixing_prob}
+        super().__init__(model, settings, accelerator, **recipe)
+
+
+class StyleGAN2Trainer(GANTrainer):
+    """Lazy R1 and path length regularisation (StyleGAN2, section 3 and appendix B); adaptive augmentation.
+
+    Args:
+        learning_rate: of Adam; None takes the paper's, 0.002, or 0.001 for networks that grow (A to D).
+        betas: of Adam.
+        r1_gamma: weight of R1.
+        r1_every: batches between two steps of R1, which count that often; 16 from C.
+        path_length_weight: of path length regularisation; 2 from D.
+        path_length_every: batches between two of its steps, which count that often.
+        style_mixing_prob: how often a picture has the styles of two latents.
+        augment: "ada" shows the discriminator augmented pictures, the more the more it overfits (arXiv 2006.06676).
+        augment_target: the share by which more than half of the real pictures are told to be real.
+        mirror: show the pictures flipped at random.
+    """
+
+    def __init__(
+        self,
+        model: GAN,
+        settings: Settings,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float | None = None,
+        betas: tuple[float, float] = (0.0, 0.99),
+        r1_gamma: float = 10.0,
+        r1_every: int = 16,
+        path_length_weight: float = 2.0,
+        path_length_every: int = 4,
+        style_mixing_prob: float = 0.9,
+        augment: Literal["none", "ada"] = "none",
+        augment_target: float = 0.6,
+        mirror: bool = True,
+    ) -> None:
+        recipe: dict[str, Any] = {"learning_rate": learning_rate, "betas": betas, "mirror": mirror}
+        recipe |= {"r1_gamma": r1_gamma, "r1_every": r1_every, "style_mixing_prob": style_mixing_prob}
+        recipe |= {"path_length_weight": path_length_weight, "path_length_every": path_length_every}
+        super().__init__(model, settings, accelerator, augment=augment, augment_target=augment_target, **recipe)
+
+
+def _check_batch(model: GAN, settings: Settings, accelerator: Accelerator) -> None:
+    """Raise OptionError unless each process gets batches that the discriminator can compare within."""
+    share = settings.batch_size // accelerator.num_processes
+    group = min(model.config["group"], share)
+    if settings.accumulate > 1:
+        raise OptionError("a GAN compares pictures within a batch, so a batch can't be split by --accumulate")
+    if share % group:
+        raise OptionError(
+            f"each process gets {share} of the {settings.batch_size} pictures of a batch, which is no multiple of "
+            f"{group}, the group of the minibatch standard deviation; change --batch-size or --set group"
+        )
+    if model.discriminator is None:
+        raise OptionError(f"this {model.spec.name} was built without a discriminator; set discriminator=true")

@@ -30,7 +30,7 @@ _MODEL = typer.Argument(
 ModelName = Annotated[str, _MODEL]
 OptionalModelName = Annotated[str | None, _MODEL]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 
 
 def complain(text: str, debug: bool = False) -> None:
@@ -122,14 +122,6 @@ def choose(flag: str, value: str, choices: Iterable[str]) -> str:
     if value not in known:
         raise OptionError(f"{flag} takes one of {', '.join(known)}, not '{value}'")
     return value
-
-
-def check_device(device: str) -> str:
-    """A device name, or OptionError; whether there is such a device is found out when it is used."""
-    kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (":" in device and not index.isdigit()):
-        raise OptionError(f"--device takes one of auto, cpu, cuda or cuda:N, not '{device}'")
-    return device
 
 
 def choose_weights(spec: ModelSpec, weights: str | None) -> str:

@@ -12,6 +12,7 @@ from zoo import registry
 from zoo.cli import console
 from zoo.cli.console import AsJson, Device, ModelName
 from zoo.cli.options import parse_options, per_sample, share_out
+from zoo.device import check_device
 from zoo.errors import OptionError
 from zoo.spec import ModelSpec
 
@@ -81,7 +82,7 @@ def evaluate(
     elif given:
         raise OptionError(f"--{next(iter(given))} is for metrics of samples: {', '.join(OF_SAMPLES)}")
     memory.keep_freed()
-    loaded = hub.load(model, weights=chosen, device=_own_device(console.check_device(device)))
+    loaded = hub.load(model, weights=chosen, device=_own_device(check_device(device)))
     with console.progress("evaluating", 100, "%") as update:
         receipts = metrics.evaluate(loaded, progress=lambda share: update(100 * share), **arguments)
     if not console.is_main_process():

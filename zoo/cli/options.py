@@ -52,7 +52,7 @@ def _values(option: Option, text: str) -> list[Any]:
         return [option.parse(text)]
     values = []
     for part in text.split(","):
-        ends = RANGE.fullmatch(part.strip()) if option.type == "int" else None
+        ends = RANGE.fullmatch(part.strip()) if option.type in ("int", "label") else None
         span = range(int(ends[1]), int(ends[2]) + 1) if ends else ()
         values += [option.parse(value) for value in span or [part.strip()]]
     return values

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo import registry
-from zoo.cli.console import Device, ModelName, check_device, choose, choose_weights, progress
+from zoo.cli.console import Device, ModelName, choose, choose_weights, progress
 from zoo.cli.options import parse_options, per_sample, read_pictures, share_out
+from zoo.device import check_device
 from zoo.errors import OptionError
+from zoo.settings import PRECISIONS
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def sample(
     start: Annotated[int, typer.Option("--start", min=0, help="Index of the first sample.")] = 0,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Samples drawn at once.")] = None,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option("--precision", help="fp32, tf32, bf16 or fp16.")] = "fp32",
     columns: Annotated[int | None, typer.Option("--columns", min=1, help="Columns of the grid.")] = None,
     scale: Annotated[int, typer.Option("--scale", min=1, max=64, help="Enlarge pixels by this factor.")] = 1,
     option: Annotated[
@@ -82,7 +84,7 @@ def sample(
     length = walk_length(spec, options, output)
     n, each = share_out(n, options, files, (4, 1) if length else (16, 8))
     chosen = choose_weights(spec, weights)
-    choose("--precision", precision, ("fp32", "bf16", "fp16"))
+    choose("--precision", precision, PRECISIONS)
     target = Target.check(spec, output, start, animate, walk=length is not None)
     kept_rows = options.get("given_rows", 0)
     if show_given and not any(known.name == "given" for known in spec.sample_options):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from zoo import registry
+from zoo import building, registry
 from zoo.cli.console import AsJson, ModelName, print_heading, print_json, print_mapping, print_table, size
 from zoo.cli.console import show as text
 from zoo.spec import ModelSpec, Option
@@ -29,9 +29,16 @@ def list_models(as_json: AsJson = False) -> None:
             typer.secho(f"plugin '{record.name}' is broken; see 'zoo plugins'", err=True)
 
 
-def info(model: ModelName, as_json: AsJson = False) -> None:
-    """Paper, presets, options and weights of a model."""
+def info(
+    model: ModelName,
+    preset: Annotated[str | None, typer.Option("--preset", help="Show this experiment alone, in full.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Paper, presets, settings, options and weights of a model."""
     spec = registry.model_spec(model)
+    if preset is not None:
+        _show_preset(spec, preset, as_json)
+        return
     if as_json:
         print_json(_description(spec))
         return
@@ -48,8 +55,15 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
         }
     )
     print_heading("presets")
-    rows = ((name, _arguments(arguments)) for name, arguments in spec.presets.items())
-    print_table(("name", "constructor arguments"), rows)
+    rows = (
+        (name, _arguments(preset.model), _arguments(preset.recipe), _arguments(preset.settings))
+        for name, preset in spec.presets.items()
+    )
+    print_table(("name", "network", "recipe", "run"), rows)
+    for kind, heading in (("model", "network settings (--set)"), ("recipe", "recipe settings (--set)")):
+        print_heading(heading)
+        rows = ((r["name"], r["type"], r["default"], r["meaning"]) for r in building.schema(spec, kind).describe())
+        print_table(("name", "type", "default", "meaning"), rows)
     if spec.figures:
         print_heading("figures")
         figures = ((f.preset, f.metric, f.data, str(f.paper), f.ours or "-") for f in spec.figures)
@@ -66,6 +80,23 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
         print_table(("tag", "repo", "revision", "size", "summary"), pins)
     else:
         typer.echo("none")
+
+
+def _show_preset(spec: ModelSpec, name: str, as_json: bool) -> None:
+    """Network, recipe and run of one preset, completed with the defaults."""
+    preset = spec.preset(name)
+    whole = {
+        "network": building.schema(spec).check(preset.model),
+        "recipe": building.schema(spec, "recipe").check(preset.recipe),
+        "run": dict(preset.settings),
+    }
+    if as_json:
+        print_json(whole)
+        return
+    typer.secho(f"{spec.name}, preset {name}", bold=True)
+    for heading, values in whole.items():
+        print_heading(heading)
+        print_mapping(values)
 
 
 def plugins(as_json: AsJson = False) -> None:
@@ -119,7 +150,7 @@ def _description(spec: ModelSpec) -> dict[str, Any]:
         "kind": spec.kind,
         "task": spec.task,
         "data_shape": list(spec.data_shape),
-        "presets": {name: dict(arguments) for name, arguments in spec.presets.items()},
+        "presets": {name: dataclasses.asdict(preset) for name, preset in spec.presets.items()},
         "options": [
             {
                 "name": option.name,

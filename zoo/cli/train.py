@@ -31,10 +31,10 @@ Examples = Annotated[
     int | None, _flag("--examples", "How many pictures to see in all, in whole batches.", "1000000", 1)
 ]
 BatchSize = Annotated[int | None, _flag("--batch-size", "Pictures of one update, over all processes.", "32", 1)]
-LearningRate = Annotated[float | None, _flag("--learning-rate", "Peak of the schedule.", "the model's own")]
+LearningRate = Annotated[float | None, _flag("--learning-rate", "The same as --set learning_rate.", "the recipe's")]
 Seed = Annotated[int | None, _flag("--seed", "Of weights, order and noise.", "0", 0)]
 MaxMinutes = Annotated[float | None, _flag("--max-minutes", "Stop with a checkpoint after this time.", "no limit")]
-Precision = Annotated[str | None, _flag("--precision", "no, bf16 or fp16.", "no")]
+Precision = Annotated[str | None, _flag("--precision", "fp32, tf32, bf16 or fp16.", "fp32")]
 Accumulate = Annotated[int | None, _flag("--accumulate", "Parts that a batch is computed in.", "1", 1)]
 EmaImages = Annotated[int | None, _flag("--ema-images", "Half-life of the average of weights; 0: none.", "10000", 0)]
 EvalEvery = Annotated[int | None, _flag("--eval-every", "Examples between evaluations; 0: never.", "50000", 0)]
@@ -47,9 +47,14 @@ Streaming = Annotated[
     bool | None,
     typer.Option("--stream", help="Read the data as a stream, for what does not fit on the disk. [default: no]"),
 ]
-TrainDevice = Annotated[str | None, _flag("--device", "auto, cpu or cuda.", "auto")]
+TrainDevice = Annotated[str | None, _flag("--device", "auto, cpu, cuda, cuda:N or mps.", "auto")]
 Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A constructor argument, on top of the preset.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="On top of the preset; see 'zoo info MODEL'.",
+    ),
 ]
 
 
@@ -110,32 +115,36 @@ def _speak(say: Callable[[], None]) -> None:
 
 def _settings(given: dict[str, Any], assignments: list[str] | None, *, resume: bool, dry_run: bool) -> Settings:
     """The settings of a new run, or the stored ones with what was given on top."""
-    spec = registry.model_spec(given["model"]) if "model" in given else None
-    if spec and "preset" in given:
-        spec.preset(given["preset"])
-    lacking = [what for name, what in (("model", "a MODEL"), ("data", "--data NAME or FOLDER")) if name not in given]
-    if lacking and not resume:
-        raise OptionError(f"zoo train needs {' and '.join(lacking)}")
-    if "out" not in given:
-        if lacking:
-            raise OptionError("zoo train --resume needs --out FOLDER")
-        given["out"] = f"runs/{given['model']}-{_data_name(given['data'])}"
     from zoo import building
     from zoo.settings import Settings
 
+    chosen = building.parse(assignments or ())
+    if "learning_rate" in given:
+        chosen["learning_rate"] = given.pop("learning_rate")
+        if not chosen["learning_rate"] > 0:
+            raise OptionError(f"learning_rate must be positive, not {chosen['learning_rate']}")
     if resume:
+        if "out" not in given:
+            raise OptionError("zoo train --resume needs --out FOLDER")
         stored = Settings.read(given["out"])
-        if assignments:
-            given["overrides"] = building.parse(registry.model_spec(given.get("model", stored.model)), assignments)
+        if chosen:
+            spec = registry.model_spec(given.get("model", stored.model))
+            given["overrides"], given["recipe"] = building.split(spec, chosen)
         settings = dataclasses.replace(stored, **given)
         settings.check_folder(resume=True)
         return settings
-    assert spec is not None
+    if "model" not in given:
+        raise OptionError("zoo train needs a MODEL" + ("" if "data" in given else " and --data NAME or FOLDER"))
+    spec = registry.model_spec(given["model"])
+    if "preset" not in given:
+        given["preset"] = _preset(spec, given["data"]) if "data" in given else None
+    given = {**spec.preset(given["preset"]).settings, **given}
+    if "data" not in given:
+        raise OptionError("zoo train needs --data NAME or FOLDER")
+    given.setdefault("out", f"runs/{given['model']}-{_data_name(given['data'])}")
     if not dry_run and console.is_main_process():  # which may be at work in it before the others come here
         Settings(**given).check_folder(resume=False)
-    if assignments:
-        given["overrides"] = building.parse(spec, assignments)
-    given.setdefault("preset", _preset(spec, given["data"]))
+    given["overrides"], given["recipe"] = building.split(spec, chosen)
     return Settings(**given)
 
 

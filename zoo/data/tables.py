@@ -136,8 +136,8 @@ def _image_column(table: Any, source: Source) -> str:
     import datasets
 
     columns = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
-    wanted = source.spec.image_column
-    if wanted in columns:
+    wanted = source.spec.column("image")
+    if wanted is not None and wanted in columns:
         return wanted
     if columns:
         return "image" if "image" in columns else columns[0]
@@ -150,7 +150,7 @@ def _column(table: Any, spec: DataSpec, what: str) -> str | None:
     there."""
     import datasets
 
-    promised = {"label": spec.label_column, "caption": spec.caption_column}[what]
+    promised = spec.column(what)
     kinds = {"label": ("int", "uint"), "caption": ("string", "large_string")}[what]
     column = promised or what
     feature = table.features.get(column)
@@ -165,7 +165,7 @@ def _column(table: Any, spec: DataSpec, what: str) -> str | None:
 
 def _captioned(table: Any, source: Source) -> Any:
     """Without the pictures whose promised caption is missing or blank."""
-    if not source.spec.caption_column:
+    if not source.spec.column("caption"):
         return table
     undecoded, columns = _undecoded(table, source)
     return undecoded.filter(_is_text, input_columns=[columns.caption])

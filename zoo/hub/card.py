@@ -152,9 +152,13 @@ def _training(config: Mapping[str, Any]) -> str:
     facts = {"data": config.get("data"), LICENCE_ROW: config.get("licence")}
     facts |= {key.replace("_", " "): value for key, value in config.get("training", {}).items()}
     facts["made with"] = f"pixelzoo {config['zoo_version']}, plugin {' '.join(config['plugin'].values())}"
-    arguments = ", ".join(f"{name}={value!r}" for name, value in config["config"].items())
-    facts["constructor"] = f"`{arguments}`"
-    return _table(("what", "value"), [(key, value) for key, value in facts.items() if value not in (None, {}, "")])
+    facts["constructor"] = config["config"]
+    shown = {key: _arguments(value) if isinstance(value, dict) else value for key, value in facts.items()}
+    return _table(("what", "value"), [(key, value) for key, value in shown.items() if value not in (None, "")])
+
+
+def _arguments(values: Mapping[str, Any]) -> str:
+    return f"`{', '.join(f'{name}={value!r}' for name, value in values.items())}`" if values else ""
 
 
 def _metrics(spec: ModelSpec, receipts: Sequence[Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from safetensors.torch import load_file
 from torch.nn.modules import module as hooks
 
 from zoo import building, registry
-from zoo.errors import OptionError, PluginError, UnknownNameError, WeightsError, ZooError, one_line
+from zoo.device import pick_device
+from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError, one_line
 from zoo.files import digest
 from zoo.hub.config import (
     SHAPE_LIMIT,
@@ -66,6 +68,7 @@ def load_folder(
     if expect is not None and config.model != expect.name:
         raise WeightsError(one_line(f"'{folder}': these are weights of '{config.model}', not of '{expect.name}'"))
     spec = spec_of(config, folder)
+    config = replace(config, config=building.without_recipe(spec, config.config))
     compare(folder, spec, config, _header(path))
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -74,18 +77,6 @@ def load_folder(
         return model.to(target).eval()
     except (RuntimeError, MemoryError, SafetensorError, OSError) as error:
         raise WeightsError(f"can't load '{path}': {one_line(error)}") from error
-
-
-def pick_device(device: str) -> torch.device:
-    """The device that a name stands for; raises OptionError."""
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    try:
-        picked = torch.device(name)
-    except RuntimeError:
-        raise OptionError(f"device takes auto, cpu or cuda, not {device!r}") from None
-    if picked.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError("there is no CUDA device that torch can use; take device 'cpu'")
-    return picked
 
 
 def verify(folder: Path, pin: Weights | None = None) -> tuple[WeightsConfig, Path]:

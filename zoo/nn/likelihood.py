@@ -20,16 +20,33 @@ if TYPE_CHECKING:
 class LikelihoodTrainer:
     """Minimises the negative log-likelihood of the training pictures.
 
-    The paper uses RMSProp and picks its learning rate by hand; here Adam with a warm-up and a cosine decay, and
-    gradients clipped to norm 1.
+    The paper uses RMSProp and picks its learning rate by hand; here Adam with a warm-up and a cosine decay.
+
+    Args:
+        learning_rate: the peak of the schedule.
+        betas: of Adam.
+        warm_up: share of the run in which the learning rate rises.
+        last_rate: share of the peak at which the learning rate ends.
+        clip_norm: gradients are clipped to this norm.
     """
 
-    learning_rate = 1e-3
-
-    def __init__(self, model: AutoregressiveModel, settings: Settings, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        model: AutoregressiveModel,
+        settings: Settings,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.95),
+        warm_up: float = 0.01,
+        last_rate: float = 0.02,
+        clip_norm: float = 1.0,
+    ) -> None:
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive, not {learning_rate}")
         self.accelerator, self.settings = accelerator, settings
-        self.base_rate = settings.learning_rate or self.learning_rate
-        optimizer = torch.optim.Adam(model.parameters(), lr=self.base_rate, betas=(0.9, 0.95))
+        self.base_rate, self.warm_up, self.last_rate, self.clip_norm = learning_rate, warm_up, last_rate, clip_norm
+        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=betas)
         self.levels, self.nats, self.conditions = model.levels, model.nats, model.conditions
         self.dims = math.prod(model.image_shape)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
@@ -42,13 +59,13 @@ class LikelihoodTrainer:
 
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.base_rate * warm_cosine(seen, self.settings.examples)
+            group["lr"] = self.base_rate * warm_cosine(seen, self.settings.examples, self.warm_up, self.last_rate)
         images = quantise(batch["image"], self.levels)
         logits = self.model(images, **self.conditions(batch, len(images)))
         loss = self.nats(images, logits).mean() / (self.dims * math.log(2))  # bits per dimension
         self.accelerator.backward(loss)
         if self.accelerator.sync_gradients:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return {"bits_per_dim": loss.detach()}

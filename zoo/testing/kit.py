@@ -21,7 +21,6 @@ from zoo.settings import Settings
 from zoo.spec import ModelSpec
 from zoo.train.accelerator import make_accelerator
 from zoo.train.state import load_state, take_state
-from zoo.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ def _train_steps(
     """Steps of the model's own trainer on random pictures, with a state before them or one taken after each."""
     settings = Settings(model=spec.name, data="random", out="", examples=64, batch_size=4, device="cpu")
     accelerator = make_accelerator(settings)
-    trainer: Trainer = registry.call(spec, "zoo_train", model=model, settings=settings, accelerator=accelerator)
+    trainer = building.make_trainer(spec, model, settings, accelerator, spec.preset("tiny").recipe)
     first = 0
     if restore:
         first = restore["steps"]

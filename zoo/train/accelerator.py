@@ -7,21 +7,20 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 
+from zoo.device import pick_device
 from zoo.errors import OptionError
 from zoo.settings import Settings
 
 
 def make_accelerator(settings: Settings) -> Accelerator:
     """The device, precision, processes and accumulation that the settings ask for."""
-    torch.backends.cuda.matmul.allow_tf32 = True
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise OptionError("device 'cuda' is not available; use --device cpu")
+    device = pick_device(settings.device)
     if not torch.distributed.is_initialized():  # accelerate keeps the first device and precision of a process
         AcceleratorState._reset_state(reset_partial_state=True)
     try:
         return Accelerator(
-            cpu=settings.device == "cpu",
-            mixed_precision=settings.precision,
+            cpu=device.type == "cpu",
+            mixed_precision={"fp32": "no", "tf32": "no"}.get(settings.precision, settings.precision),
             gradient_accumulation_plugin=GradientAccumulationPlugin(
                 num_steps=settings.accumulate, sync_with_dataloader=False
             ),

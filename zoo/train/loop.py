@@ -25,6 +25,7 @@ from zoo.data.pictures import Pictures
 from zoo.data.tables import load, stream
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.model import Model
+from zoo.precision import tf32
 from zoo.seeds import derive_seed
 from zoo.settings import Settings
 from zoo.spec import ModelSpec
@@ -33,7 +34,7 @@ from zoo.train.checkpoints import Checkpoints
 from zoo.train.run_folder import RunFolder
 from zoo.train.signals import interrupts
 from zoo.train.state import load_state, take_state
-from zoo.trainer import RunView, Trainer
+from zoo.trainer import RunView
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -50,6 +51,7 @@ def plan(settings: Settings) -> dict[str, Any]:
     return {
         "settings": asdict(settings),
         "config": dict(model.config),
+        "recipe": recipe(settings),
         "parameters": sum(p.numel() for p in model.parameters()),
         "data": data,
         "paper": spec.paper,
@@ -90,6 +92,12 @@ def _build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
         return spec, building.build(settings.model, settings.preset, **settings.overrides)
 
 
+def recipe(settings: Settings) -> dict[str, Any]:
+    """What the trainer gets: its defaults, the preset's recipe on top of them, and on top of that the settings'."""
+    spec = registry.model_spec(settings.model)
+    return building.schema(spec, "recipe").check({**spec.preset(settings.preset).recipe, **settings.recipe})
+
+
 def _check_conditions(model: Model, data: Pictures | Stream) -> None:
     """Raise DataError if the data lack what the model is conditioned on."""
     for name in getattr(model, "condition_names", ()):
@@ -123,9 +131,7 @@ class Run:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feed, self.held_out = self._load_data()
         self.average = self.model.released().to(self.accelerator.device).eval().requires_grad_(False)
-        self.trainer: Trainer = registry.call(
-            self.spec, "zoo_train", model=self.model, settings=settings, accelerator=self.accelerator
-        )
+        self.trainer = building.make_trainer(self.spec, self.model, settings, self.accelerator, recipe(settings))
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.seen, self.minutes = 0, 0.0
         self.window: dict[str, torch.Tensor] = {}
@@ -163,7 +169,8 @@ class Run:
             if resume:
                 self._restore()
             if self.is_main:
-                self.files.begin({"settings": asdict(self.settings), "config": dict(self.model.config)}, self.seen)
+                described = {"config": dict(self.model.config), "recipe": recipe(self.settings)}
+                self.files.begin({"settings": asdict(self.settings), **described}, self.seen)
         except BaseException:
             self.files.release()
             raise
@@ -222,7 +229,7 @@ class Run:
         first, begun, before = self.seen, time.monotonic(), self.minutes
         self._timed = (self.seen, begun)
         reason = "finished"
-        with interrupts() as interrupted:
+        with tf32(settings.precision == "tf32"), interrupts() as interrupted:
             while self.seen < settings.examples:
                 self._step()
                 self.minutes = before + (time.monotonic() - begun) / 60
@@ -305,7 +312,7 @@ class Run:
         last = f"the last good checkpoint is at {at}" if at else "there is no good checkpoint"
         raise TrainingError(
             f"{name} is {value} after {self.seen} examples (update {self.seen // self.settings.batch_size}); "
-            f"{last}. Try a lower --learning-rate, or --precision no"
+            f"{last}. Try a lower --learning-rate, or --precision fp32"
         )
 
     def _evaluate(self, held_out: Pictures, *, log: bool) -> dict[str, Any]:
@@ -369,7 +376,7 @@ class Run:
         name = (
             torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
         )
-        kept = ("preset", "overrides", "batch_size", "seed", "precision", "ema_images", "learning_rate")
+        kept = ("preset", "overrides", "batch_size", "seed", "precision", "ema_images")
         return {
             "examples": self.seen,
             "minutes": round(self.minutes, 1),
@@ -377,5 +384,6 @@ class Run:
             "processes": self.accelerator.num_processes,
             "torch": torch.__version__,
             "data_licence": self.feed.source.spec.licence,
+            "recipe": recipe(self.settings),
             **{name: getattr(self.settings, name) for name in kept},
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo import ModelSpec, hookimpl
+from zoo import ModelSpec, Preset, hookimpl
 from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
 
 SPEC = ModelSpec(
@@ -13,9 +13,11 @@ SPEC = ModelSpec(
     task="image-generation",
     data_shape=("C", "H", "W"),
     presets={
-        "tiny": {"image_shape": (1, 6, 6), "levels": 2, "width": 16},
-        "mnist": {"image_shape": (1, 28, 28), "levels": 2, "width": 500},
-        "binarized_mnist": {"image_shape": (1, 28, 28), "levels": 2, "width": 500},
+        "tiny": Preset(model={"image_shape": (1, 6, 6), "levels": 2, "width": 16}),
+        "mnist": Preset(model={"image_shape": (1, 28, 28), "levels": 2, "width": 500}, settings={"data": "mnist"}),
+        "binarized_mnist": Preset(
+            model={"image_shape": (1, 28, 28), "levels": 2, "width": 500}, settings={"data": "binarized_mnist"}
+        ),
     },
     sample_options=AUTOREGRESSIVE_OPTIONS,
 )
@@ -34,10 +36,10 @@ def zoo_build(spec, config):
 
 
 @hookimpl
-def zoo_train(spec, model, settings, accelerator):
+def zoo_train(spec):
     from zoo_nade.train import LikelihoodTrainer
 
-    return LikelihoodTrainer(model, settings, accelerator)
+    return LikelihoodTrainer
 
 
 @hookimpl

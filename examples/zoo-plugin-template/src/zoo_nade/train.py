@@ -14,13 +14,15 @@ from zoo.trainer import warm_cosine
 
 
 class LikelihoodTrainer:
-    """Minimises the negative log-likelihood of the training pictures."""
+    """Minimises the negative log-likelihood of the training pictures.
 
-    learning_rate = 1e-3
+    Args:
+        learning_rate: the peak of the schedule.
+    """
 
-    def __init__(self, model, settings, accelerator):
+    def __init__(self, model, settings, accelerator, *, learning_rate: float = 1e-3):
         self.accelerator, self.settings = accelerator, settings
-        self.base_rate = settings.learning_rate or self.learning_rate
+        self.base_rate = learning_rate
         self.levels, self.nats = model.levels, model.nats
         self.dims = math.prod(model.image_shape)
         optimizer = torch.optim.Adam(model.parameters(), lr=self.base_rate)

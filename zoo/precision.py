@@ -1,0 +1,52 @@
+"""In which precision to compute: one decision for sampling, `log_prob`, evaluation, checks and training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+from zoo.errors import OptionError
+from zoo.settings import PRECISIONS
+
+_REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def check_precision(name: str) -> str:
+    """`name` if it is a precision; raises OptionError."""
+    if name not in PRECISIONS:
+        raise OptionError(f"precision takes one of {', '.join(PRECISIONS)}, not {name!r}")
+    return name
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether products and convolutions of a CUDA device may be in TF32, for as long as the block runs."""
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = allowed
+        yield
+    finally:
+        for backend, was in zip(backends, before, strict=True):
+            backend.allow_tf32 = was
+
+
+@contextmanager
+def precision(name: str, device: torch.device) -> Iterator[None]:
+    """Compute in this precision while the block runs.
+
+    "fp32" means no TF32 on CUDA either; "tf32" allows it; "bf16" and "fp16" are autocast.
+
+    Raises:
+        OptionError: no such precision, or one that the device can't do.
+    """
+    check_precision(name)
+    if name == "tf32" and device.type != "cuda":
+        raise OptionError(f"precision 'tf32' is for CUDA devices, not for {device.type}; take fp32")
+    autocast = torch.autocast(device.type, _REDUCED[name]) if name in _REDUCED else nullcontext()
+    with tf32(name != "fp32"), autocast:
+        yield
