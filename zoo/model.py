@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from zoo import sampling
 from zoo.errors import OptionError
 from zoo.request import SampleRequest
-from zoo.spec import ModelSpec
+from zoo.spec import ModelSpec, Option
 
 
 class Model(nn.Module):
@@ -24,12 +24,19 @@ class Model(nn.Module):
             the same architecture.
         image_shape: (C, H, W) of one picture or frame; the constructor sets it.
         levels: values of a sub-pixel; samples and `log_prob` use 0 to levels - 1.
+        frames: of one clip, if it draws clips; `fps` frames a second.
+        class_names: of its classes in order, if they have names; `config.json` holds them.
+        condition_names: keys of a batch, besides "image" or "video", that training and `log_prob` need.
         sample_batch_size: how many samples one call of the sampling hook makes, unless the caller says otherwise.
     """
 
     sample_batch_size: ClassVar[int] = 64
     image_shape: tuple[int, int, int]
     levels: int = 256
+    frames: int = 0
+    fps: float = 10.0
+    class_names: tuple[str, ...] = ()
+    condition_names: tuple[str, ...] = ()
     spec: ModelSpec
     config: dict[str, Any]
 
@@ -42,6 +49,27 @@ class Model(nn.Module):
     def draw_batch(self, request: SampleRequest) -> Any:
         """One batch of samples, as the plugin gives it; `sample` is what users call."""
         return self._draw(self, request)
+
+    @property
+    def batch_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a batch of `step` holds, key by key, and the shape of one example of it: (C, H, W) of pictures,
+        (T, C, H, W) of clips, () of labels and captions. Data are read, checked and made up by this."""
+        key, shape = ("video", (self.frames, *self.image_shape)) if self.spec.is_video else ("image", self.image_shape)
+        return {key: shape, **dict.fromkeys(self.condition_names, ())}
+
+    def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
+        """Options of `sample` that show what the model does, for n samples: a caption, an edge map, a driving clip.
+
+        The conformance kit, grids in training, golden samples and the card draw with them. Only a model that draws
+        nothing without options has to have them.
+        """
+        return {}
+
+    def input_shape(self, option: Option) -> tuple[int | None, ...]:
+        """The shape of an input for one sample, (C, H, W), or (T, C, H, W) of a clip, whose T None leaves open."""
+        own = (None, *self.image_shape) if option.type == "video" else self.image_shape
+        wanted = option.shape or (None,) * len(own)
+        return tuple(have if want is None else want for want, have in zip(wanted, own, strict=True))
 
     def released(self) -> Model:
         """A copy as it is evaluated, sampled and published: without what only training needs, if there is such."""
@@ -58,6 +86,7 @@ class Model(nn.Module):
         *,
         seed: int = 0,
         start: int = 0,
+        frames: int | None = None,
         batch_size: int | None = None,
         precision: str = "fp32",
         progress: Callable[[float], None] | None = None,
@@ -69,8 +98,9 @@ class Model(nn.Module):
             n: how many.
             seed: together with a sample's index it determines the sample.
             start: index of the first sample; n samples from `start` continue an earlier call.
+            frames: of clips, how many; None takes the model's own number.
             batch_size: samples per call of the sampling hook; a matter of memory and speed alone.
-            precision: "fp32", or "bf16" or "fp16" for autocast.
+            precision: "fp32", without TF32 on CUDA either; "tf32", which allows it; "bf16" or "fp16", by autocast.
             progress: called with the share that is done, from 0 to 1.
             options: the model's own options, see `zoo info`.
 
@@ -81,9 +111,25 @@ class Model(nn.Module):
             UnknownNameError: an option that the model does not have.
             OptionError: an option of the wrong type, range or shape.
         """
-        return sampling.sample(
-            self, n, seed=seed, start=start, batch_size=batch_size, precision=precision, progress=progress, **options
-        )
+        settings: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
+        return sampling.sample(self, n, seed=seed, start=start, frames=frames, **settings, **options)
+
+    def stream(self, n: int = 1, *, seed: int = 0, frames: int | None = None, **options: Any) -> Iterator[torch.Tensor]:
+        """Draw clips frame by frame, of any length, in constant memory: the frames of `sample` of the same seed.
+
+        Args:
+            n: how many clips, side by side.
+            seed: as of `sample`.
+            frames: how many; None goes on as long as the options give, or for ever.
+            options: `start` and `precision` of `sample`, and the model's own; clips may be iterators of frames.
+
+        Yields:
+            (N, C, H, W), uint8, on the CPU.
+
+        Raises:
+            OptionError: a model of pictures; or as of `sample`.
+        """
+        return sampling.stream(self, n, seed=seed, frames=frames, **options)
 
     def log_prob(self, images: torch.Tensor, **conditions: Any) -> torch.Tensor:
         """Exact log-likelihood in nats, (N,); only for models that have one."""

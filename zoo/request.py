@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ class SampleRequest:
         options: all options of the model's spec, checked. Per-sample options are lists of `n` values, or tensors
             whose first axis is `n`.
         progress: tell it the share of this batch that is done.
+        frames: of clips: how many to draw; None is as many as the options give, or without end in `model.stream`.
+        path: names of the parts that this request is for, see `child`.
     """
 
     seed: int
@@ -29,10 +31,20 @@ class SampleRequest:
     device: torch.device
     options: dict[str, Any]
     progress: Callable[[float], None] = lambda share: None
+    frames: int | None = None
+    path: tuple[str, ...] = ()
     _generators: list[torch.Generator] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._generators = [torch.Generator().manual_seed(derive_seed(self.seed, index)) for index in self.indices]
+        seeds = [derive_seed(self.seed, index, *self.path) for index in self.indices]
+        self._generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+    def child(self, name: str) -> SampleRequest:
+        """The same samples with a stream of noise of their own, for one part of a model, or one frame of a clip.
+
+        What a part draws then depends neither on what other parts draw nor on the order in which they do.
+        """
+        return replace(self, path=(*self.path, name))
 
     @property
     def n(self) -> int:
@@ -40,8 +52,13 @@ class SampleRequest:
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """Uniform noise in [0, 1), (n, *shape), float32; each sample's share comes from its own generator."""
-        return torch.stack([torch.rand(shape, generator=g) for g in self._generators]).to(self.device)
+        return self._drawn(torch.rand, shape)
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Standard normal noise, (n, *shape), float32; each sample's share comes from its own generator."""
-        return torch.stack([torch.randn(shape, generator=g) for g in self._generators]).to(self.device)
+        return self._drawn(torch.randn, shape)
+
+    def _drawn(self, source: Callable[..., torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+        """On the CPU and in float32, whatever torch's defaults are."""
+        parts = [source(shape, generator=g, dtype=torch.float32, device="cpu") for g in self._generators]
+        return torch.stack(parts).to(self.device)

@@ -6,17 +6,19 @@ any batch, process and device (up to rounding).
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 
 import torch
 
-from zoo.errors import OptionError, PluginError
+from zoo.errors import OptionError, PluginError, unknown
 from zoo.precision import check_precision
 from zoo.precision import precision as computing
 from zoo.request import SampleRequest
-from zoo.spec import ModelSpec, Option
+from zoo.spec import INPUTS, ModelSpec, Option
 
 
 class Sampled(Protocol):
@@ -24,6 +26,9 @@ class Sampled(Protocol):
 
     spec: ModelSpec
     image_shape: tuple[int, int, int]
+    levels: int
+    frames: int
+    class_names: tuple[str, ...]
     sample_batch_size: ClassVar[int]
     training: bool
 
@@ -32,8 +37,21 @@ class Sampled(Protocol):
 
     def train(self, mode: bool = True) -> Any: ...
 
+    def input_shape(self, option: Option) -> tuple[int | None, ...]: ...
+
     def draw_batch(self, request: SampleRequest) -> Any:
         """One batch, as the plugin's `zoo_sample` gives it."""
+
+
+@contextmanager
+def evaluating(model: Sampled) -> Iterator[None]:
+    """The model in evaluation mode while the block runs."""
+    was_training = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def sample(
@@ -42,6 +60,7 @@ def sample(
     *,
     seed: int = 0,
     start: int = 0,
+    frames: int | None = None,
     batch_size: int | None = None,
     precision: str = "fp32",
     progress: Callable[[float], None] | None = None,
@@ -51,31 +70,90 @@ def sample(
     n, seed, start = _integer("n", n, 0), _integer("seed", seed, 0), _integer("start", start, 0)
     batch_size = None if batch_size is None else _integer("batch_size", batch_size, 1)
     check_precision(precision)
+    frames = _frames(model, frames)
     size = batch_size or model.sample_batch_size
     checked = _check_options(model, n, options)
-    device = model.device
-    was_training = model.training
-    model.train(False)
     batches = []
-    try:
+    with evaluating(model):
         for first in range(0, n, size):
             rows = range(first, min(first + size, n))
             request = SampleRequest(
                 seed=seed,
                 indices=range(start + rows.start, start + rows.stop),
-                device=device,
+                device=model.device,
                 options={name: _slice(model, name, value, rows) for name, value in checked.items()},
                 progress=_share(progress, rows, n),
+                frames=frames,
             )
-            with torch.no_grad(), computing(precision, device):
+            with torch.no_grad(), computing(precision, model.device):
                 images = model.draw_batch(request)
+                if isinstance(images, Iterator):
+                    images = _stacked(images, frames)
             batches.append(_check_samples(model, images, request.n).cpu())
             request.progress(1.0)
-    finally:
-        model.train(was_training)
     if not batches:
-        return torch.zeros((0, *([0] if model.spec.is_video else []), *model.image_shape), dtype=torch.uint8)
+        axes = (0, *([frames or 0] if model.spec.is_video else []), *model.image_shape)
+        return torch.zeros(axes, dtype=torch.uint8 if model.levels <= 256 else torch.int64)
     return torch.cat(batches)
+
+
+def stream(
+    model: Sampled,
+    n: int = 1,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    frames: int | None = None,
+    precision: str = "fp32",
+    **options: Any,
+) -> Iterator[torch.Tensor]:
+    """What `model.stream` does; see `zoo.Model.stream`."""
+    if not model.spec.is_video:
+        raise OptionError(f"{model.spec.name} draws pictures, which have no frames to stream")
+    n, seed, start = _integer("n", n, 1), _integer("seed", seed, 0), _integer("start", start, 0)
+    frames = None if frames is None else _integer("frames", frames, 1)
+    check_precision(precision)
+    checked = _check_options(model, n, options)
+    request = SampleRequest(
+        seed=seed,
+        indices=range(start, start + n),
+        device=model.device,
+        options={name: _slice(model, name, value, range(n)) for name, value in checked.items()},
+        frames=frames,
+    )
+    return _streamed(model, request, precision)
+
+
+def _streamed(model: Sampled, request: SampleRequest, precision: str) -> Iterator[torch.Tensor]:
+    """Frame by frame, each in the mode and the precision of sampling, and nothing of that in between."""
+    drawn: Iterator[Any] | None = None
+    for number in itertools.count():
+        if request.frames is not None and number >= request.frames:
+            return
+        with evaluating(model), torch.no_grad(), computing(precision, model.device):
+            if drawn is None:
+                answer = model.draw_batch(request)
+                whole = isinstance(answer, torch.Tensor)
+                drawn = iter(_check_samples(model, answer, request.n).unbind(1)) if whole else answer
+            frame = next(drawn, None)
+        if frame is None:
+            return
+        yield _check_samples(model, frame.unsqueeze(1), request.n)[:, 0].cpu()
+
+
+def _frames(model: Sampled, frames: int | None) -> int | None:
+    """How many frames a clip is to have."""
+    if not model.spec.is_video:
+        if frames is not None:
+            raise OptionError(f"{model.spec.name} draws pictures, which have no frames")
+        return None
+    return (model.frames or None) if frames is None else _integer("frames", frames, 1)
+
+
+def _stacked(drawn: Iterator[torch.Tensor], frames: int | None) -> torch.Tensor | None:
+    """Frames (N, C, H, W) that a plugin yields as clips (N, T, C, H, W)."""
+    parts = list(itertools.islice(drawn, frames))
+    return torch.stack(parts, 1) if parts else None
 
 
 def _integer(name: str, value: Any, least: int) -> int:
@@ -98,24 +176,57 @@ def _option(model: Sampled, name: str) -> Option:
 
 def _check_options(model: Sampled, n: int, options: dict[str, Any]) -> dict[str, Any]:
     """Options checked against the spec; per-sample ones must be one value, or n of them."""
-    whole = {}
-    lists = {}
+    known = {option.name: option for option in model.spec.sample_options}
+    checked = model.spec.parse_options(dict.fromkeys(options))  # all names are known, and have their defaults
     for name, value in options.items():
-        known = [option for option in model.spec.sample_options if option.name == name]
-        if known and known[0].per_sample and value is not None and not isinstance(value, str | int | float):
-            lists[name] = value
-        else:
-            whole[name] = value
-    checked = model.spec.parse_options(whole)
-    for name, value in lists.items():
-        if len(value) not in (1, n):
-            raise OptionError(f"option '{name}' needs one value, or one for each of the {n} samples, not {len(value)}")
-        if _option(model, name).type in ("image", "tensor"):
-            checked[name] = value
-        else:
-            values = value.tolist() if isinstance(value, torch.Tensor) else value
-            checked[name] = [_option(model, name).parse(item) for item in values]
+        option = known[name]
+        if getattr(value, "ndim", 1) == 0 and option.type not in INPUTS:
+            value = value.item()  # a number of NumPy or torch
+        if value is None:
+            continue
+        if option.per_sample and not isinstance(value, str | int | float | Iterator):
+            if len(value) not in (1, n):
+                wanted = f"one value, or one for each of the {n} samples"
+                raise OptionError(f"option '{name}' needs {wanted}, not {len(value)}")
+            if option.type not in INPUTS:
+                value = [option.parse(item) for item in (value.tolist() if hasattr(value, "tolist") else value)]
+        elif option.type not in INPUTS or not isinstance(value, torch.Tensor | Iterator):
+            value = option.parse(value)
+        checked[name] = _of_model(model, option, value)
     return checked
+
+
+def _of_model(model: Sampled, option: Option, value: Any) -> Any:
+    """A checked value as this model takes it: names of classes as their numbers, inputs of the right shape."""
+    if option.type == "label":
+        many = isinstance(value, list)
+        return [_class(model, option, item) for item in value] if many else _class(model, option, value)
+    if isinstance(value, torch.Tensor) and (option.shape is not None or option.type == "video"):
+        _check_input(option, value, model.input_shape(option))
+    return value
+
+
+def _check_input(option: Option, value: torch.Tensor, shape: tuple[int | None, ...]) -> None:
+    """Raise OptionError unless an input is uint8 of this shape, for each sample if it may differ between them."""
+    own = tuple(value.shape[1:] if option.per_sample else value.shape)
+    fits = all(want in (None, have) for want, have in zip(shape, own, strict=False))
+    if fits and len(own) == len(shape) and value.dtype == torch.uint8:
+        return
+    axes = ", ".join("T" if size is None else str(size) for size in shape)
+    wanted = f"uint8 ({'N, ' if option.per_sample else ''}{axes})"
+    raise OptionError(f"option '{option.name}' takes {wanted}, not {value.dtype} {tuple(value.shape)}")
+
+
+def _class(model: Sampled, option: Option, value: Any) -> Any:
+    """The number of a class."""
+    if not isinstance(value, str):
+        return value
+    if value in model.class_names:
+        return model.class_names.index(value)
+    if model.class_names:
+        raise unknown("class", value, model.class_names)
+    mend = "the classes of these weights have no names; take a number"
+    raise OptionError(f"option '{option.name}': {mend}, not {value!r}")
 
 
 def _slice(model: Sampled, name: str, value: Any, rows: range) -> Any:

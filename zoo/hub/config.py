@@ -160,7 +160,7 @@ def is_a(value: Any, kind: Any) -> bool:
 
 def _golden_problem(golden: dict[str, Any]) -> str | None:
     needed = {"seed": int, "options": dict, "shape": list, "pixels": str}
-    if set(golden) != set(needed) or not all(is_a(golden[key], kind) for key, kind in needed.items()):
+    if set(golden) - {"examples"} != set(needed) or not all(is_a(golden[key], kind) for key, kind in needed.items()):
         return f"'golden' must hold {', '.join(needed)}"
     shape = golden["shape"]
     if len(shape) > 5 or not all(is_a(n, int) and n > 0 for n in shape) or math.prod(shape) > SHAPE_LIMIT:

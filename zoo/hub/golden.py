@@ -23,14 +23,16 @@ def draw_golden(model: Model, rounded: dict[str, torch.Tensor] | None) -> dict[s
     if rounded is not None:
         model = copy.deepcopy(model)
         model.load_state_dict(rounded)
+    shown = model.examples(1)
     try:
-        sample = model.sample(1, seed=0)
+        sample = model.sample(1, seed=0, **shown)
     except OptionError:
         return None
     pixels = base64.b64encode(zlib.compress(sample.contiguous().numpy().tobytes(), 9)).decode()
     if sample.dtype != torch.uint8 or len(pixels) > GOLDEN_LIMIT:
         return None
-    return {"seed": 0, "options": {}, "shape": list(sample.shape), "pixels": pixels}
+    golden = {"seed": 0, "options": {}, "shape": list(sample.shape), "pixels": pixels}
+    return {**golden, "examples": True} if shown else golden
 
 
 def check_golden(model: Model, golden: Mapping[str, Any]) -> tuple[bool, str]:
@@ -48,7 +50,8 @@ def check_golden(model: Model, golden: Mapping[str, Any]) -> tuple[bool, str]:
         raise DamagedError("the golden sample is damaged: its pixels do not fill its shape")
     stored = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(shape)
     try:
-        drawn = model.sample(1, seed=golden["seed"], **golden["options"])
+        shown = model.examples(1) if golden.get("examples") else {}
+        drawn = model.sample(1, seed=golden["seed"], **shown, **golden["options"])
     except ZooError as error:
         return False, f"the golden sample can't be drawn: {one_line(error)}"
     if drawn.shape != stored.shape:

@@ -189,7 +189,7 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
 def _samples(model: Model, n: int) -> bytes | None:
     """A PNG of n samples, of clips their first frames; None for a model that samples only from inputs, or codes."""
     try:
-        drawn = model.sample(n, seed=0) if n else None
+        drawn = model.sample(n, seed=0, **model.examples(n)) if n else None
     except OptionError:
         return None
     if drawn is None:

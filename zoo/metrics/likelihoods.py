@@ -39,7 +39,7 @@ def likelihood(
 
 def conditions_of(model: Model, pictures: Pictures) -> list[str]:
     """What the data gives of that which the model is conditioned on."""
-    return [name for name in getattr(model, "condition_names", ()) if name in pictures.given]
+    return [name for name in model.condition_names if name in pictures.given]
 
 
 def in_unit(nats: float, metric: str, image_shape: tuple[int, ...]) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional as F
@@ -58,9 +58,6 @@ class AutoregressiveModel(Model):
             raise ValueError(f"levels must be at least 2, not {levels}")
         self.image_shape = image_shape
         self.levels = levels
-
-    # Keys of a batch that the model is conditioned on; keywords of `log_prob` too.
-    condition_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, images: torch.Tensor, **conditions: torch.Tensor) -> torch.Tensor:

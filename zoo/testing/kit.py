@@ -74,7 +74,27 @@ def tiny(spec: ModelSpec, seed: int = 0) -> Model:
 def random_images(model: Model, n: int, seed: int = 0) -> torch.Tensor:
     """Random pictures (or clips) in the range that the model models."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, model.levels, (n, *model.sample(1).shape[1:]), generator=generator)
+    return torch.randint(0, model.levels, (n, *model.image_shape), generator=generator)
+
+
+def random_batch(model: Model, n: int, seed: int = 0) -> dict[str, Any]:
+    """A batch of random data as `step` gets it: by the model's `batch_shapes`."""
+    generator = torch.Generator().manual_seed(seed)
+    batch: dict[str, Any] = {}
+    for name, shape in model.batch_shapes.items():
+        if shape:
+            batch[name] = torch.randint(0, 256, (n, *shape), generator=generator).to(torch.uint8)
+        else:
+            batch[name] = [f"text {i % 2}" for i in range(n)] if name == "caption" else torch.arange(n) % 2
+    return batch
+
+
+def draw(model: Model, n: int, *, start: int = 0, **options: Any) -> torch.Tensor:
+    """Samples with the options by which the model is shown."""
+    shown = model.examples(start + n)
+    per_sample = {option.name for option in model.spec.sample_options if option.per_sample}
+    shown = {name: value[start:] if name in per_sample else value for name, value in shown.items()}
+    return model.sample(n, start=start, **{**shown, **options})
 
 
 @_check
@@ -159,18 +179,18 @@ def _expect_same(model: Model, loaded: Model) -> None:
     expect(loaded.config == model.config, f"it came back as {loaded.config}, not {model.config}")
     for name, value in model.state_dict().items():
         expect(torch.equal(value, loaded.state_dict()[name]), f"{name} differs")
-    expect(torch.equal(model.sample(2), loaded.sample(2)), "samples differ")
+    expect(torch.equal(draw(model, 2), draw(loaded, 2)), "samples differ")
 
 
 @_check
 def check_samples(spec: ModelSpec) -> str:
     """Sample i of seed s is the same in batches of 1, 3 and all; other seeds and indices give others."""
     model = tiny(spec).eval()
-    whole = model.sample(5, seed=3)
+    whole = draw(model, 5, seed=3)
     for size in (1, 3):
-        expect(_close(whole, model.sample(5, seed=3, batch_size=size)), f"samples change with batch_size={size}")
-    expect(_close(whole[2:], model.sample(3, seed=3, start=2)), "start=2 does not continue the same samples")
-    expect(not torch.equal(whole, model.sample(5, seed=4)), "another seed gives the same samples")
+        expect(_close(whole, draw(model, 5, seed=3, batch_size=size)), f"samples change with batch_size={size}")
+    expect(_close(whole[2:], draw(model, 3, seed=3, start=2)), "start=2 does not continue the same samples")
+    expect(not torch.equal(whole, draw(model, 5, seed=4)), "another seed gives the same samples")
     expect(not torch.equal(whole[0], whole[1]), "all samples are the same")
     return f"{tuple(whole.shape[1:])}, {whole.dtype}"
 
@@ -216,9 +236,24 @@ def check_cached(spec: ModelSpec) -> None:
     if not methods or "naive" not in methods[0].choices:
         raise NotApplicableError("it has one sampling method")
     model = tiny(spec).eval()
-    slow = model.sample(4, seed=1, method="naive")
+    slow = draw(model, 4, seed=1, method="naive")
     for method in methods[0].choices:
-        expect(_close(slow, model.sample(4, seed=1, method=method)), f"method '{method}' differs from 'naive'")
+        expect(_close(slow, draw(model, 4, seed=1, method=method)), f"method '{method}' differs from 'naive'")
+
+
+@_check
+def check_longer_clips(spec: ModelSpec) -> str:
+    """If it draws clips: a longer one begins with the shorter, and the frames of `stream` are those of `sample`."""
+    if not spec.is_video:
+        raise NotApplicableError("it draws pictures")
+    model = tiny(spec).eval()
+    clips = draw(model, 2, seed=1)
+    frames = clips.shape[1]
+    shown = model.examples(2)
+    expect(_close(clips[:, :-1], draw(model, 2, seed=1, frames=frames - 1)), "a shorter clip is another one")
+    streamed = torch.stack(list(model.stream(2, seed=1, frames=frames, **shown)), 1)
+    expect(_close(clips, streamed), "the frames of stream are not those of sample")
+    return f"{frames} frames"
 
 
 @_check
@@ -227,8 +262,8 @@ def check_gpu_agrees(spec: ModelSpec) -> None:
     if not torch.cuda.is_available():
         raise NotApplicableError("there is no CUDA device")
     model = tiny(spec).eval()
-    ours = model.sample(4, seed=1)
-    expect(_close(ours, model.cuda().sample(4, seed=1)), "CPU and GPU samples differ")
+    ours = draw(model, 4, seed=1)
+    expect(_close(ours, draw(model.cuda(), 4, seed=1)), "CPU and GPU samples differ")
 
 
 def _close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
@@ -264,9 +299,8 @@ def _train_steps(
         first = restore["steps"]
         load_state(trainer, accelerator, restore)
     for step in range(first, steps):
-        bytes_ = torch.randint(0, 256, random_images(model, 4).shape, generator=torch.Generator().manual_seed(step))
+        batch = random_batch(model, 4, seed=step)
         torch.manual_seed(step)
-        batch = {"image": bytes_.to(torch.uint8), "label": torch.arange(4) % 2}
         model.train()
         yield trainer.step(batch, 4 * step)
         if states is not None:

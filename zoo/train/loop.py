@@ -100,7 +100,7 @@ def recipe(settings: Settings) -> dict[str, Any]:
 
 def _check_conditions(model: Model, data: Pictures | Stream) -> None:
     """Raise DataError if the data lack what the model is conditioned on."""
-    for name in getattr(model, "condition_names", ()):
+    for name in model.condition_names:
         if name not in data.given:
             raise DataError(f"{data.source.name} has no {name} column, on which this {model.spec.name} is conditioned")
 
@@ -329,10 +329,10 @@ class Run:
 
     def _draw_samples(self) -> None:
         try:
-            drawn = self.average.sample(16, seed=self.settings.seed)
+            drawn = self.average.sample(16, seed=self.settings.seed, **self.average.examples(16))
         except OptionError:  # a model that samples only from inputs
             return
-        self.files.show(media.to_bytes(drawn, self.model.levels), self.seen)
+        self.files.show(media.to_bytes(drawn, self.model.levels), self.seen, self.average.fps)
 
     def _agree(self, reason: str) -> str:
         """The main process decides when to stop; the others ask it every tenth update."""

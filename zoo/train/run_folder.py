@@ -48,7 +48,7 @@ class RunFolder:
             if metrics.exists():
                 lines = [line for line in metrics.read_text(encoding="utf-8").splitlines() if _line_seen(line) <= seen]
                 write_atomically(metrics, "".join(line + "\n" for line in lines).encode())
-            for samples in (self.path / "samples").glob("[0-9]*.png"):
+            for samples in (self.path / "samples").glob("[0-9]*.*"):
                 if samples.stem.isdigit() and int(samples.stem) > seen:
                     samples.unlink()
 
@@ -59,10 +59,17 @@ class RunFolder:
         for name, value in values.items():
             self._tensorboard(line["seen"]).add_scalar(name, value, line["seen"])
 
-    def show(self, samples: torch.Tensor, seen: int) -> None:
-        """Write a grid of samples (N, C, H, W), uint8."""
-        canvas = media.grid(samples)
-        media.write_image(canvas, self.path / "samples" / f"{seen:09d}.png", scale=2)
+    def show(self, samples: torch.Tensor, seen: int, fps: float) -> None:
+        """Write a grid of samples (N, C, H, W), uint8; of clips (N, T, C, H, W) an animation, and a sheet with a row
+        of frames for each."""
+        path = self.path / "samples" / f"{seen:09d}.png"
+        if samples.ndim == 5:
+            canvas = media.grid(samples.flatten(0, 1), columns=samples.shape[1])
+            frames = [media.grid(frame) for frame in samples.unbind(1)]
+            media.write_clip(frames, path.with_suffix(".gif"), [round(1000 / fps)] * len(frames), scale=2)
+        else:
+            canvas = media.grid(samples)
+        media.write_image(canvas, path, scale=2)
         self._tensorboard(seen).add_image("samples", canvas, seen)
 
     def close(self) -> None:
