@@ -22,8 +22,8 @@ import zoo
 from zoo import building, hub, metrics, registry, testing
 from zoo.cli import app, main
 from zoo.cli.console import choose_weights, print_table, progress, size
-from zoo.cli.options import parse_options, read_pictures
-from zoo.errors import DataError, OptionError, ZooError
+from zoo.cli.options import parse_options
+from zoo.errors import OptionError, ZooError
 from zoo.hub import config, golden, read
 from zoo.media import write_clip
 from zoo.plugins import PluginRecord
@@ -546,7 +546,7 @@ def test_the_help_of_train_tells_the_real_defaults(output, monkeypatch):
     for field in fields(loop.Settings):
         flag = "--" + field.name.replace("_", "-")
         found = re.search(rf"{flag} .*?\[default: ([^\];]*)", text)
-        if field.name not in ("model", "data", "out", "preset", "overrides", "recipe"):
+        if field.name not in ("model", "data", "out", "preset", "overrides", "recipe", "init"):
             assert found, flag
             assert found[1] == {"max_minutes": "no limit", "stream": "no"}.get(field.name, str(field.default))
 
@@ -690,14 +690,6 @@ def test_check_model(output, monkeypatch):
     assert output("check", "pixelcnn").splitlines() == ["pass  spec", "n/a   gpu   no device", "1 pass, 1 n/a"]
     results.append(testing.Result("causal", "fail", "it sees\nthe future"))
     assert "fail  causal  it sees the future" in output("check", "pixelcnn", code=1)
-
-
-def test_read_pictures_needs_a_shape(picture):
-    class Shapeless:
-        spec = spec()
-
-    with pytest.raises((OptionError, DataError), match="does not say what shape"):
-        read_pictures(Shapeless(), "given", [picture])
 
 
 def test_a_run_says_no_licence_until_its_owner_does(tmp_path, output, error):

@@ -22,6 +22,7 @@ class Settings:
 
     Attributes:
         model, data, preset: what to train on what.
+        init: tag, folder or owner/repo of weights to begin with; None begins with random ones.
         overrides, recipe: arguments of the model's constructor and of its trainer, on top of the preset.
         out: the run folder.
         examples: how many to see in all, in whole batches: the last one may go beyond.
@@ -44,6 +45,7 @@ class Settings:
     preset: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+    init: str | None = None
     examples: int = 1_000_000
     batch_size: int = 32
     seed: int = 0

@@ -48,6 +48,8 @@ class Trainer(Protocol):
     def optimizers(self) -> dict[str, Any]:
         """Every optimizer, as `accelerator.prepare` gave it back."""
 
+    # A trainer may also have `evaluate(batch) -> dict[str, torch.Tensor]`: scalars of a held-out batch, to be averaged.
+
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         """One update from one batch; `seen` is the number of examples before it. Returns scalars to be averaged."""
 

@@ -95,15 +95,14 @@ def per_sample(options: dict[str, Any], pictures: dict[str, torch.Tensor], each:
 
 
 def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
-    """The pictures of an image option in the model's shape and levels, (N, C, H, W)."""
+    """The pictures of an image option in the shape that it takes, (N, C, H, W); in the model's levels, if they are to
+    be pictures like those it draws."""
     from zoo import media
 
-    shape: Any = getattr(model, "image_shape", None)
-    if shape is None:
-        raise OptionError(f"option '{name}': {model.spec.name} does not say what shape its pictures have")
+    option = next(option for option in model.spec.sample_options if option.name == name)
+    shape: Any = model.input_shape(option)
     pictures = media.read_images(files, shape[0])
     if tuple(pictures.shape[1:]) != tuple(shape):
         found, needed = (f"{size[-1]}x{size[-2]}" for size in (pictures.shape, shape))
         raise DataError(f"option '{name}': '{files[0]}' is {found} pixels, but {model.spec.name} needs {needed}")
-    levels: Any = getattr(model, "levels", None)
-    return media.quantise(pictures, levels) if levels else pictures
+    return media.quantise(pictures, model.levels) if option.shape is None else pictures

@@ -64,6 +64,9 @@ def train(
     preset: Annotated[str | None, typer.Option("--preset", help="Default: the one named like the data.")] = None,
     overrides: Assignments = None,
     out: Annotated[str | None, typer.Option("--out", help="The run folder. [runs/MODEL-DATA]")] = None,
+    init: Annotated[
+        str | None, typer.Option("--from", metavar="TAG|FOLDER|OWNER/REPO@REV", help="Begin with these weights.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     examples: Examples = None,
     batch_size: BatchSize = None,

@@ -26,6 +26,7 @@ from zoo.data.tables import load, stream
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.model import Model
 from zoo.precision import tf32
+from zoo.sampling import evaluating
 from zoo.seeds import derive_seed
 from zoo.settings import Settings
 from zoo.spec import ModelSpec
@@ -46,7 +47,7 @@ def plan(settings: Settings) -> dict[str, Any]:
     data: dict[str, Any] = {"name": settings.data, "image_shape": list(model.image_shape)}
     if not settings.stream:
         train = load(settings.data, "train", model.image_shape, threads=settings.workers)
-        _check_conditions(model, train)
+        _check_batch(model, train)
         data["train"] = len(train)
     return {
         "settings": asdict(settings),
@@ -88,8 +89,26 @@ def train(settings: Settings, *, resume: bool = False, progress: Progress | None
 def _build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
     spec = registry.model_spec(settings.model)
     torch.manual_seed(derive_seed(settings.seed, "weights"))
+    if settings.init is not None:
+        return spec, _initial(spec, settings)
     with torch.device(device):
         return spec, building.build(settings.model, settings.preset, **settings.overrides)
+
+
+def _initial(spec: ModelSpec, settings: Settings) -> Model:
+    """The model that begins with existing weights: of their architecture, and with fresh weights where released ones
+    lack what only training needs, such as a discriminator."""
+    weights = hub.load(spec.name, weights=settings.init, device="cpu")
+    network = building.schema(spec)
+    config = {**weights.config, **spec.preset(settings.preset).model, **settings.overrides}
+    missing = {name: value for name, value in network.defaults().items() if weights.config.get(name) is False}
+    fresh = building.build_from_config(spec, {**config, **missing})
+    given, wanted = weights.state_dict(), fresh.state_dict()
+    for name, value in given.items():
+        if name not in wanted or wanted[name].shape != value.shape:
+            raise TrainingError(f"the weights in '{settings.init}' do not fit this {spec.name}: '{name}' differs")
+    fresh.load_state_dict({**wanted, **given})
+    return fresh
 
 
 def recipe(settings: Settings) -> dict[str, Any]:
@@ -98,11 +117,14 @@ def recipe(settings: Settings) -> dict[str, Any]:
     return building.schema(spec, "recipe").check({**spec.preset(settings.preset).recipe, **settings.recipe})
 
 
-def _check_conditions(model: Model, data: Pictures | Stream) -> None:
-    """Raise DataError if the data lack what the model is conditioned on."""
-    for name in model.condition_names:
-        if name not in data.given:
+def _check_batch(model: Model, data: Pictures | Stream) -> None:
+    """Raise DataError if the data lack something that `step` needs."""
+    found = ("image", *data.given)
+    for name in model.batch_shapes:
+        if name in model.condition_names and name not in found:
             raise DataError(f"{data.source.name} has no {name} column, on which this {model.spec.name} is conditioned")
+        if name not in found:
+            raise DataError(f"{model.spec.name} trains on '{name}', but {data.source.name} gives {', '.join(found)}")
 
 
 class Run:
@@ -144,13 +166,14 @@ class Run:
 
     def _load_data(self) -> tuple[Stream | Shuffled, Pictures | None]:
         settings, shape = self.settings, self.model.image_shape
-        judged = bool(settings.eval_every) and self.model.has_likelihood
+        can_judge = self.model.has_likelihood or hasattr(registry.call(self.spec, "zoo_train"), "evaluate")
+        judged = bool(settings.eval_every) and can_judge
         if settings.stream:
             feed, held_out = stream(settings.data, shape, settings.seed, threads=settings.workers)
-            _check_conditions(self.model, feed)
+            _check_batch(self.model, feed)
             return feed, held_out if judged else None
         train = load(settings.data, "train", shape, threads=settings.workers)
-        _check_conditions(self.model, train)
+        _check_batch(self.model, train)
         validation = load(settings.data, "validation", shape, threads=settings.workers) if judged else None
         return Shuffled(train, settings.seed), validation
 
@@ -316,16 +339,34 @@ class Run:
         )
 
     def _evaluate(self, held_out: Pictures, *, log: bool) -> dict[str, Any]:
-        nats, count = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)
-        self._judged = (self.seen, nats, count)
-        bits = metrics.in_unit(nats, "bits_per_dim", self.model.image_shape)
-        values = {"validation/bits_per_dim": round(bits, 6)}
-        values["validation/nats"] = round(nats, 4)
+        """Figures of held-out examples: the likelihood of a model that has one, and what the trainer measures."""
+        values = {}
+        if self.model.has_likelihood:
+            nats, count = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)
+            bits = metrics.in_unit(nats, "bits_per_dim", self.model.image_shape)
+            values = {"validation/bits_per_dim": round(bits, 6), "validation/nats": round(nats, 4)}
+            self._judged = (self.seen, nats, count)
+        if hasattr(self.trainer, "evaluate"):
+            values |= self._measured(held_out, self.trainer.evaluate)
         if log:
             self.log(values)
         else:
             self.last.update(values)
         return values
+
+    @torch.no_grad()
+    def _measured(self, held_out: Pictures, evaluate: Callable[..., Any]) -> dict[str, Any]:
+        """The mean of what the trainer finds in batches of held-out examples."""
+        sums: dict[str, float] = {}
+        seen = 0
+        with evaluating(self.model):
+            for batch in held_out.batches(self.settings.batch_size, self.settings.eval_count):
+                n = len(batch["image"])
+                moved = {k: v if isinstance(v, list) else v.to(self.accelerator.device) for k, v in batch.items()}
+                for name, value in evaluate(moved).items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * n
+                seen += n
+        return {f"validation/{name}": round(total / seen, 6) for name, total in sums.items()}
 
     def _draw_samples(self) -> None:
         try:
@@ -349,7 +390,9 @@ class Run:
         if log and self.settings.log_every and self.window_steps:
             self._log_window()
         receipts = []
-        if self.held_out is not None:
+        if self.held_out is not None and not self.model.has_likelihood:
+            self._evaluate(self.held_out, log=log)
+        elif self.held_out is not None:
             if self._judged is None or self._judged[0] != self.seen:
                 self._evaluate(self.held_out, log=log)
             assert self._judged is not None

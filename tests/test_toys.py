@@ -1,0 +1,272 @@
+"""A toy of each kind of model that is to come, through the kit and the command line: clips, and pictures from pictures.
+
+They hold the interfaces to what a stranger's model needs, whatever the models of the zoo happen to use.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo import hookimpl, registry, testing
+from zoo.cli import main
+from zoo.errors import DataError, OptionError
+from zoo.hub.golden import check_golden, draw_golden
+from zoo.plugins import DISTRIBUTION, PluginRecord, PluginSet, candidates
+from zoo.settings import Settings
+from zoo.spec import ModelSpec, Option, Preset
+from zoo.train import loop
+
+
+class Walk(zoo.Model):
+    """Clips whose frames are a random walk of one colour: each frame depends on those before it.
+
+    Args:
+        length: T, frames of a clip.
+    """
+
+    def __init__(self, *, length: int = 4) -> None:
+        super().__init__()
+        self.image_shape, self.frames = (3, 8, 8), length
+        self.step = nn.Linear(3, 3)
+
+    def walk(self, request: Any) -> Iterator[torch.Tensor]:
+        colour = request.normal(3)
+        for t in range(request.frames or 10**9):
+            colour = self.step(colour) + request.child(f"frame {t}").normal(3)
+            frame = (colour.tanh() * 127.5 + 127.5).to(torch.uint8)
+            yield frame[:, :, None, None].expand(-1, -1, 8, 8)
+
+
+class Paint(zoo.Model):
+    """A picture in colour from an edge map of one channel and twice the size.
+
+    Args:
+        width: features.
+    """
+
+    def __init__(self, *, width: int = 4) -> None:
+        super().__init__()
+        self.image_shape = (3, 8, 8)
+        self.layers = nn.Sequential(nn.Conv2d(1, width, 4, 2, 1), nn.ReLU(), nn.Conv2d(width, 3, 1))
+
+    @property
+    def batch_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"image": self.image_shape, "condition": (1, 16, 16)}
+
+    def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
+        edges = torch.zeros(n, 1, 16, 16, dtype=torch.uint8)
+        for i in range(n):
+            edges[i, :, (i + seed) % 16] = 255
+        return {"condition": edges}
+
+
+class Fit:
+    """Least squares of whatever the model gives.
+
+    Args:
+        learning_rate: of SGD.
+    """
+
+    def __init__(self, model: Any, settings: Any, accelerator: Any, *, learning_rate: float = 0.1) -> None:
+        self.accelerator = accelerator
+        optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def optimizers(self) -> dict[str, Any]:
+        return {"model": self.optimizer}
+
+    def loss(self, batch: dict[str, Any]) -> torch.Tensor:
+        if "video" in batch:
+            colours = batch["video"].float().mean((3, 4)) / 255  # B T C
+            return (self.model.step(colours[:, :-1]) - colours[:, 1:]).square().mean()
+        image, edges = batch["image"].float() / 255, batch["condition"].float() / 255
+        return (self.model.layers(edges) - image).square().mean()
+
+    def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
+        loss = self.loss(batch)
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {"loss": loss.detach()}
+
+
+BASE = {"summary": "a toy", "paper": "none", "presets": {"tiny": Preset()}}
+WALK = ModelSpec(name="walk", kind="random-walk", task="video-generation", data_shape=("T", "C", "H", "W"), **BASE)
+EDGES = Option(name="condition", type="image", shape=(1, 16, 16), per_sample=True, help="an edge map")
+PAINT = ModelSpec(
+    name="paint",
+    kind="regression",
+    task="image-translation",
+    data_shape=("C", "H", "W"),
+    sample_options=(EDGES,),
+    **BASE,
+)
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    return [WALK, PAINT]
+
+
+@hookimpl
+def zoo_build(spec: ModelSpec, config: dict[str, Any]) -> zoo.Model:
+    return {"walk": Walk, "paint": Paint}[spec.name](**config)
+
+
+@hookimpl
+def zoo_train(spec: ModelSpec) -> Any:
+    return Fit
+
+
+@hookimpl
+def zoo_sample(spec: ModelSpec, model: Any, request: Any) -> Any:
+    if spec.name == "walk":
+        return model.walk(request)
+    if request.options["condition"] is None:
+        raise OptionError("paint needs condition=PICTURE")
+    noise = request.normal(1, 1, 1)
+    painted = model.layers(request.options["condition"].to(request.device).float() / 255) + 0.1 * noise
+    return (painted.clamp(0, 1) * 255).to(torch.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = types.ModuleType("zoo_toys")
+    vars(plugin).update(zoo_models=zoo_models, zoo_build=zoo_build, zoo_train=zoo_train, zoo_sample=zoo_sample)
+    monkeypatch.setitem(sys.modules, "zoo_toys", plugin)
+    ours = [found for found in candidates() if found.distribution == DISTRIBUTION]
+    found = PluginSet(found=[*ours, PluginRecord("toys", "zoo_toys", "zoo-toys", "1.0")])
+    monkeypatch.setattr(registry, "_discover", lambda: found)
+
+
+@pytest.mark.parametrize("check", [name for name in testing.CHECKS if name != "plugin_is_torch_free"])
+@pytest.mark.parametrize("model", ["walk", "paint"])
+def test_the_kit_knows_no_kind_of_model(model: str, check: str) -> None:
+    [result] = testing.check(model, only=check)
+    assert result.status in ("pass", "n/a"), result.detail
+
+
+def test_a_clip_of_any_length_begins_with_the_shorter_one() -> None:
+    model = zoo.build("walk")
+    clips = model.sample(2, seed=1)
+    assert clips.shape == (2, 4, 3, 8, 8)
+    assert torch.equal(model.sample(2, seed=1, frames=9)[:, :4], clips)
+    stream = model.stream(2, seed=1)  # without end
+    assert torch.equal(torch.stack([next(stream) for _ in range(4)], 1), clips)
+    assert next(stream).shape == (2, 3, 8, 8)
+    assert model.sample(0).shape == (0, 4, 3, 8, 8)
+    with pytest.raises(OptionError, match="frames takes an integer of at least 1, not 0"):
+        model.sample(1, frames=0)
+
+
+def test_streaming_changes_nothing_between_frames() -> None:
+    model = zoo.build("walk").train()
+    stream = model.stream()
+    next(stream)
+    assert model.training
+    assert torch.is_grad_enabled()
+
+
+def test_pictures_have_no_frames() -> None:
+    model = zoo.build("paint")
+    for call in (lambda: model.sample(1, frames=2), lambda: list(model.stream())):
+        with pytest.raises(OptionError, match="paint draws pictures, which have no frames"):
+            call()
+
+
+def test_parts_have_noise_of_their_own() -> None:
+    request = zoo.request.SampleRequest(seed=0, indices=[3], device=torch.device("cpu"), options={})
+    left, right = request.child("left"), request.child("right")
+    first = left.normal(5)
+    assert torch.equal(request.child("left").normal(5), first)
+    assert not torch.equal(right.normal(5), first)
+    assert not torch.equal(request.normal(5), first)
+
+
+def test_an_input_may_have_another_shape_than_the_output() -> None:
+    model = zoo.build("paint")
+    edges = model.examples(2)["condition"]
+    assert model.sample(2, condition=edges).shape == (2, 3, 8, 8)
+    assert model.sample(2, condition=edges[:1]).shape == (2, 3, 8, 8)
+    wrong = [edges[:, :, :8], edges.float(), edges[0]]
+    for value in wrong:
+        with pytest.raises(OptionError, match=r"option 'condition' takes uint8 \(N, 1, 16, 16\), not"):
+            model.sample(len(value), condition=value)
+
+
+def test_an_edge_map_is_a_file_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    zoo.save(zoo.build("paint"), tmp_path / "weights")
+    Image.new("L", (16, 16), 255).save(tmp_path / "edges.png")
+    Image.new("L", (8, 8), 255).save(tmp_path / "small.png")
+    command = ["sample", "paint", "--weights", "./weights", "-n", "2", "-o", "out.png"]
+    assert main([*command, "--option", "condition=edges.png"]) == 0
+    assert (tmp_path / "out.png").is_file()
+    assert main([*command, "--option", "condition=small.png"]) == 2
+
+
+def test_golden_sample_and_card_draw_with_the_examples(tmp_path: Path) -> None:
+    model = zoo.build("paint").eval()
+    golden = draw_golden(model, None)
+    assert golden is not None
+    assert golden["examples"] is True
+    assert check_golden(model, golden)[0]
+    folder = zoo.save(model, tmp_path / "weights")
+    assert (folder / "samples.png").is_file()
+    same, text = check_golden(zoo.load("paint", weights=folder), draw_golden(model, None) or {})
+    assert same, text
+
+
+@pytest.mark.parametrize(("model", "missing"), [("walk", "video"), ("paint", "condition")])
+def test_data_that_lack_what_a_model_trains_on_are_named_before_training(
+    model: str, missing: str, pictures: Path, tmp_path: Path
+) -> None:
+    settings = Settings(model=model, data=str(pictures), out=str(tmp_path / "run"), device="cpu")
+    for start in (loop.plan, loop.train):
+        with pytest.raises(DataError):
+            start(settings)
+    assert not (tmp_path / "run").exists()
+    from conftest import write_pictures
+
+    colour = write_pictures(tmp_path / "colour", 4, mode="RGB")
+    settings = Settings(model=model, data=str(colour), out=str(tmp_path / "run"), device="cpu")
+    for start in (loop.plan, loop.train):
+        with pytest.raises(DataError, match=f"{model} trains on '{missing}', but .* gives image"):
+            start(settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_begins_with_existing_weights(pictures: Path, tmp_path: Path) -> None:
+    first = {"model": "pixelcnn", "preset": "tiny", "data": str(pictures), "device": "cpu", "batch_size": 8}
+    quiet = {"sample_every": 0, "eval_every": 0, "ema_images": 0}
+    loop.train(Settings(**first, **quiet, out=str(tmp_path / "first"), examples=16))
+    weights = zoo.load("pixelcnn", weights=tmp_path / "first").state_dict()
+    settings = Settings(**first, **quiet, out=str(tmp_path / "second"), examples=8, init=str(tmp_path / "first"))
+    begun = loop._build(settings, device="cpu")[1].state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in begun.items())
+    assert loop.train(settings)["reason"] == "finished"
+    other = Settings(**first, out=str(tmp_path / "third"), init=str(tmp_path / "first"), overrides={"width": 16})
+    with pytest.raises(zoo.ZooError, match="do not fit this pixelcnn"):
+        loop.train(other)
+
+
+def test_a_gan_goes_on_from_released_weights_with_a_fresh_discriminator() -> None:
+    settings = Settings(model="stylegan2", data="-", out="-", init="emoji", preset="noto_emoji64")
+    begun = loop._build(settings, device="cpu")[1]
+    released = zoo.load("stylegan2", weights="emoji").state_dict()
+    assert begun.discriminator is not None
+    assert all(torch.equal(begun.state_dict()[name], value) for name, value in released.items())
