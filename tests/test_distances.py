@@ -12,12 +12,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hub_server
 import pytest
 import torch
 from conftest import ROOT, write_pictures
 from huggingface_hub import constants
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import zoo
@@ -159,6 +162,62 @@ def test_the_manifold_in_the_plane_by_brute_force() -> None:
     radii = [sorted(math.dist(a, b) for b in support.tolist())[3] for a in support.tolist()]
     inside = [any(math.dist(p, s) <= r for s, r in zip(support.tolist(), radii, strict=True)) for p in points.tolist()]
     assert distances.coverage(points, support) == pytest.approx(sum(inside) / 50)
+
+
+REPEATED = given(
+    seed=st.integers(0, 2**31),
+    features=st.integers(1, 70),
+    repeats=st.lists(st.integers(1, 9), min_size=4, max_size=20),
+    scale=st.sampled_from([1e-6, 1.0, 1e6]),
+    offset=st.sampled_from([0.0, 1.0, 1e3]),
+)
+
+
+def repeated(seed: int, features: int, repeats: list[int], scale: float, offset: float) -> torch.Tensor:
+    """(sum of repeats, F), float32: pictures of which some are there several times."""
+    rows = torch.randn(len(repeats), features, generator=torch.Generator().manual_seed(seed)) + offset
+    return scale * rows.repeat_interleave(torch.tensor(repeats), dim=0)
+
+
+@REPEATED
+def test_a_set_covers_all_of_itself_and_a_part_of_it_is_covered(**drawn: Any) -> None:
+    support = repeated(**drawn)
+    assert distances.coverage(support, support) == 1
+    assert distances.coverage(support[:2], support) == 1
+    assert distances.coverage(support.flip(0).double(), support) == 1
+
+
+def test_near_pairs_are_exact_and_all_at_once_or_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points beside one that is there 5 times, whose ball is that point alone."""
+    support = torch.full((5, 3), 1000.0, dtype=torch.float64)
+    points = support[:4].clone()
+    points[1, 0] += 1e-9
+    points[2, 1] -= 1e-3
+    assert distances.coverage(points, support) == 2 / 4
+    monkeypatch.setattr(distances, "CHUNK_BYTES", 8)  # one row and one pair at once
+    assert distances.coverage(points, support) == 2 / 4
+
+
+@REPEATED
+def test_the_frechet_distance_is_symmetric_never_negative_and_0_of_equal_sets(**drawn: Any) -> None:
+    x = repeated(**drawn)
+    y = repeated(**{**drawn, "seed": drawn["seed"] + 1})
+    size = float(x.double().var(0).sum() + y.double().var(0).sum() + (x.mean(0) - y.mean(0)).double().square().sum())
+    assert 0 <= distances.frechet(x, x) <= 1e-9 * size
+    assert 0 <= distances.frechet(x, x.flip(0)) <= 1e-9 * size
+    there = distances.frechet(x, y)
+    assert there == pytest.approx(distances.frechet(y, x), abs=1e-9 * size)
+    assert 0 <= there <= (1 + 1e-9) * size
+
+
+def test_the_frechet_distance_with_fewer_pictures_than_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the set moved by 1 in each feature, and of the set times 3: tr(C + 9 C - 6 C); in chunks too."""
+    x = torch.randn(20, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x -= x.mean(0)
+    for rows in (4096, 7):
+        monkeypatch.setattr(distances, "ROWS", rows)
+        assert distances.frechet(x, x + 1) == pytest.approx(64, rel=1e-12)
+        assert distances.frechet(x, 3 * x) == pytest.approx(4 * float(x.var(0).sum()), rel=1e-12)
 
 
 def test_the_path_length_of_a_linear_map_and_the_percentiles_that_count() -> None:
@@ -482,7 +541,7 @@ def test_what_can_not_be_measured_is_said_before_anything_is_drawn(
     wrong = write_pictures(tmp_path / "wrong", 8, size=(9, 9))
     assert "picture of 9x9, mode L; the model needs 8x8" in error(DataError, "fd", data=str(wrong))
     monkeypatch.setattr(distances.importlib.util, "find_spec", lambda name: None)
-    assert 'pip install "pixelzoo[metrics]"' in error(OptionError, "fd")
+    assert 'pip install "pixelzoo[metrics]"' in error(OptionError, "kd")
 
 
 # The verb

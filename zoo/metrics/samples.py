@@ -96,7 +96,7 @@ class Job:
         for name in names:
             if self.count < (least := LEAST.get(name, 2)):
                 raise OptionError(f"{name} needs at least {least} samples, not {self.count}; ask for more with --count")
-            if name in ("fid", "fd", "kid", "kd"):
+            if name in ("kid", "kd"):
                 distances.check_installed(name)
             if name in PATHS and not callable(getattr(self.model, "path_images", None)):
                 raise OptionError(f"{name} needs paths between samples, and {spec.name} has none (no 'path_images')")
