@@ -17,6 +17,7 @@ from typing import Any
 import hub_server
 import pytest
 import torch
+import yaml
 from conftest import ROOT, write_pictures
 from huggingface_hub import constants
 from hypothesis import given
@@ -29,6 +30,7 @@ from zoo.cli import main
 from zoo.errors import DataError, HubError, OptionError, UnknownNameError
 from zoo.hub import card
 from zoo.metrics import distances, features, processes, samples
+from zoo.metrics.choice import choose
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 CPU = torch.device("cpu")
@@ -435,7 +437,7 @@ def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> 
     assert [receipt["name"] for receipt in receipts] == ["fd", "precision", "recall"]
     network = features.load(quarters, CPU)
     fake = network.of_pictures(zoo.media.to_bytes(tiny.sample(24, seed=3), 4))
-    real = network.of_pictures(zoo.data.load(str(pictures), "train", (1, 8, 8)).batch(range(30))["image"])
+    real = network.of_pictures(zoo.data.load(str(pictures), "train", (1, 8, 8)).batch(choose(38, 30, 3))["image"])
     fd, precision, recall = receipts
     assert fd["value"] == pytest.approx(distances.frechet(real, fake), rel=1e-5)
     assert precision["value"] == pytest.approx(distances.coverage(fake, real))
@@ -445,7 +447,7 @@ def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> 
         "value": fd["value"],
         "data": str(pictures),
         "revision": "local",
-        "split": "train[:30]",
+        "split": "train[30 of 38, seed 3]",
         "count": 24,
         "real": 30,
         "features": "quarters.pt",
@@ -461,15 +463,18 @@ def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> 
 
 
 def test_both_parts_of_a_split_are_as_many_as_the_whole(tiny: zoo.Model, pictures: Path) -> None:
-    load = lambda split, limit=None: samples.Reals.load(str(pictures), split, tiny, limit)  # noqa: E731
+    load = lambda split, limit=None: samples.Reals.load(str(pictures), split, tiny, limit, 0)  # noqa: E731
     train, both = load("train"), load("train+validation")
     assert (len(train), len(both), both.split) == (38, 40, "train+validation")
-    assert load("train+validation", 39).split == "train+validation[:39]"
     whole = torch.cat(list(both.batches(range(40), 16)))
     assert len(whole) == 40
     for count in (1, 2, 3, 7):
         shares = [processes.Processes(rank, count).share(40) for rank in range(count)]
         assert torch.equal(torch.cat([b for rows in shares for b in both.batches(rows, 5)]), whole)
+        shares = [processes.Processes(rank, count).share(39) for rank in range(count)]
+        some = load("train+validation", 39)
+        assert some.split == "train+validation[39 of 40, seed 0]"
+        assert torch.equal(torch.cat([b for rows in shares for b in some.batches(rows, 5)]), whole[choose(40, 39, 0)])
 
 
 def test_shares_are_side_by_side_and_complete() -> None:
@@ -571,11 +576,33 @@ def test_eval_of_samples_writes_them_on_the_card(
     assert f"{receipts[0]['features_sha256'][:12]}  " in table[1]
 
 
+def test_the_command_on_the_card_measures_the_same_choice(
+    folder: Path, pictures: Path, quarters: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["eval", "pixelcnn", "--weights", str(folder), "--data", str(pictures), "--device", "cpu", "--record"]
+    assert main([*base, "--metric", "nats", "--split", "train", "--limit", "20", "--seed", "3"]) == 0
+    assert main([*base, "--metric", "bits_per_dim", "--split", "train", "--limit", "20"]) == 0
+    assert main([*base, "--metric", "fd", "--count", "9", "--limit", "9", "--seed", "4", "--features", quarters]) == 0
+    old = {**json.loads((folder / "config.json").read_text())["metrics"][1], "split": "validation[:9]"}
+    hub.record(folder, [old])
+    text = (folder / "README.md").read_text()
+    command = f"zoo eval pixelcnn --weights OWNER/NAME --data {pictures} --split"
+    assert f"{command} train --limit 20 --seed 3\n{command} train --limit 20\n" in text
+    assert f"{command} train --limit 9 --count 9 --seed 4 --features quarters.pt --metric fd\n" in text
+    assert f"{command} validation --limit 9\n" in text
+    assert "| train[20 of 38, seed 3] | 20 |" in text
+    assert yaml.safe_load(text.split("---")[1])["model-index"][0]["results"][0]["dataset"]["split"] == (
+        "train[20 of 38, seed 3]"
+    )
+    assert card.validate(card.with_licence(text, "mit")) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         ("--metric fod", "unknown metric 'fod'; did you mean"),
         ("--count 5", "--count is for metrics of samples: fid, kid"),
+        ("--seed 5", "--seed is for metrics of samples: fid, kid"),
         ("--metric nats --features x.pt", "--features is for metrics of samples"),
         ("--metric fid --option label=3", "unknown option of pixelcnn 'label'"),
         ("--metric fid --option given=x.png", "zoo eval takes no pictures"),

@@ -120,7 +120,8 @@ def _distances(points: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
     found = torch.cdist(points, support, compute_mode="use_mm_for_euclid_dist")
     sizes = points.square().sum(1)[:, None] + support.square().sum(1)
     near = (found.square() <= NEAR * sizes).nonzero()
-    for i, j in (pairs.unbind(1) for pairs in near.split(max(1, CHUNK_BYTES // (8 * support.shape[1])))):
+    for pairs in torch.split(near, max(1, CHUNK_BYTES // (8 * support.shape[1]))):
+        i, j = pairs.unbind(1)
         found[i, j] = (points[i] - support[j]).square().sum(1).sqrt()
     return found
 
