@@ -362,20 +362,41 @@ def test_a_known_network_is_fetched_once_and_verified_each_time(published: hub_s
     features.load("inception", CPU)
     assert published.count("GET") == 2
     assert path.read_bytes() == Path(quarters).read_bytes()
-    assert not list(path.parent.glob("*.part"))
+    assert {there.name for there in path.parent.iterdir()} <= {path.name, f"{path.name}.lock"}
 
 
-def test_a_download_that_was_cut_goes_on(published: hub_server.Server, quarters: str) -> None:
+def test_a_download_that_was_cut_or_killed_leaves_nothing(published: hub_server.Server, quarters: str) -> None:
+    path = features.cached("inception")
     published.cut("net.pt")
+    with pytest.raises(HubError, match="was cut, or is another file.*; put a copy at .*, or try again later"):
+        features.fetch("inception")
+    assert [there.name for there in path.parent.iterdir() if there.suffix != ".lock"] == []
+    path.with_name("net.pt.0123.partial").write_bytes(b"the beginning")
     assert features.fetch("inception") == Path(quarters).read_bytes()
-    assert published.count("GET") == 2
-    features.cached("inception").unlink()
-    part = features.cached("inception").with_name("net.pt.part")
-    part.write_bytes(Path(quarters).read_bytes()[:100])
-    assert features.fetch("inception") == Path(quarters).read_bytes()
-    features.cached("inception").unlink()
-    part.write_bytes(b"the beginning of something else")
-    assert features.fetch("inception") == Path(quarters).read_bytes()
+    assert [there.name for there in path.parent.iterdir() if there.suffix != ".lock"] == ["net.pt"]
+
+
+def test_a_failed_download_leaves_a_damaged_file_as_it_was(published: hub_server.Server) -> None:
+    features.fetch("inception")
+    path = features.cached("inception")
+    path.write_bytes(b"damaged")
+    published.corrupt("net.pt")
+    with pytest.raises(HubError, match="not the pinned"):
+        features.fetch("inception")
+    assert path.read_bytes() == b"damaged"
+
+
+def test_a_server_that_falls_silent_ends_the_download(
+    published: hub_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/net.pt"
+        known = dataclasses.replace(features.NETWORKS["inception"], url=url)
+        monkeypatch.setitem(features.NETWORKS, "inception", known)
+        with pytest.raises(HubError, match="timed out.*; check the network"):
+            features.fetch("inception")
+    assert socket.getdefaulttimeout() is None
 
 
 def test_wrong_bytes_are_refused(published: hub_server.Server) -> None:
@@ -423,6 +444,61 @@ def test_a_cache_that_can_not_be_written(published: hub_server.Server, tmp_path:
     (tmp_path / "assets").write_text("a file")
     with pytest.raises(HubError, match="can't use the cache .*; change HF_HOME"):
         features.fetch("inception")
+
+
+# The default dtype
+
+
+class Default(nn.Module):
+    """Makes tensors of the default dtype, as published networks may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        quarters = nn.functional.adaptive_avg_pool2d(x.float(), [2, 2])[:, 0].flatten(1)
+        return torch.cat([self.linear(quarters / 255), (quarters @ torch.full([4, 1], 1 / 3)) * torch.ones(1)], dim=1)
+
+
+@pytest.fixture(params=[torch.float64, torch.bfloat16])
+def default_dtype(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
+    """Set by the test itself, and reset after it."""
+    yield request.param
+    torch.set_default_dtype(torch.float32)
+
+
+def test_feature_networks_are_the_same_under_any_default_dtype(default_dtype: torch.dtype, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = script(Default(), tmp_path / "default.pt")
+    images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
+    network = features.load(path, CPU)
+    expected = network.of_pictures(images), network.of_paths(images / 127.5 - 1)
+    paths = images / 127.5 - 1
+    torch.set_default_dtype(default_dtype)
+    for again in (network, features.load(path, CPU)):
+        found = again.of_pictures(images), again.of_paths(paths)
+        assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert torch.get_default_dtype() == default_dtype
+
+
+def test_distances_are_the_same_under_any_default_dtype(default_dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(40, 6, generator=generator), torch.randn(30, 6, generator=generator) + 0.5
+
+    def figures() -> list[object]:
+        lengths = distances.step_lengths(real[:30], fake)
+        return [
+            distances.frechet(real, fake),
+            distances.kernel(real, fake, subsets=5, size=20),
+            distances.coverage(real, fake),
+            distances.coverage(fake, real),
+            distances.path_length(lengths),
+        ]
+
+    expected = figures()
+    torch.set_default_dtype(default_dtype)
+    assert figures() == expected
 
 
 # Evaluation
