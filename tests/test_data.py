@@ -8,11 +8,14 @@ import datasets
 import pytest
 import torch
 from conftest import write_pictures
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import zoo
 from zoo import data, media, metrics
 from zoo.errors import DataError, OptionError, UnknownNameError
+from zoo.metrics.choice import choose
 
 SHAPE = (1, 8, 8)
 
@@ -192,7 +195,37 @@ def test_evaluate_gives_receipts(shelf: Path, tiny: zoo.Model) -> None:
     assert receipts["bits_per_dim"]["value"] == pytest.approx(float(direct) / 64 / 0.693147, abs=1e-3)
     assert receipts["nats"]["count"] == 7
     assert receipts["nats"]["split"] == "test"
-    assert metrics.evaluate(tiny, data="mnist", limit=3)[0]["split"] == "test[:3]"
+    assert metrics.evaluate(tiny, data="mnist", limit=3)[0]["split"] == "test[3 of 7, seed 0]"
+
+
+def test_a_limit_is_a_seeded_choice_and_not_the_first(shelf: Path, tiny: zoo.Model) -> None:
+    pictures = data.load("mnist", "test", SHAPE)
+    with torch.no_grad():
+        each = -tiny.log_prob(media.quantise(pictures.batch(range(7))["image"], 4)).double()
+    for seed in range(4):
+        nats, count = metrics.likelihood(tiny, pictures, limit=3, seed=seed, batch_size=2)
+        assert (nats, count) == (pytest.approx(float(each[list(choose(7, 3, seed))].mean()), rel=1e-5), 3)
+    assert metrics.likelihood(tiny, pictures, limit=9) == metrics.likelihood(tiny, pictures)
+    [nats, _] = metrics.evaluate(tiny, data="mnist", limit=5, seed=2)
+    assert nats["split"] == "test[5 of 7, seed 2]"
+
+
+@given(n=st.integers(0, 200), limit=st.none() | st.integers(1, 250), seed=st.integers(0, 2**40))
+def test_a_choice_is_in_order_of_different_examples_and_follows_from_its_seed(
+    n: int, limit: int | None, seed: int
+) -> None:
+    chosen = list(choose(n, limit, seed))
+    assert len(chosen) == min(n, limit or n)
+    assert chosen == sorted(set(chosen) & set(range(n)))
+    assert chosen == list(choose(n, limit, seed))
+
+
+def test_a_choice_of_a_sorted_table_has_about_each_class_alike() -> None:
+    """1,000 of 10,000 in ten classes, one after the other: 100 of each, with a deviation of 9."""
+    counts = torch.tensor([i // 1000 for i in choose(10_000, 1000, 0)]).bincount(minlength=10)
+    assert counts.min() > 60
+    assert counts.max() < 140
+    assert choose(10_000, 1000, 0) != choose(10_000, 1000, 1)
 
 
 def test_evaluate_gives_labels_to_a_conditional_model_and_says_so(shelf: Path) -> None:

@@ -12,12 +12,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hub_server
 import pytest
 import torch
+import yaml
 from conftest import ROOT, write_pictures
 from huggingface_hub import constants
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import zoo
@@ -26,6 +30,7 @@ from zoo.cli import main
 from zoo.errors import DataError, HubError, OptionError, UnknownNameError
 from zoo.hub import card
 from zoo.metrics import distances, features, processes, samples
+from zoo.metrics.choice import choose
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 CPU = torch.device("cpu")
@@ -159,6 +164,62 @@ def test_the_manifold_in_the_plane_by_brute_force() -> None:
     radii = [sorted(math.dist(a, b) for b in support.tolist())[3] for a in support.tolist()]
     inside = [any(math.dist(p, s) <= r for s, r in zip(support.tolist(), radii, strict=True)) for p in points.tolist()]
     assert distances.coverage(points, support) == pytest.approx(sum(inside) / 50)
+
+
+REPEATED = given(
+    seed=st.integers(0, 2**31),
+    features=st.integers(1, 70),
+    repeats=st.lists(st.integers(1, 9), min_size=4, max_size=20),
+    scale=st.sampled_from([1e-6, 1.0, 1e6]),
+    offset=st.sampled_from([0.0, 1.0, 1e3]),
+)
+
+
+def repeated(seed: int, features: int, repeats: list[int], scale: float, offset: float) -> torch.Tensor:
+    """(sum of repeats, F), float32: pictures of which some are there several times."""
+    rows = torch.randn(len(repeats), features, generator=torch.Generator().manual_seed(seed)) + offset
+    return scale * rows.repeat_interleave(torch.tensor(repeats), dim=0)
+
+
+@REPEATED
+def test_a_set_covers_all_of_itself_and_a_part_of_it_is_covered(**drawn: Any) -> None:
+    support = repeated(**drawn)
+    assert distances.coverage(support, support) == 1
+    assert distances.coverage(support[:2], support) == 1
+    assert distances.coverage(support.flip(0).double(), support) == 1
+
+
+def test_near_pairs_are_exact_and_all_at_once_or_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points beside one that is there 5 times, whose ball is that point alone."""
+    support = torch.full((5, 3), 1000.0, dtype=torch.float64)
+    points = support[:4].clone()
+    points[1, 0] += 1e-9
+    points[2, 1] -= 1e-3
+    assert distances.coverage(points, support) == 2 / 4
+    monkeypatch.setattr(distances, "CHUNK_BYTES", 8)  # one row and one pair at once
+    assert distances.coverage(points, support) == 2 / 4
+
+
+@REPEATED
+def test_the_frechet_distance_is_symmetric_never_negative_and_0_of_equal_sets(**drawn: Any) -> None:
+    x = repeated(**drawn)
+    y = repeated(**{**drawn, "seed": drawn["seed"] + 1})
+    size = float(x.double().var(0).sum() + y.double().var(0).sum() + (x.mean(0) - y.mean(0)).double().square().sum())
+    assert 0 <= distances.frechet(x, x) <= 1e-9 * size
+    assert 0 <= distances.frechet(x, x.flip(0)) <= 1e-9 * size
+    there = distances.frechet(x, y)
+    assert there == pytest.approx(distances.frechet(y, x), abs=1e-9 * size)
+    assert 0 <= there <= (1 + 1e-9) * size
+
+
+def test_the_frechet_distance_with_fewer_pictures_than_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the set moved by 1 in each feature, and of the set times 3: tr(C + 9 C - 6 C); in chunks too."""
+    x = torch.randn(20, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x -= x.mean(0)
+    for rows in (4096, 7):
+        monkeypatch.setattr(distances, "ROWS", rows)
+        assert distances.frechet(x, x + 1) == pytest.approx(64, rel=1e-12)
+        assert distances.frechet(x, 3 * x) == pytest.approx(4 * float(x.var(0).sum()), rel=1e-12)
 
 
 def test_the_path_length_of_a_linear_map_and_the_percentiles_that_count() -> None:
@@ -301,20 +362,41 @@ def test_a_known_network_is_fetched_once_and_verified_each_time(published: hub_s
     features.load("inception", CPU)
     assert published.count("GET") == 2
     assert path.read_bytes() == Path(quarters).read_bytes()
-    assert not list(path.parent.glob("*.part"))
+    assert {there.name for there in path.parent.iterdir()} <= {path.name, f"{path.name}.lock"}
 
 
-def test_a_download_that_was_cut_goes_on(published: hub_server.Server, quarters: str) -> None:
+def test_a_download_that_was_cut_or_killed_leaves_nothing(published: hub_server.Server, quarters: str) -> None:
+    path = features.cached("inception")
     published.cut("net.pt")
+    with pytest.raises(HubError, match="was cut, or is another file.*; put a copy at .*, or try again later"):
+        features.fetch("inception")
+    assert [there.name for there in path.parent.iterdir() if there.suffix != ".lock"] == []
+    path.with_name("net.pt.0123.partial").write_bytes(b"the beginning")
     assert features.fetch("inception") == Path(quarters).read_bytes()
-    assert published.count("GET") == 2
-    features.cached("inception").unlink()
-    part = features.cached("inception").with_name("net.pt.part")
-    part.write_bytes(Path(quarters).read_bytes()[:100])
-    assert features.fetch("inception") == Path(quarters).read_bytes()
-    features.cached("inception").unlink()
-    part.write_bytes(b"the beginning of something else")
-    assert features.fetch("inception") == Path(quarters).read_bytes()
+    assert [there.name for there in path.parent.iterdir() if there.suffix != ".lock"] == ["net.pt"]
+
+
+def test_a_failed_download_leaves_a_damaged_file_as_it_was(published: hub_server.Server) -> None:
+    features.fetch("inception")
+    path = features.cached("inception")
+    path.write_bytes(b"damaged")
+    published.corrupt("net.pt")
+    with pytest.raises(HubError, match="not the pinned"):
+        features.fetch("inception")
+    assert path.read_bytes() == b"damaged"
+
+
+def test_a_server_that_falls_silent_ends_the_download(
+    published: hub_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/net.pt"
+        known = dataclasses.replace(features.NETWORKS["inception"], url=url)
+        monkeypatch.setitem(features.NETWORKS, "inception", known)
+        with pytest.raises(HubError, match="timed out.*; check the network"):
+            features.fetch("inception")
+    assert socket.getdefaulttimeout() is None
 
 
 def test_wrong_bytes_are_refused(published: hub_server.Server) -> None:
@@ -364,6 +446,61 @@ def test_a_cache_that_can_not_be_written(published: hub_server.Server, tmp_path:
         features.fetch("inception")
 
 
+# The default dtype
+
+
+class Default(nn.Module):
+    """Makes tensors of the default dtype, as published networks may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        quarters = nn.functional.adaptive_avg_pool2d(x.float(), [2, 2])[:, 0].flatten(1)
+        return torch.cat([self.linear(quarters / 255), (quarters @ torch.full([4, 1], 1 / 3)) * torch.ones(1)], dim=1)
+
+
+@pytest.fixture(params=[torch.float64, torch.bfloat16])
+def default_dtype(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
+    """Set by the test itself, and reset after it."""
+    yield request.param
+    torch.set_default_dtype(torch.float32)
+
+
+def test_feature_networks_are_the_same_under_any_default_dtype(default_dtype: torch.dtype, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = script(Default(), tmp_path / "default.pt")
+    images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
+    network = features.load(path, CPU)
+    expected = network.of_pictures(images), network.of_paths(images / 127.5 - 1)
+    paths = images / 127.5 - 1
+    torch.set_default_dtype(default_dtype)
+    for again in (network, features.load(path, CPU)):
+        found = again.of_pictures(images), again.of_paths(paths)
+        assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert torch.get_default_dtype() == default_dtype
+
+
+def test_distances_are_the_same_under_any_default_dtype(default_dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(40, 6, generator=generator), torch.randn(30, 6, generator=generator) + 0.5
+
+    def figures() -> list[object]:
+        lengths = distances.step_lengths(real[:30], fake)
+        return [
+            distances.frechet(real, fake),
+            distances.kernel(real, fake, subsets=5, size=20),
+            distances.coverage(real, fake),
+            distances.coverage(fake, real),
+            distances.path_length(lengths),
+        ]
+
+    expected = figures()
+    torch.set_default_dtype(default_dtype)
+    assert figures() == expected
+
+
 # Evaluation
 
 
@@ -376,7 +513,7 @@ def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> 
     assert [receipt["name"] for receipt in receipts] == ["fd", "precision", "recall"]
     network = features.load(quarters, CPU)
     fake = network.of_pictures(zoo.media.to_bytes(tiny.sample(24, seed=3), 4))
-    real = network.of_pictures(zoo.data.load(str(pictures), "train", (1, 8, 8)).batch(range(30))["image"])
+    real = network.of_pictures(zoo.data.load(str(pictures), "train", (1, 8, 8)).batch(choose(38, 30, 3))["image"])
     fd, precision, recall = receipts
     assert fd["value"] == pytest.approx(distances.frechet(real, fake), rel=1e-5)
     assert precision["value"] == pytest.approx(distances.coverage(fake, real))
@@ -386,7 +523,7 @@ def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> 
         "value": fd["value"],
         "data": str(pictures),
         "revision": "local",
-        "split": "train[:30]",
+        "split": "train[30 of 38, seed 3]",
         "count": 24,
         "real": 30,
         "features": "quarters.pt",
@@ -402,15 +539,18 @@ def test_receipts_of_samples(tiny: zoo.Model, pictures: Path, quarters: str) -> 
 
 
 def test_both_parts_of_a_split_are_as_many_as_the_whole(tiny: zoo.Model, pictures: Path) -> None:
-    load = lambda split, limit=None: samples.Reals.load(str(pictures), split, tiny, limit)  # noqa: E731
+    load = lambda split, limit=None: samples.Reals.load(str(pictures), split, tiny, limit, 0)  # noqa: E731
     train, both = load("train"), load("train+validation")
     assert (len(train), len(both), both.split) == (38, 40, "train+validation")
-    assert load("train+validation", 39).split == "train+validation[:39]"
     whole = torch.cat(list(both.batches(range(40), 16)))
     assert len(whole) == 40
     for count in (1, 2, 3, 7):
         shares = [processes.Processes(rank, count).share(40) for rank in range(count)]
         assert torch.equal(torch.cat([b for rows in shares for b in both.batches(rows, 5)]), whole)
+        shares = [processes.Processes(rank, count).share(39) for rank in range(count)]
+        some = load("train+validation", 39)
+        assert some.split == "train+validation[39 of 40, seed 0]"
+        assert torch.equal(torch.cat([b for rows in shares for b in some.batches(rows, 5)]), whole[choose(40, 39, 0)])
 
 
 def test_shares_are_side_by_side_and_complete() -> None:
@@ -482,7 +622,7 @@ def test_what_can_not_be_measured_is_said_before_anything_is_drawn(
     wrong = write_pictures(tmp_path / "wrong", 8, size=(9, 9))
     assert "picture of 9x9, mode L; the model needs 8x8" in error(DataError, "fd", data=str(wrong))
     monkeypatch.setattr(distances.importlib.util, "find_spec", lambda name: None)
-    assert 'pip install "pixelzoo[metrics]"' in error(OptionError, "fd")
+    assert 'pip install "pixelzoo[metrics]"' in error(OptionError, "kd")
 
 
 # The verb
@@ -512,11 +652,33 @@ def test_eval_of_samples_writes_them_on_the_card(
     assert f"{receipts[0]['features_sha256'][:12]}  " in table[1]
 
 
+def test_the_command_on_the_card_measures_the_same_choice(
+    folder: Path, pictures: Path, quarters: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["eval", "pixelcnn", "--weights", str(folder), "--data", str(pictures), "--device", "cpu", "--record"]
+    assert main([*base, "--metric", "nats", "--split", "train", "--limit", "20", "--seed", "3"]) == 0
+    assert main([*base, "--metric", "bits_per_dim", "--split", "train", "--limit", "20"]) == 0
+    assert main([*base, "--metric", "fd", "--count", "9", "--limit", "9", "--seed", "4", "--features", quarters]) == 0
+    old = {**json.loads((folder / "config.json").read_text())["metrics"][1], "split": "validation[:9]"}
+    hub.record(folder, [old])
+    text = (folder / "README.md").read_text()
+    command = f"zoo eval pixelcnn --weights OWNER/NAME --data {pictures} --split"
+    assert f"{command} train --limit 20 --seed 3\n{command} train --limit 20\n" in text
+    assert f"{command} train --limit 9 --count 9 --seed 4 --features quarters.pt --metric fd\n" in text
+    assert f"{command} validation --limit 9\n" in text
+    assert "| train[20 of 38, seed 3] | 20 |" in text
+    assert yaml.safe_load(text.split("---")[1])["model-index"][0]["results"][0]["dataset"]["split"] == (
+        "train[20 of 38, seed 3]"
+    )
+    assert card.validate(card.with_licence(text, "mit")) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         ("--metric fod", "unknown metric 'fod'; did you mean"),
         ("--count 5", "--count is for metrics of samples: fid, kid"),
+        ("--seed 5", "--seed is for metrics of samples: fid, kid"),
         ("--metric nats --features x.pt", "--features is for metrics of samples"),
         ("--metric fid --option label=3", "unknown option of pixelcnn 'label'"),
         ("--metric fid --option given=x.png", "zoo eval takes no pictures"),

@@ -40,10 +40,14 @@ def evaluate(
             "fd, kd, pl with other features. [nats,bits_per_dim]",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first pictures.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only that many pictures, chosen by --seed.")
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a pass.")] = 128,
     count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="Samples to draw. [50000]")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the samples. [0]")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of the samples, and of the pictures of a --limit. [0]")
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Of the samples, as in 'zoo sample'.")
     ] = None,
@@ -79,8 +83,10 @@ def evaluate(
     given = {name: value for name, value in drawn.items() if value is not None}
     if names is not None and set(metrics.parse(names)) & set(OF_SAMPLES):
         arguments |= _drawing(spec, given)
-    elif given:
-        raise OptionError(f"--{next(iter(given))} is for metrics of samples: {', '.join(OF_SAMPLES)}")
+    elif unused := given.keys() - ({"seed"} if limit else set()):
+        raise OptionError(f"--{min(unused)} is for metrics of samples: {', '.join(OF_SAMPLES)}")
+    else:
+        arguments |= given
     memory.keep_freed()
     loaded = hub.load(model, weights=chosen, device=_own_device(check_device(device)))
     with console.progress("evaluating", 100, "%") as update:

@@ -30,6 +30,7 @@ LICENCES = {
 }
 LICENCE_ROW = "licence of the weights"  # in the table of the training
 RECEIPT = ("name", "value", "data", "split", "count")
+CHOICE = r"(.*)\[:?(\d+)(?: of \d+, seed (\d+))?\]"  # "test[9 of 99, seed 0]"; "test[:9]" was the first 9
 
 
 def render(
@@ -177,14 +178,15 @@ def _metrics(spec: ModelSpec, receipts: Sequence[Mapping[str, Any]]) -> str:
 
 def _command(spec: ModelSpec, receipt: Mapping[str, Any]) -> str:
     """The command that measures a receipt's figure again; of a metric of samples it ends before the metric's name."""
-    split, _, limit = str(receipt["split"]).partition("[:")
-    first = f" --limit {limit.rstrip(']')}" if limit else ""
+    found = re.fullmatch(CHOICE, str(receipt["split"]))
+    split, limit, seed = found.groups() if found else (receipt["split"], None, None)
+    few = f" --limit {limit}" if limit else ""
     measured = f"zoo eval {spec.name} --weights {PLACE} --data {receipt['data']}"
     if "features" not in receipt:
-        return f"{measured} --split {split}{first}"
+        return f"{measured} --split {split}{few}{f' --seed {seed}' if int(seed or 0) else ''}"
     options = "".join(f" --option {option}" for option in receipt.get("options", "").split(", ") if option)
     drawn = f"--count {receipt['count']} --seed {receipt['seed']}{options} --features {receipt['features']}"
-    return f"{measured}{f' --split {split}{first}' if receipt.get('real') else ''} {drawn} --metric "
+    return f"{measured}{f' --split {split}{few}' if receipt.get('real') else ''} {drawn} --metric "
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

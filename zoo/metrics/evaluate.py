@@ -48,10 +48,10 @@ def evaluate(
         split: which pictures of it; None is "test" for likelihoods, or "validation" of data without one, and "train"
             for metrics of samples, for which "train+validation" is both.
         metrics: names out of `METRICS`, or "precision_recall"; the likelihoods if None.
-        limit: only the first pictures of the split; the receipt says so.
+        limit: only that many pictures of the split, chosen by the seed; the receipt says so.
         batch_size: pictures a pass.
         count: samples, or paths, of metrics of samples; of likelihoods none are drawn.
-        seed: of the samples, the paths and the subsets of KID.
+        seed: of the pictures of a limit, the samples, the paths and the subsets of KID.
         features: the network of metrics of samples, as `zoo.features.load` takes it; None is each metric's own.
         options: of `model.sample`; a list has a value for each of the samples.
         progress: called with the share that is done.
@@ -78,8 +78,8 @@ def evaluate(
             return []
     if likelihoods:
         pictures = load(data, split, model.image_shape)
-        nats, n = likelihood(model, pictures, limit=limit, batch_size=batch_size, progress=progress)
+        nats, n = likelihood(model, pictures, limit=limit, seed=seed, batch_size=batch_size, progress=progress)
         if not math.isfinite(nats):
             raise DataError(f"the likelihood of {data} is {nats}; the weights are broken")
-        receipts |= {name: receipt(name, nats, model, pictures, n) for name in likelihoods}
+        receipts |= {name: receipt(name, nats, model, pictures, n, seed) for name in likelihoods}
     return [receipts[name] for name in names]

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import shutil
+import socket
 import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -102,7 +100,7 @@ class Network:
     def _call(self, images: torch.Tensor, arguments: Mapping[str, Any]) -> torch.Tensor:
         images = images.to(self.device).expand(-1, 3, -1, -1).contiguous()
         try:
-            with torch.no_grad(), _without_tf32(self.device):
+            with torch.no_grad(), _float32(self.device):
                 found = self._module(images, **arguments)
         except torch.OutOfMemoryError:
             raise
@@ -119,15 +117,17 @@ class Network:
 
 
 @contextmanager
-def _without_tf32(device: torch.device) -> Iterator[None]:
-    """Float32 as on a CPU while the block runs: the rounding of TF32 would show in the figures."""
+def _float32(device: torch.device) -> Iterator[None]:
+    """Float32 as on a CPU while the block runs, whatever the default dtype: rounding of TF32 would show in figures."""
     switches: Any = (torch.backends.cudnn, torch.backends.cuda.matmul) if device.type == "cuda" else ()
-    before = [switch.allow_tf32 for switch in switches]
+    before, dtype = [switch.allow_tf32 for switch in switches], torch.get_default_dtype()
     try:
+        torch.set_default_dtype(torch.float32)
         for switch in switches:
             switch.allow_tf32 = False
         yield
     finally:
+        torch.set_default_dtype(dtype)
         for switch, allowed in zip(switches, before, strict=True):
             switch.allow_tf32 = allowed
 
@@ -158,7 +158,7 @@ def load(source: str, device: torch.device) -> Network:
     digest = hashlib.sha256(content).hexdigest()
     known = next((name for name, known in NETWORKS.items() if known.sha256 == digest), None)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _float32(device):
             warnings.simplefilter("ignore", DeprecationWarning)  # there is nothing else that reads these files
             module = torch.jit.load(io.BytesIO(content), map_location=device)  # type: ignore[no-untyped-call]
     except torch.OutOfMemoryError:
@@ -182,10 +182,7 @@ def cached(name: str) -> Path:
 
 
 def fetch(name: str) -> bytes:
-    """The bytes of a known network, from the cache or its address; they are those of its sha256, or it is a HubError.
-
-    A download that was cut goes on where it ended, at once or the next time.
-    """
+    """The bytes of a known network, from the cache or its address; raises HubError if they are not those pinned."""
     from filelock import FileLock
     from huggingface_hub import constants
 
@@ -195,7 +192,7 @@ def fetch(name: str) -> bytes:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock")):
             there = path.is_file()
-            if there and (content := _checked(path, known)) is not None:
+            if there and (content := path.read_bytes()) and hashlib.sha256(content).hexdigest() == known.sha256:
                 return content
             if constants.HF_HUB_OFFLINE:
                 how = "damaged" if there else "not"
@@ -203,68 +200,30 @@ def fetch(name: str) -> bytes:
                     f"feature network '{name}' is {how} in the cache, and offline mode is on; unset HF_HUB_OFFLINE to "
                     f"download it, or {mend}"
                 )
-            part = path.with_name(f"{path.name}.part")
-            resumed = part.is_file()
-            content = _downloaded(name, known, part, mend)
-            if content is None and resumed:  # the beginning was of something else
-                content = _downloaded(name, known, part, mend)
-            if content is None:
-                raise HubError(
-                    f"what {known.url} gives is not the feature network '{name}': its sha256 is not the pinned "
-                    f"{known.sha256[:12]}..., so it is not used; {mend}"
-                )
-            os.replace(part, path)
-            return content
+            for part in path.parent.glob(f"{path.name}.*.partial"):  # of a download that was killed
+                part.unlink()
+            _download(name, known, path, mend)
+            return path.read_bytes()
     except OSError as error:
         raise HubError(f"can't use the cache '{path.parent}': {error.strerror or error}; change HF_HOME") from error
 
 
-def _checked(path: Path, known: Known) -> bytes | None:
-    content = path.read_bytes()
-    return content if hashlib.sha256(content).hexdigest() == known.sha256 else None
-
-
-def _downloaded(name: str, known: Known, part: Path, mend: str) -> bytes | None:
-    """The whole file, in `part`; None, and no `part`, if the bytes are wrong."""
+def _download(name: str, known: Known, path: Path, mend: str) -> None:
+    """The file, whole and verified, or a HubError and no file."""
     failed = f"can't download feature network '{name}'"
-    before = -1
-    while True:
-        size = part.stat().st_size if part.is_file() else 0
-        if size == before:  # nothing came
-            raise HubError(f"{failed}: {known.url} ends too early; try again later, or {mend}")
-        before = size
-        try:
-            if _transfer(known.url, part, size):
-                break
-        except urllib.error.HTTPError as error:
-            if error.code == 416 and size:  # more is here than there
-                part.unlink()
-                continue
-            raise HubError(f"{failed}: {known.url} answers {error.code}; try again later, or {mend}") from error
-        except _Unreachable as error:
-            raise HubError(f"{failed}: can't reach {known.url} ({error}); check the network, or {mend}") from error
-    content = _checked(part, known)
-    if content is None:
-        part.unlink()
-    return content
-
-
-class _Unreachable(Exception):  # noqa: N818 - becomes a HubError
-    """Nobody answers."""
-
-
-def _transfer(url: str, part: Path, size: int) -> bool:
-    """Append what follows the first `size` bytes, or write all if the server can't; whether that was everything."""
-    request = urllib.request.Request(url, headers={"Range": f"bytes={size}-"} if size else {})
+    patience = socket.getdefaulttimeout()
     try:
-        response = urllib.request.urlopen(request, timeout=SECONDS)
-    except urllib.error.HTTPError:
-        raise
-    except (OSError, HTTPException) as error:
-        raise _Unreachable(one_line(getattr(error, "reason", None) or error, 120)) from error
-    with response, part.open("ab" if response.status == 206 else "wb") as file:
-        begun = file.tell()
-        with suppress(ConnectionError, TimeoutError, HTTPException):
-            shutil.copyfileobj(response, file, 2**20)
-        promised = response.headers.get("Content-Length")
-        return promised is None or file.tell() - begun == int(promised)
+        socket.setdefaulttimeout(SECONDS)
+        torch.hub.download_url_to_file(known.url, str(path), hash_prefix=known.sha256, progress=False)
+    except urllib.error.HTTPError as error:
+        raise HubError(f"{failed}: {known.url} answers {error.code}; try again later, or {mend}") from error
+    except (urllib.error.URLError, ConnectionError, TimeoutError, HTTPException) as error:
+        reason = one_line(getattr(error, "reason", None) or error, 120)
+        raise HubError(f"{failed}: can't reach {known.url} ({reason}); check the network, or {mend}") from error
+    except RuntimeError as error:  # the sha256
+        raise HubError(
+            f"{failed}: {known.url} was cut, or is another file: its sha256 is not the pinned {known.sha256[:12]}..., "
+            f"so it is not used; {mend}, or try again later"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(patience)

@@ -10,6 +10,7 @@ import torch
 
 from zoo.data.pictures import Pictures
 from zoo.media import quantise
+from zoo.metrics.choice import choose, named
 from zoo.model import Model
 
 LIKELIHOODS = ("nats", "bits_per_dim")
@@ -20,14 +21,17 @@ def likelihood(
     pictures: Pictures,
     *,
     limit: int | None = None,
+    seed: int = 0,
     batch_size: int = 128,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[float, int]:
-    """Mean negative log-likelihood in nats a picture, and how many pictures it is over."""
-    n = len(pictures) if limit is None else min(limit, len(pictures))
+    """Mean negative log-likelihood in nats a picture, and how many pictures it is over; a limit chooses by the seed."""
+    chosen = choose(len(pictures), limit, seed)
+    n = len(chosen)
     total, done = 0.0, 0
     with torch.no_grad():
-        for batch in pictures.batches(batch_size, n):
+        for first in range(0, n, batch_size):
+            batch = pictures.batch(chosen[first : first + batch_size])
             images = quantise(batch["image"], model.levels)
             conditions = {name: batch[name] for name in conditions_of(model, pictures)}
             total -= float(model.log_prob(images, **conditions).double().sum())
@@ -47,16 +51,15 @@ def in_unit(nats: float, metric: str, image_shape: tuple[int, ...]) -> float:
     return nats if metric == "nats" else nats / (math.prod(image_shape) * math.log(2))
 
 
-def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: int) -> dict[str, Any]:
+def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: int, seed: int = 0) -> dict[str, Any]:
     """One likelihood figure with all that it depends on; figures compare only where the rest is equal."""
-    whole = "" if count == len(pictures) else f"[:{count}]"
     _, height, width = pictures.image_shape
     return {
         "name": metric,
         "value": round(in_unit(nats, metric, model.image_shape), 4),
         "data": pictures.source.name,
         "revision": pictures.source.revision,
-        "split": pictures.split + whole,
+        "split": named(pictures.split, count, len(pictures), seed),
         "count": count,
         "levels": model.levels,
         **({"given": ", ".join(given)} if (given := conditions_of(model, pictures)) else {}),

@@ -19,6 +19,7 @@ from zoo.data.tables import load
 from zoo.errors import DataError, OptionError
 from zoo.media import to_bytes
 from zoo.metrics import distances, processes
+from zoo.metrics.choice import choose, named
 from zoo.metrics.distances import EPSILON, NEIGHBOURS, SUBSET_SIZE, SUBSETS
 from zoo.metrics.features import NETWORKS, Network
 from zoo.metrics.features import load as load_network
@@ -57,7 +58,7 @@ class Job:
         networks = self._networks(names)
         compared = [name for name in names if name not in PATHS]
         walked = [name for name in names if name in PATHS]
-        real = Reals.load(self.data, self.split, self.model, self.limit) if compared else None
+        real = Reals.load(self.data, self.split, self.model, self.limit, self.seed) if compared else None
         source = real.source if real else find(self.data)
         for name in compared:
             if real and len(real) < (least := LEAST.get(name, 2)):
@@ -96,7 +97,7 @@ class Job:
         for name in names:
             if self.count < (least := LEAST.get(name, 2)):
                 raise OptionError(f"{name} needs at least {least} samples, not {self.count}; ask for more with --count")
-            if name in ("fid", "fd", "kid", "kd"):
+            if name in ("kid", "kd"):
                 distances.check_installed(name)
             if name in PATHS and not callable(getattr(self.model, "path_images", None)):
                 raise OptionError(f"{name} needs paths between samples, and {spec.name} has none (no 'path_images')")
@@ -185,34 +186,34 @@ class Job:
 
 @dataclass(frozen=True)
 class Reals:
-    """Real pictures: those of one split, or of several joined by "+", or the first `limit` of them."""
+    """Real pictures: those of one split, or of several joined by "+", or a choice of `limit` of them."""
 
     parts: tuple[Pictures, ...]
     split: str
-    count: int
+    chosen: Sequence[int]
 
     @classmethod
-    def load(cls, data: str, split: str, model: Model, limit: int | None) -> Reals:
+    def load(cls, data: str, split: str, model: Model, limit: int | None, seed: int) -> Reals:
         """Errors as of `zoo.data.load`."""
         parts = tuple(load(data, part.strip(), model.image_shape) for part in split.split("+"))
         whole = sum(map(len, parts))
-        count = min(limit or whole, whole)
-        return cls(parts, split + (f"[:{count}]" if count < whole else ""), count)
+        chosen = choose(whole, limit, seed)
+        return cls(parts, named(split, len(chosen), whole, seed), chosen)
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.chosen)
 
     @property
     def source(self) -> Source:
         return self.parts[0].source
 
     def batches(self, rows: range, size: int) -> Iterator[torch.Tensor]:
-        """Pictures by number, uint8, (N, C, H, W), at most `size` at once."""
+        """The chosen pictures, by their place among them, uint8, (N, C, H, W), at most `size` at once."""
         before = 0
         for part in self.parts:
-            last = min(rows.stop - before, len(part))
-            for first in range(max(rows.start - before, 0), last, size):
-                yield part.batch(range(first, min(first + size, last)))["image"]
+            numbers = [i - before for i in self.chosen[rows.start : rows.stop] if before <= i < before + len(part)]
+            for first in range(0, len(numbers), size):
+                yield part.batch(numbers[first : first + size])["image"]
             before += len(part)
 
 
