@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.errors import HubError, one_line
+from zoo.errors import HubError
 from zoo.hub.config import CONFIG, TENSORS
-from zoo.hub.network import patience, unreachable
+from zoo.hub.network import discreet, endpoint, library, unreachable
 from zoo.spec import REVISION
 
 STALE_SECONDS = 600  # a download that still runs writes far more often
@@ -22,9 +22,8 @@ STALE_SECONDS = 600  # a download that still runs writes far more often
 
 def fetch(repo: str, revision: str) -> Path:
     """The folder of `config.json` and `model.safetensors` of one commit, in the cache of the Hub."""
-    import huggingface_hub as hub
-    from huggingface_hub import constants
-
+    hub = library()
+    constants = hub.constants
     full = REVISION.fullmatch(revision) is not None
     cached = _cached(repo, revision)
     if cached is not None and (full or constants.HF_HUB_OFFLINE):
@@ -35,8 +34,11 @@ def fetch(repo: str, revision: str) -> Path:
     if (trouble := unreachable()) is not None:
         if cached is not None:
             return cached
-        raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; {missing}; check the network or HF_ENDPOINT")
-    with translated(f"can't download '{repo}'", repo, revision), patience():
+        raise HubError(f"can't reach {endpoint()}: {trouble}; {missing}; check the network or HF_ENDPOINT")
+    with translated(f"can't download '{repo}'", repo, revision):
+        if cached is None:  # else a Hub in trouble leaves us what we have
+            # Asked once before, since the downloads try again for minutes, or as long as a busy server asks.
+            hub.get_hf_file_metadata(hub.hf_hub_url(repo, CONFIG, revision=revision))
         folder = Path(hub.hf_hub_download(repo, CONFIG, revision=revision)).parent
         folder = Path(hub.hf_hub_download(repo, TENSORS, revision=folder.name)).parent
     _sweep(folder.parent.parent / "blobs")
@@ -47,34 +49,31 @@ def commit(repo: str, revision: str = "main") -> str:
     """The full hash of what a branch or tag is at the Hub now; raises HubError."""
     if REVISION.fullmatch(revision):
         return revision
-    import huggingface_hub as hub
-    from huggingface_hub import constants
-
+    hub = library()
+    constants = hub.constants
     if constants.HF_HUB_OFFLINE:
         raise HubError(f"can't ask for the commit of '{repo}': offline mode is on; give it as '{repo}@COMMIT'")
     if (trouble := unreachable()) is not None:
-        raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; check the network, or give '{repo}@COMMIT'")
-    with translated(f"can't find '{repo}'", repo, revision), patience():
-        return str(hub.HfApi().model_info(repo, revision=revision).sha)
+        raise HubError(f"can't reach {endpoint()}: {trouble}; check the network, or give '{repo}@COMMIT'")
+    with translated(f"can't find '{repo}'", repo, revision):
+        return str(hub.HfApi().model_info(repo, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT).sha)
 
 
 def remote_digest(repo: str, revision: str, token: str | None) -> str | None:
     """sha256 of the tensors that a branch holds at the Hub now; None if it holds none."""
-    import huggingface_hub as hub
-    from huggingface_hub import errors
-
+    hub = library()
+    errors = hub.errors
     try:
         address = hub.hf_hub_url(repo, TENSORS, revision=revision)
-        return hub.get_hf_file_metadata(address, token=token).etag  # of a large file its sha256
+        return str(hub.get_hf_file_metadata(address, token=token).etag)  # of a large file its sha256
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError):
         return None
 
 
 def _cached(repo: str, revision: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
+    hub = library()
     with suppress(ValueError, OSError):
-        paths = [try_to_load_from_cache(repo, name, revision=revision) for name in (CONFIG, TENSORS)]
+        paths = [hub.try_to_load_from_cache(repo, name, revision=revision) for name in (CONFIG, TENSORS)]
         if all(isinstance(path, str) for path in paths):
             return Path(str(paths[0])).parent
     return None
@@ -84,9 +83,7 @@ def holds(folder: Path) -> bool:
     """Whether a folder is a snapshot in the cache."""
     if folder.parent.name != "snapshots":
         return False
-    from huggingface_hub import constants
-
-    return folder.resolve().is_relative_to(Path(constants.HF_HUB_CACHE).expanduser().resolve())
+    return folder.resolve().is_relative_to(Path(library().constants.HF_HUB_CACHE).expanduser().resolve())
 
 
 def forget(folder: Path) -> None:
@@ -114,29 +111,32 @@ def _sweep(blobs: Path) -> None:
 @contextmanager
 def translated(what: str, repo: str, revision: str) -> Iterator[None]:
     """Whatever huggingface_hub raises, as a HubError of one line with the mend."""
+    constants = library().constants
     try:
         yield
     except Exception as error:  # it raises its own types, those of its HTTP client, and built-in ones
-        raise HubError(f"{what}: {_reason(error, repo, revision)}") from error
+        secret = "@" in constants.ENDPOINT  # then a traceback must not show the error itself either
+        raise HubError(discreet(f"{what}: {_reason(error, repo, revision)}")) from (None if secret else error)
 
 
 def _reason(error: BaseException, repo: str, revision: str) -> str:
-    from huggingface_hub import constants, errors
-
-    cause, at = error.__cause__, constants.ENDPOINT
+    constants, errors = library().constants, library().errors
+    cause, at = error.__cause__, endpoint()
     login = "log in with 'hf auth login' or set HF_TOKEN"
     wrapped = isinstance(error, errors.LocalEntryNotFoundError | RuntimeError | ValueError)
     if wrapped and isinstance(cause, errors.HfHubHTTPError):
         return _reason(cause, repo, revision)
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
+    if isinstance(error, UnicodeEncodeError):
+        return f"the token has characters that no token has; {login}"
     if isinstance(error, errors.GatedRepoError):
         return f"the repository is gated; accept its terms at {at}/{repo}, then {login}"
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"there is no such repository at {at}, or it is private; check the name, or {login}"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"it has no revision '{revision}'"
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        return f"{at} does not answer as it should ({one_line(cause or error, 160)}); try again later"
+    if isinstance(error, errors.LocalEntryNotFoundError) or type(error).__module__.startswith("httpx"):
+        return f"{at} does not answer as it should ({discreet(cause or error, 160)}); try again later"
     if isinstance(error, errors.EntryNotFoundError):
         return f"it has no {CONFIG} or no {TENSORS} at {revision}, so it holds no weights of pixelzoo"
     if status == 401:
@@ -147,4 +147,4 @@ def _reason(error: BaseException, repo: str, revision: str) -> str:
         return f"{at} answers {status}; try again later"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: '{error.filename or constants.HF_HUB_CACHE}'"
-    return one_line(error, 200) or type(error).__name__
+    return discreet(error, 200) or type(error).__name__

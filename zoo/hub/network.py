@@ -1,77 +1,67 @@
-"""Whether the Hub can be reached, found out quickly; and how long to wait for it."""
+"""Whether the Hub can be reached, found out quickly, and what of its address may be shown."""
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
-from zoo.errors import HubError
+from zoo.errors import HubError, one_line
 
 PROBE_SECONDS = 3.0
-PATIENCE_SECONDS = 20.0
+
+
+def discreet(text: object, limit: int = 1000) -> str:
+    """A text on one line, without the names and passwords of addresses like https://me:secret@host."""
+    return one_line(re.sub(r"//[^/\s]*@", "//", str(text)), limit)
+
+
+class _Discreet(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = discreet(record.getMessage()), ()
+        return True
+
+
+def library() -> Any:
+    """`huggingface_hub`. An address that is none would end its import in a ValueError, and its warnings would show
+    passwords; raises HubError."""
+    address = os.environ.get("HF_ENDPOINT", "")
+    try:
+        _ = urlsplit(address).port
+    except ValueError as error:
+        raise HubError(f"HF_ENDPOINT is no address, '{discreet(address)}': {error}; correct or unset it") from None
+    import huggingface_hub.constants
+    import huggingface_hub.errors
+
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        if not any(isinstance(known, _Discreet) for known in handler.filters):
+            handler.addFilter(_Discreet())
+    return huggingface_hub
+
+
+def endpoint() -> str:
+    """The address of the Hub, as it may be shown."""
+    return discreet(library().constants.ENDPOINT)
 
 
 def unreachable() -> str | None:
-    """Why nobody answers at the endpoint, or None. The library itself would try for about 20 seconds."""
-    from huggingface_hub import constants, get_session
-
+    """Why nobody answers at the endpoint, or None. The library itself would try for minutes."""
+    hub = library()
     found: list[str | None] = [f"no answer within {PROBE_SECONDS:.0f} seconds"]
 
     def probe() -> None:
         try:
-            get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
+            hub.get_session().head(hub.constants.ENDPOINT, timeout=PROBE_SECONDS)
             found[0] = None
         except Exception as error:  # of the HTTP client, whose name differs between versions
             slow = type(error).__name__ == "ReadTimeout"  # somebody is there
-            found[0] = None if slow else " ".join(str(error).split()) or type(error).__name__
+            found[0] = None if slow else discreet(error) or type(error).__name__
 
     # Looking up a name obeys no time limit, so it happens in a thread that need not come back.
     thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS + 1)
     return found[0]
-
-
-@contextmanager
-def patience() -> Iterator[None]:
-    """While the block runs, this thread's requests to the Hub end in a HubError after 20 seconds without a good answer,
-    or at once if it asks to wait longer than that. The library itself would wait for minutes, or as long as it is told.
-    """
-    from huggingface_hub import constants, get_session
-
-    begun, answered, trouble = time.monotonic(), False, "does not answer"
-    owner = threading.get_ident()
-    longest = max(constants.HF_HUB_ETAG_TIMEOUT, constants.HF_HUB_DOWNLOAD_TIMEOUT)
-
-    def before(request: Any) -> None:
-        nonlocal begun, answered
-        if threading.get_ident() != owner:
-            return
-        if answered:  # a transfer may take any time
-            begun, answered = time.monotonic(), False
-        elif time.monotonic() - begun > PATIENCE_SECONDS:
-            raise HubError(f"{constants.ENDPOINT} {trouble}, tried for {PATIENCE_SECONDS:.0f} seconds; try again later")
-        limits = request.extensions.get("timeout", {})
-        limits.update({kind: min(seconds or longest, longest) for kind, seconds in limits.items()})
-
-    def after(response: Any) -> None:
-        nonlocal answered, trouble
-        if threading.get_ident() != owner:
-            return
-        answered, trouble = response.status_code < 400, f"answers {response.status_code}"
-        wait = response.headers.get("retry-after", "")
-        if not answered and wait.isdigit() and int(wait) > PATIENCE_SECONDS:
-            raise HubError(f"{constants.ENDPOINT} {trouble} and asks to wait {int(wait)} seconds; try again then")
-
-    hooks = get_session().event_hooks
-    hooks["request"].append(before)
-    hooks["response"].append(after)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            hooks["request"].remove(before)
-            hooks["response"].remove(after)

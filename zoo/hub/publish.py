@@ -14,7 +14,7 @@ from zoo.errors import HubError, WeightsError, one_line
 from zoo.files import write_atomically
 from zoo.hub import cache, card
 from zoo.hub.config import CARD, CONFIG, TENSORS, WeightsConfig, read_config
-from zoo.hub.network import unreachable
+from zoo.hub.network import endpoint, library, unreachable
 from zoo.hub.read import load_folder
 from zoo.spec import REPO, Weights
 
@@ -129,16 +129,14 @@ def send(
         WeightsError: the tensors have changed since `prepare`.
         HubError: the Hub can't be reached or refuses, or holds other weights.
     """
-    import huggingface_hub as hub
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
+    hub = library()
+    if hub.constants.HF_HUB_OFFLINE:
         raise HubError("can't publish: offline mode is on; unset HF_HUB_OFFLINE")
     token = token or hub.get_token()
     if not token:
         raise HubError("can't publish without a token; log in with 'hf auth login' or set HF_TOKEN")
     if (trouble := unreachable()) is not None:
-        raise HubError(f"can't reach {constants.ENDPOINT}: {trouble}; check the network or HF_ENDPOINT")
+        raise HubError(f"can't reach {endpoint()}: {trouble}; check the network or HF_ENDPOINT")
     operations = [hub.CommitOperationAdd(name, content) for name, content in package.files.items()]
     repo, config, api = package.repo, package.config, hub.HfApi(token=token)
     for operation in operations:  # which has read the file once more
