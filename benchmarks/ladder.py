@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--width-max", type=int, default=128)
     parser.add_argument("--r1-gamma", type=float, default=0.1)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--precision", default="no", choices=("no", "bf16", "fp16"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", default="runs/ladder")
     arguments = parser.parse_args()

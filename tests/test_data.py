@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from conftest import write_pictures
@@ -66,8 +68,9 @@ def test_a_parquet_file_and_a_saved_data_set(tmp_path: Path) -> None:
     rows.save_to_disk(str(tmp_path / "saved"))
     for source in (tmp_path / "rows.parquet", tmp_path / "saved"):
         train = data.load(str(source), "train", SHAPE)
-        assert levels(train) == list(range(19))
-        assert train.batch([4, 5])["label"].tolist() == [0, 1]
+        [held_out] = levels(data.load(str(source), "validation", SHAPE))
+        assert levels(train) == [i for i in range(20) if i != held_out]
+        assert train.batch(range(19))["label"].tolist() == [i % 2 for i in levels(train)]
         assert train.classes == ("0", "1")
 
 
@@ -124,7 +127,11 @@ def test_colour(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "mode", "message"),
     [
-        ((9, 8), "L", "'.*/pictures/0000.png' holds a picture of 9x8, mode L; the model needs 8x8, mode L: convert it"),
+        (
+            (9, 8),
+            "L",
+            "'.*/000\\d.png' holds a picture of 9x8, mode L; the model needs 8x8, mode L: convert it",
+        ),
         ((8, 8), "RGB", "mode RGB; the model needs 8x8, mode L"),
         ((8, 8), "RGBA", "mode RGBA; the model needs 8x8, mode L"),
     ],
@@ -294,3 +301,131 @@ def test_a_stream_without_a_validation_split_holds_its_first_pictures_out(
     stream, held_out = data.stream(str(shards), SHAPE, seed=0)
     assert levels(held_out) == list(range(10))
     assert not set(read(stream, 0, 104)) & set(range(10))
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    """Of 30 pictures in bus/, car/ and train/ none is lost, nor is any word in a file's name a split."""
+    for name in ("bus", "car", "train"):
+        write_pictures(tmp_path / name, 10)
+    (tmp_path / "bus" / "0000.png").rename(tmp_path / "bus" / "test digit-0.png")
+    train, held_out = (data.load(str(tmp_path), split, SHAPE) for split in ("train", "validation"))
+    assert train.classes == held_out.classes == ("bus", "car", "train")
+    assert len(train) + len(held_out) == 30
+
+
+def test_splits_are_folders_that_are_all_called_so_and_number_their_classes_alike(tmp_path: Path) -> None:
+    for place in ("train/cat", "train/dog", "Test/dog"):
+        write_pictures(tmp_path / place, 3)
+    assert data.load(str(tmp_path), "test", SHAPE).labels.tolist() == [1, 1, 1]
+    write_pictures(tmp_path / "Test" / "emu", 1)
+    with pytest.raises(DataError, match="split 'test' of .* has a class 'emu', which 'train' has not"):
+        data.load(str(tmp_path), "test", SHAPE)
+
+
+def test_classes_are_in_natural_order_and_what_is_not_used_is_named(tmp_path: Path) -> None:
+    for name in ("10", "2", "1"):
+        write_pictures(tmp_path / name, 4)
+    (tmp_path / "2" / "0000.png").rename(tmp_path / "2" / "first.PnG")
+    (tmp_path / "2" / "notes.txt").write_text("mine")
+    (tmp_path / "a [strange] * name").mkdir()
+    with pytest.warns(UserWarning, match="1 files are no pictures and not used: notes.txt"):
+        train = data.load(str(tmp_path), "train", SHAPE)
+    assert train.classes == ("1", "2", "10")
+    assert len(train) == 11
+
+
+def test_pictures_beside_folders_of_classes_are_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 2)
+    write_pictures(tmp_path / "cat", 2)
+    with pytest.raises(DataError, match=r"has 2 pictures beside folders of classes \(cat\)"):
+        data.load(str(tmp_path), "train", SHAPE)
+
+
+def test_what_is_held_out_of_a_folder_of_classes_is_of_all_classes(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_pictures(tmp_path / name, 100)
+    held_out = data.load(str(tmp_path), "validation", SHAPE)
+    assert len(held_out) == 15
+    assert set(held_out.labels.tolist()) == {0, 1, 2}
+
+
+def test_one_picture_alone_is_trained_on(tmp_path: Path) -> None:
+    assert len(data.load(str(write_pictures(tmp_path, 1)), "train", SHAPE)) == 1
+
+
+@pytest.mark.parametrize("bad", [None, -1])
+def test_bad_labels_matter_only_to_a_model_of_classes(bad: int | None, tmp_path: Path) -> None:
+    labels = [0, 1, bad, *[0] * 17]
+    table(tmp_path / "png", 20, label=labels).to_parquet(tmp_path / "rows.parquet")
+    train = data.load(str(tmp_path / "rows.parquet"), "train", SHAPE)
+    held_out = data.load(str(tmp_path / "rows.parquet"), "validation", SHAPE)
+    assert train.trouble or held_out.trouble
+    assert "image" in train.batch([0])
+
+
+def test_a_row_without_a_picture_is_named(tmp_path: Path) -> None:
+    rows = table(tmp_path / "png", 4).to_list()
+    rows[1]["image"] = rows[2]["image"] = None
+    features = table(tmp_path / "png2", 1).features
+    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="there is no picture"):
+        data.load(str(tmp_path / "rows.parquet"), "train", SHAPE)
+
+
+class TestAnyPicture:
+    """`media.to_array` is what training, options and measuring read pictures by."""
+
+    def test_it_is_turned_as_its_exif_says(self) -> None:
+        image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
+        exif = image.getexif()
+        exif[0x0112] = 6  # to be turned clockwise
+        file = io.BytesIO()
+        image.save(file, "PNG", exif=exif)
+        turned = media.to_array(Image.open(file), 1)[:, :, 0]
+        assert turned.tolist() == [[3, 0], [4, 1], [5, 2]]
+
+    @pytest.mark.parametrize("mode", ["I;16", "I"])
+    def test_of_16_bits_the_upper_byte_is_kept(self, mode: str) -> None:
+        values = np.array([[0, 255, 256, 65535]], dtype=np.uint16 if mode == "I;16" else np.int32)
+        image = Image.fromarray(values)
+        assert image.mode == mode
+        assert media.to_array(image, 1).flatten().tolist() == [0, 0, 1, 255]
+
+    def test_values_beyond_16_bits_and_modes_without_one_right_conversion_are_refused(self) -> None:
+        for image in (
+            Image.fromarray(np.array([[70000]], dtype=np.int32)),
+            Image.new("F", (1, 1)),
+            Image.new("LAB", (1, 1)),
+        ):
+            with pytest.raises(DataError, match="convert it"):
+                media.to_array(image, 3)
+
+    @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+    def test_a_transparent_colour_is_white(self, mode: str) -> None:
+        image = Image.new(mode, (2, 1), 0)
+        image.putpixel((1, 0), {"L": 9, "RGB": (9, 9, 9), "P": 1}[mode])
+        file = io.BytesIO()
+        image.save(file, "PNG", transparency={"L": 0, "RGB": (0, 0, 0), "P": 0}[mode])
+        pixels = media.to_array(Image.open(file), 3)
+        assert pixels[0, 0].tolist() == [255, 255, 255]
+        assert pixels[0, 1].tolist() != [255, 255, 255]
+
+    def test_a_bomb_is_one_line(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        Image.new("L", (100, 100)).save(tmp_path / "large.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        with pytest.raises(DataError, match="no picture: Image size .10000 pixels. exceeds limit"):
+            media.read_images([tmp_path / "large.png"], 1)
+
+
+def test_pictures_of_any_size_are_brought_to_the_model_where_the_user_asks_for_it(tmp_path: Path) -> None:
+    """The middle of a wide picture, filtered: black at the sides, white in the middle."""
+    wide = Image.new("L", (64, 16), 0)
+    wide.paste(255, (16, 0, 48, 16))
+    for i in range(2):
+        (tmp_path / "wide").mkdir(exist_ok=True)
+        wide.save(tmp_path / "wide" / f"{i}.png")
+    with pytest.raises(DataError, match="64x16, mode L; the model needs 8x8, mode L: .*--resize"):
+        data.load(str(tmp_path / "wide"), "train", SHAPE)
+    train = data.load(str(tmp_path / "wide"), "train", SHAPE, resize=True)
+    assert train.batch([0])["image"].unique().tolist() == [255]
+    assert train.source.resizer(8, 8) == "centre crop, antialiased to 8x8"

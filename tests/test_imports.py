@@ -164,3 +164,46 @@ def test_every_public_name_resolves() -> None:
         "try:\n    zoo.no_such_name\nexcept AttributeError as error:\n    print(error)\n"
     )
     assert run(code) == "module 'zoo' has no attribute 'no_such_name'\n"
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def all_imports(path: Path, modules: set[str]) -> set[str]:
+    """The modules of `zoo` that a file imports when it is imported, or for a type checker."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules else node.module for name in names}
+    return (found & modules) - {module_of(path)}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """A circle of imports, or nothing."""
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> list[str]:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module not in done:
+            for other in sorted(graph[module]):
+                if found := visit(other, [*way, module]):
+                    return found
+            done.add(module)
+        return []
+
+    return next((found for module in sorted(graph) if (found := visit(module, []))), [])
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_there_is_no_circle_of_imports() -> None:
+    """Nor one for type checkers. The front of the package, which imports its names on first use, is no part of it."""
+    files = {module_of(path): path for path in CORE if path.name != "__init__.py"}
+    graph = {module: all_imports(path, set(files)) for module, path in files.items()}
+    assert " <- ".join(circle(graph)) == ""

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from zoo.errors import DataError, OptionError
+from zoo.errors import DataError, OptionError, one_line
 
 GREY = 128  # of a pixel that is not drawn yet
 DRAWING_FRAMES = 100
@@ -102,12 +102,37 @@ def to_pil(image: torch.Tensor) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
-def from_pil(image: Image.Image, channels: int) -> torch.Tensor:
-    """A picture as (C, H, W), uint8; grey and colour are converted, transparency is laid on white."""
-    if image.mode in ("RGBA", "LA", "P", "PA"):
+def to_array(image: Image.Image, channels: int, where: str = "the picture") -> np.ndarray[Any, Any]:
+    """Any picture as uint8 (H, W, C), C of 1 or 3: what every reader of pictures uses.
+
+    It is turned as its EXIF says; transparency, by alpha or by a colour, is laid on white; of 16 bits the upper byte is
+    kept; grey and colour are converted into each other.
+
+    Args:
+        image: of Pillow; modes 1, L, LA, P, PA, RGB, RGBA, CMYK, YCbCr, HSV, I and I;16.
+        channels: C.
+        where: names the picture in errors.
+
+    Raises:
+        DataError: a mode that has no one right conversion (LAB, F), or values beyond 16 bits.
+    """
+    if image.mode in ("LAB", "F"):
+        raise DataError(f"{where} is of mode {image.mode}, which is not read; convert it to RGB or grey")
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64)
+        if wide.size and (wide.min() < 0 or wide.max() > 65535):
+            raise DataError(f"{where} has values from {wide.min()} to {wide.max()}, beyond 16 bits; convert it")
+        image = Image.fromarray((wide >> 8).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "P", "PA", "La", "RGBa") or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     array = np.array(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
-    return torch.from_numpy(array.reshape(image.height, image.width, channels)).permute(2, 0, 1).contiguous()
+    return array.reshape(image.height, image.width, channels)
+
+
+def from_pil(image: Image.Image, channels: int, where: str = "the picture") -> torch.Tensor:
+    """A picture as (C, H, W), uint8, by `to_array`."""
+    return torch.from_numpy(to_array(image, channels, where)).permute(2, 0, 1).contiguous()
 
 
 def check_output(path: Path, name: str | None = None) -> None:
@@ -222,12 +247,18 @@ def read_images(files: Sequence[Path], channels: int) -> torch.Tensor:
     """
     images: list[torch.Tensor] = []
     for file in files:
-        try:
-            with Image.open(file) as picture:
-                images.append(from_pil(picture, channels))
-        except OSError as error:
-            raise DataError(f"can't read '{file}' as a picture: {error}") from None
+        with readable(f"'{file}'"), Image.open(file) as picture:
+            images.append(from_pil(picture, channels, f"'{file}'"))
         if images[-1].shape != images[0].shape:
             found, first = (f"{i.shape[2]}x{i.shape[1]}" for i in (images[-1], images[0]))
             raise DataError(f"'{file}' is {found}, but '{files[0]}' is {first}; all pictures must be of one size")
     return torch.stack(images)
+
+
+@contextmanager
+def readable(where: str) -> Iterator[None]:
+    """Whatever Pillow raises for a file that is no picture, as a DataError of one line that names it."""
+    try:
+        yield
+    except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{where} holds something that is no picture: {one_line(error, 200)}") from None

@@ -35,6 +35,7 @@ class Settings:
         eval_every, sample_every, checkpoint_every, log_every: in examples; 0 for never.
         eval_count: held-out pictures of an evaluation.
         stream: read the data as a stream, for what does not fit on the disk; shuffled in blocks.
+        resize: bring pictures of other sizes to the model's.
         workers: threads that decode pictures.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
     """
@@ -59,6 +60,7 @@ class Settings:
     log_every: int = 2_000
     eval_count: int = 1_000
     stream: bool = False
+    resize: bool = False
     workers: int = 2
     device: str = "auto"
 

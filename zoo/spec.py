@@ -293,8 +293,8 @@ class DataSpec:
         columns: batch key ("image", "video", "label", "caption", "condition", ...) -> column; None leaves it to what
             is found in the table. Where captions are promised, examples without one are left out.
         splits: our split name -> the set's own; at least "train".
-        holdout: how many training examples, chosen by a seed, serve as "validation" where the set has no such split; -1
-            for a twentieth, 5,000 at most.
+        holdout: how many of the last training examples serve as "validation" where the set has no such split; -1 for a
+            twentieth of all, 5,000 at most, chosen by a seed, since an unknown table may be sorted.
         resize: "box" where pictures larger than a model's by a whole factor are brought to its size, each pixel the
             mean of a box; otherwise sizes must be equal, unless the user asks for `--resize`.
         fps: frames a second of its clips, if known.

@@ -82,9 +82,9 @@ GATED_PIXELCNN = ModelSpec(
         "binarized_mnist": Weights(
             repo="pixelzoo/gated-pixelcnn-binarized-mnist",
             revision=None,
-            sha256="b1da57716bdc1ee380d8a4aa4cb3975d591cd339beea40d9553bf8397a464858",
+            sha256="7b2fa84e6e3854954e0c7a69147c7eb1fd203644ca63197cb2a53e99e9bfb1f7",
             size=900848,
-            summary="fixed binarised MNIST, 70,000 examples on a CPU",
+            summary="fixed binarised MNIST, 300,000 examples on a CPU",
         ),
     },
 )

@@ -47,6 +47,10 @@ Streaming = Annotated[
     bool | None,
     typer.Option("--stream", help="Read the data as a stream, for what does not fit on the disk. [default: no]"),
 ]
+Resizing = Annotated[
+    bool | None,
+    typer.Option("--resize", help="Bring pictures of other sizes to the model's: the middle, filtered. [default: no]"),
+]
 TrainDevice = Annotated[str | None, _flag("--device", "auto, cpu, cuda, cuda:N or mps.", "auto")]
 Assignments = Annotated[
     list[str] | None,
@@ -82,6 +86,7 @@ def train(
     checkpoint_every: CheckpointEvery = None,
     log_every: LogEvery = None,
     stream: Streaming = None,
+    resize: Resizing = None,
     workers: Workers = None,
     device: TrainDevice = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved run and stop.")] = False,

@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from zoo.data.source import Source
 from zoo.errors import DataError
+from zoo.media import readable, to_array
 
-MODES = {1: ("1", "L"), 3: ("RGB",)}
+MODES = {1: "L", 3: "RGB"}  # what a model of so many channels is given
+GREY = ("1", "L", "LA", "La")
+EITHER = ("P", "PA")  # the palette may be of greys
 MEMORY_LIMIT = 4 * 2**30  # bytes of decoded pictures kept
 THREADED_FROM = 128 * 128  # pixels
 
@@ -43,7 +46,8 @@ class Pictures:
         source: where it comes from.
         split: "train", "validation" or "test".
         image_shape: (C, H, W) of every picture.
-        labels: (N,), int64, and `classes` their names; None and () if there are none.
+        labels: (N,), int64, and `classes` their names; None and () if there are none, or none that can be used, of
+            which `trouble` says why.
         captions: N texts, or None if there are none.
     """
 
@@ -59,7 +63,7 @@ class Pictures:
         self.source, self.split, self.image_shape = source, split, image_shape
         self._table, self.column = table, columns.image
         self._pool = ThreadPoolExecutor(max(1, threads))
-        self.labels, self.classes = _labels(table, columns.label)
+        self.labels, self.classes, self.trouble = _labels(table, columns.label, source.name)
         self.captions: list[str] | None = table[columns.caption][:] if columns.caption else None
         self._decoded: torch.Tensor | None = None
         if len(table) and len(table) * torch.Size(image_shape).numel() <= MEMORY_LIMIT:
@@ -108,25 +112,48 @@ def decode_picture(
 ) -> np.ndarray[Any, Any]:
     """One decoded picture, (H, W, C); a larger one is reduced if its data set allows it."""
     channels, height, width = image_shape
-    where = f"'{cell['path']}'" if cell["path"] and not cell["bytes"] else f"column '{column}' of {source.name}"
-    try:
-        with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as picture:
-            factor = max(1, picture.width // width) if source.spec.resize else 1
-            if picture.size != (factor * width, factor * height) or picture.mode not in MODES[channels]:
-                raise DataError(
-                    f"{where} holds a picture of {picture.width}x{picture.height}, mode {picture.mode}; the model "
-                    f"needs {width}x{height}, mode {MODES[channels][-1]}: convert it, or give the model that size"
-                )
-            whole = picture.convert("L") if picture.mode == "1" else picture
-            return np.asarray(whole.reduce(factor), dtype=np.uint8).reshape(height, width, channels)
-    except (OSError, TypeError) as error:
-        raise DataError(f"{where} holds something that is no picture: {error}") from None
+    is_file = cell and cell["path"] and not cell["bytes"]
+    where = f"'{cell['path']}'" if is_file else f"column '{column}' of {source.name}"
+    if not cell:
+        raise DataError(f"{where} is empty in a row: there is no picture")
+    with readable(where), Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as picture:
+        pixels = to_array(picture, channels, where)
+        is_grey = picture.mode in GREY or picture.mode.startswith("I")
+        fits = is_grey == (channels == 1) or picture.mode in EITHER
+        fitted = _fitted(pixels, height, width, source.spec.resize) if fits else None
+        if fitted is None:
+            raise DataError(
+                f"{where} holds a picture of {pixels.shape[1]}x{pixels.shape[0]}, mode {picture.mode}; the model needs "
+                f"{width}x{height}, mode {MODES[channels]}: convert it, "
+                f"{'bring it to that size by --resize, ' if fits else ''}or give the model what the pictures are"
+            )
+        return fitted
 
 
-def _labels(table: Any, column: str | None) -> tuple[torch.Tensor | None, tuple[str, ...]]:
-    """All labels, (N,), and the names of the classes."""
+def _fitted(pixels: np.ndarray[Any, Any], height: int, width: int, resize: str | None) -> np.ndarray[Any, Any] | None:
+    """A picture (H, W, C) at the model's size; None if nobody asked for it to be brought there."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    factor = max(1, picture.width // width)
+    if resize == "antialias":
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)  # centre crop, filtered
+    elif resize == "box" and picture.size == (factor * width, factor * height):
+        picture = picture.reduce(factor)
+    else:
+        return None
+    return np.asarray(picture, dtype=np.uint8).reshape(height, width, pixels.shape[2])
+
+
+def _labels(table: Any, column: str | None, name: str) -> tuple[torch.Tensor | None, tuple[str, ...], str]:
+    """All labels, (N,), the names of the classes, and what is wrong with the labels, if they are of no use."""
     if column is None or not len(table):
-        return None, ()
-    labels = torch.tensor(table[column][:], dtype=torch.int64)
+        return None, (), ""
+    values = table[column][:]
+    bad = next((i for i, value in enumerate(values) if value is None or value < 0), None)
+    if bad is not None:
+        found = "no label" if values[bad] is None else f"label {values[bad]}"
+        return None, (), f"row {bad} of {name} has {found} in column '{column}'"
+    labels = torch.tensor(values, dtype=torch.int64)
     names = getattr(table.features[column], "names", None) or map(str, range(int(labels.max()) + 1))
-    return labels, tuple(names)
+    return labels, tuple(names), ""

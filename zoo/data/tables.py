@@ -6,14 +6,18 @@ decodes them: once into memory where they fit, else batch by batch.
 
 from __future__ import annotations
 
+import random
+import warnings
 from pathlib import Path
 from typing import Any
 
+from zoo.data.folders import read_folder
 from zoo.data.order import Shuffled, Stream
 from zoo.data.pictures import MODES, Columns, Pictures
 from zoo.data.source import SUFFIXES, Source, find
 from zoo.errors import DataError, unknown
 from zoo.hub.network import unreachable
+from zoo.seeds import derive_seed
 from zoo.spec import DataSpec
 
 __all__ = ["Pictures", "Shuffled", "Stream", "find", "load", "stream"]
@@ -21,7 +25,9 @@ __all__ = ["Pictures", "Shuffled", "Stream", "find", "load", "stream"]
 STREAM_HOLDOUT = 1000
 
 
-def load(data: str, split: str | None, image_shape: tuple[int, int, int], *, threads: int = 2) -> Pictures:
+def load(
+    data: str, split: str | None, image_shape: tuple[int, int, int], *, threads: int = 2, resize: bool = False
+) -> Pictures:
     """One split of a data set, ready to use.
 
     Args:
@@ -30,6 +36,7 @@ def load(data: str, split: str | None, image_shape: tuple[int, int, int], *, thr
             None is "test", or "validation" where there is no test split.
         image_shape: (C, H, W) that every picture must have, or be brought to if the set is to be resized.
         threads: decoding threads.
+        resize: bring pictures of other sizes to the model's: the middle of each, filtered.
 
     Raises:
         UnknownNameError: no such data set or split.
@@ -37,7 +44,7 @@ def load(data: str, split: str | None, image_shape: tuple[int, int, int], *, thr
     """
     if image_shape[0] not in MODES:
         raise DataError(f"pictures have 1 or 3 channels, but the model has {image_shape[0]}")
-    source = find(data)
+    source = find(data, resize=resize)
     tables = _tables(source)
     holdout = source.spec.holdout
     ours = {own: name for name, own in source.spec.splits.items()}
@@ -50,23 +57,31 @@ def load(data: str, split: str | None, image_shape: tuple[int, int, int], *, thr
     table = tables[own] if own in tables else tables[source.spec.splits["train"]]
     if holdout and source.spec.splits.get("validation", "validation") not in tables:
         held = holdout if holdout > 0 else min(5000, max(1, len(table) // 20))
-        if split == "train":
-            table = table.select(range(max(0, len(table) - held)))
-        elif split == "validation":
-            table = table.select(range(max(0, len(table) - held), len(table)))
+        validation = range(max(0, len(table) - held), len(table)) if holdout > 0 else _chosen(len(table), held)
+        if split == "validation":
+            table = table.select(validation)
+        elif split == "train":
+            table = table.select(sorted(set(range(len(table))) - set(validation)))
     if not len(table):
         raise DataError(f"split '{split}' of {data} is empty")
     return Pictures(*_undecoded(table, source), source, split, image_shape, threads)
 
 
-def stream(data: str, image_shape: tuple[int, int, int], seed: int, *, threads: int = 2) -> tuple[Stream, Pictures]:
+def _chosen(n: int, held: int) -> list[int]:
+    """Which of n examples are held out: a seeded choice, as the last ones of a sorted table are all alike."""
+    return sorted(random.Random(derive_seed(0, "holdout")).sample(range(n), held)) if n > 1 else []
+
+
+def stream(
+    data: str, image_shape: tuple[int, int, int], seed: int, *, threads: int = 2, resize: bool = False
+) -> tuple[Stream, Pictures]:
     """The training split of a data set read as a stream, and its validation split in memory.
 
     Without a validation split the first pictures of the stream are held out. Arguments and errors as of `load`.
     """
     from datasets import Dataset
 
-    source = find(data)
+    source = find(data, resize=resize)
     tables = _tables(source, streaming=True)
     train, own = tables[source.spec.splits["train"]], source.spec.splits.get("validation", "validation")
     held = source.spec.holdout if source.spec.holdout > 0 else STREAM_HOLDOUT
@@ -92,10 +107,14 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
     try:
         if trouble:  # what is in the cache needs no network, and the library would retry for half a minute
             loaded = _from_cache(source)
+        elif (folder := _folder(source)) is not None:
+            loaded = {name: table.to_iterable_dataset() if streaming else table for name, table in folder.items()}
         elif (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
             loaded = datasets.load_from_disk(source.path)
         else:
             loaded = datasets.load_dataset(source.path, streaming=streaming, **source.arguments)
+    except DataError:
+        raise
     except Exception as error:  # datasets raises a dozen types, its builders more
         text = " ".join(str(error).split())
         if trouble:
@@ -106,6 +125,28 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
         raise DataError(f"can't load '{source.name}': {text[:300]}") from error
     tables = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
     return {split: _captioned(table, source) for split, table in tables.items()}
+
+
+def _folder(source: Source) -> dict[str, Any] | None:
+    """The splits of a local folder of pictures; None for anything else."""
+    import datasets
+
+    path = Path(source.path)
+    known = ("dataset_dict.json", "state.json")
+    if not path.is_dir() or any((path / name).is_file() for name in known) or (found := read_folder(path)) is None:
+        return None
+    parts, unused = found
+    if unused:
+        shown = ", ".join(sorted(unused)[:3]) + (", ..." if len(unused) > 3 else "")
+        warnings.warn(f"'{path}': {len(unused)} files are no pictures and not used: {shown}", stacklevel=2)
+    tables = {}
+    for split, rows in parts.items():
+        columns: dict[str, Any] = {"image": rows.paths}
+        features: dict[str, Any] = {"image": datasets.Image()}
+        if rows.classes:
+            columns["label"], features["label"] = rows.labels, datasets.ClassLabel(names=list(rows.classes))
+        tables[split] = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    return tables
 
 
 def _from_cache(source: Source) -> dict[str, Any]:

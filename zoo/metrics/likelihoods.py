@@ -63,5 +63,5 @@ def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: i
         "count": count,
         "levels": model.levels,
         **({"given": ", ".join(given)} if (given := conditions_of(model, pictures)) else {}),
-        **({"resizer": f"box to {width}x{height}"} if pictures.source.spec.resize else {}),
+        **({"resizer": resizer} if (resizer := pictures.source.resizer(width, height)) else {}),
     }

@@ -166,7 +166,8 @@ class Job:
         value = figure.pop("value")
         if not math.isfinite(value):
             raise DataError(f"{name} of {self.model.spec.name} is {value}; the weights are broken")
-        resized = f"box to {self.model.image_shape[2]}x{self.model.image_shape[1]}, then " if source.spec.resize else ""
+        _, height, width = self.model.image_shape
+        resized = f"{resizer}, then " if (resizer := source.resizer(width, height)) else ""
         options = ", ".join(f"{option}={in_words(value)}" for option, value in self.options.items())
         return {
             "name": name,

@@ -24,6 +24,7 @@ from zoo.data.order import Shuffled, Stream
 from zoo.data.pictures import Pictures
 from zoo.data.tables import load, stream
 from zoo.errors import DataError, OptionError, TrainingError
+from zoo.metrics.choice import choose
 from zoo.model import Model
 from zoo.precision import tf32
 from zoo.sampling import evaluating
@@ -46,7 +47,8 @@ def plan(settings: Settings) -> dict[str, Any]:
     spec, model = _build(settings, device="meta")
     data: dict[str, Any] = {"name": settings.data, "image_shape": list(model.image_shape)}
     if not settings.stream:
-        train = load(settings.data, "train", model.image_shape, threads=settings.workers)
+        how: dict[str, Any] = {"threads": settings.workers, "resize": settings.resize}
+        train = load(settings.data, "train", model.image_shape, **how)
         _check_batch(model, train)
         data["train"] = len(train)
     return {
@@ -166,15 +168,18 @@ class Run:
 
     def _load_data(self) -> tuple[Stream | Shuffled, Pictures | None]:
         settings, shape = self.settings, self.model.image_shape
+        how: dict[str, Any] = {"threads": settings.workers, "resize": settings.resize}
         can_judge = self.model.has_likelihood or hasattr(registry.call(self.spec, "zoo_train"), "evaluate")
         judged = bool(settings.eval_every) and can_judge
         if settings.stream:
-            feed, held_out = stream(settings.data, shape, settings.seed, threads=settings.workers)
+            feed, held_out = stream(
+                settings.data, shape, settings.seed, threads=settings.workers, resize=settings.resize
+            )
             _check_batch(self.model, feed)
             return feed, held_out if judged else None
-        train = load(settings.data, "train", shape, threads=settings.workers)
+        train = load(settings.data, "train", shape, **how)
         _check_batch(self.model, train)
-        validation = load(settings.data, "validation", shape, threads=settings.workers) if judged else None
+        validation = load(settings.data, "validation", shape, **how) if judged else None
         return Shuffled(train, settings.seed), validation
 
     def view(self) -> RunView:
@@ -360,7 +365,9 @@ class Run:
         sums: dict[str, float] = {}
         seen = 0
         with evaluating(self.model):
-            for batch in held_out.batches(self.settings.batch_size, self.settings.eval_count):
+            chosen = choose(len(held_out), self.settings.eval_count, seed=0)
+            for first in range(0, len(chosen), self.settings.batch_size):
+                batch = held_out.batch(chosen[first : first + self.settings.batch_size])
                 n = len(batch["image"])
                 moved = {k: v if isinstance(v, list) else v.to(self.accelerator.device) for k, v in batch.items()}
                 for name, value in evaluate(moved).items():
