@@ -66,7 +66,8 @@ def scenario_publish(folder: Path) -> None:
         from zoo.errors import HubError, UnknownNameError, WeightsError
         from zoo.hub import cache
 
-        assert "huggingface_hub" not in sys.modules
+        hub.load("pixelcnn", weights=ROOT / "model_cards" / "pixelcnn-mnist", device="cpu")
+        assert "huggingface_hub" not in sys.modules  # a folder loads without it
         model = zoo.build("pixelcnn", preset="tiny")
         saved = hub.save(
             model, folder / "weights", samples=4, data="me/digits", licence="mit", training={"examples": 7}
@@ -75,7 +76,6 @@ def scenario_publish(folder: Path) -> None:
             ["README.md", "config.json", "model.safetensors", "samples.png"]
         )
         assert same(model, hub.load("pixelcnn", weights=saved, device="cpu"))
-        assert "huggingface_hub" not in sys.modules  # a folder loads without it
 
         pin = hub.push(saved, "me/tiny")
         repo = server.repos["models/me/tiny"]
@@ -361,16 +361,15 @@ def scenario_secret(folder: Path) -> None:
 
 def scenario_odd(folder: Path) -> None:
     """An address or a token that can not be one."""
-    import zoo
     from zoo import hub
     from zoo.errors import HubError
     from zoo.hub import cache
 
     words = os.environ["WORDS"].split("|")
-    saved = hub.save(zoo.build("pixelcnn", preset="tiny"), folder / "weights", samples=0, licence="mit")
+    bundled = ROOT / "model_cards" / "pixelcnn-mnist"
     one_line_error(HubError, lambda: hub.download("pixelcnn", "me/tiny"), *words)
     one_line_error(HubError, lambda: cache.commit("me/tiny"), *words)
-    one_line_error(HubError, lambda: hub.push(saved, "me/tiny"), *words)
+    one_line_error(HubError, lambda: hub.push(bundled, "me/tiny"), *words)
 
 
 def scenario_parallel(folder: Path) -> None:
@@ -547,6 +546,7 @@ def test_bundled_weights_need_neither_cache_nor_hub(tmp_path, monkeypatch):
 
 
 def test_save_writes_a_card_that_validates(tmp_path):
+    import yaml
     from PIL import Image
 
     import zoo
@@ -586,8 +586,44 @@ def test_save_writes_a_card_that_validates(tmp_path):
     assert card.validate("# No metadata") != []
     assert "license" in card.validate(text.replace("license: apache-2.0\n", ""))[0]
     assert card.validate("---\n- [\n---\ntext") != []
+    found = yaml.safe_load(text.split("---")[1])
+    [index] = found["model-index"]
+    assert index["results"][0]["metrics"] == [{"type": "bits_per_dim", "name": "bits per dim", "value": 1.25}]
     own = card.metadata(model.spec, {"licence": "My Licence 2"})
     assert (own["license"], own["license_name"]) == ("other", "my-licence-2")
+
+
+def test_class_names_are_saved_and_loaded_and_shown(tmp_path, tiny):
+    import copy
+
+    import zoo
+    from zoo import hub
+    from zoo.errors import WeightsError
+
+    named = copy.deepcopy(tiny)
+    named.class_names = ("ant", "bee | wasp")
+    folder = hub.save(named, tmp_path / "named", samples=0)
+    assert zoo.load(folder, device="cpu").class_names == ("ant", "bee | wasp")
+    assert "| classes | ant, bee \\| wasp |" in (folder / "README.md").read_text()
+    plain = hub.save(tiny, tmp_path / "plain", samples=0)
+    assert zoo.load(plain, device="cpu").class_names == ()
+    config = json.loads((plain / "config.json").read_text())
+    assert "classes" not in config
+    for wrong in ([1], "ant", ["ant", ""]):
+        (plain / "config.json").write_text(json.dumps({**config, "classes": wrong}))
+        one_line_error(WeightsError, lambda: zoo.load(plain), "'classes' must")
+
+
+def test_the_card_of_a_third_party_names_its_package(tiny):
+    from zoo.hub import card
+
+    config = {"config": {}, "zoo_version": "1", "plugin": {"distribution": "pixelzoo", "version": "1"}}
+    ours = card.render(tiny.spec, config)
+    assert "torch.hub.load" in ours
+    assert "pip install" not in ours
+    theirs = card.render(tiny.spec, {**config, "plugin": {"distribution": "zoo-nade", "version": "1"}})
+    assert "`pip install zoo-nade`:\n\n```python\nimport zoo\n\nmodel = zoo.load(" in theirs
+    assert "torch.hub" not in theirs  # which has the models of this source alone
 
 
 def test_what_a_card_shows_is_published_with_it(tmp_path, tiny):

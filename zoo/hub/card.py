@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.errors import unknown
-from zoo.spec import ModelSpec
+from zoo.errors import one_line, unknown
+from zoo.hub.network import library
+from zoo.plugins import DISTRIBUTION
+from zoo.spec import REPO, ModelSpec
+
+if TYPE_CHECKING:
+    from huggingface_hub import CardData, RepoCard
 
 PLACE = "OWNER/NAME"  # stands for the repository until the folder is pushed
 SOURCE = "pixelzoo/pixelzoo"  # the repository of this source on GitHub
@@ -29,6 +32,8 @@ LICENCES = {
     *("openrail", "bigscience-openrail-m", "creativeml-openrail-m", "bigcode-openrail-m", "unknown"),
 }
 LICENCE_ROW = "licence of the weights"  # in the table of the training
+ORDER = ["license", "license_name", "license_link", "library_name", "pipeline_tag", "tags", "datasets", "base_model"]
+CLASSES_SHOWN = 100
 RECEIPT = ("name", "value", "data", "split", "count")
 CHOICE = r"(.*)\[:?(\d+)(?: of \d+, seed (\d+))?\]"  # "test[9 of 99, seed 0]"; "test[:9]" was the first 9
 
@@ -46,11 +51,11 @@ def render(
     """
     data = f" on {config['data']}" if config.get("data") else ""
     sections = [
-        f"---\n{_yaml(metadata(spec, config))}---",
+        f"---\n{metadata(spec, config).to_yaml(original_order=ORDER)}\n---",
         f"# {spec.name}{data}",
         f"{spec.summary}.\n\nPaper: {spec.paper}.",
         f"![samples]({samples})" if samples else "",
-        f"## Use\n\n{_usage(spec)}",
+        f"## Use\n\n{_usage(spec, config['plugin']['distribution'])}",
         f"## Training\n\n{_training(config)}",
         f"## Metrics\n\n{_metrics(spec, config.get('metrics', ()))}",
         f"## Limitations\n\n{limitations}" if limitations else "",
@@ -63,31 +68,27 @@ def pictures(text: str) -> list[str]:
     return sorted(set(re.findall(r"!\[[^\]]*\]\((\w[\w.-]*)\)", text)))
 
 
-def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The YAML block of the card."""
-    found: dict[str, Any] = {}
-    if licence := config.get("licence"):
-        found |= _licence(licence)
-    found["library_name"] = "pixelzoo"
-    if pipeline := _pipeline(spec, config):
-        found["pipeline_tag"] = pipeline
-    found["tags"] = list(dict.fromkeys(["pixelzoo", spec.name, spec.kind, spec.task]))
-    if dataset := _dataset(config.get("data")):
-        found["datasets"] = [dataset]
-    if base := config.get("base_model"):
-        found["base_model"] = base
-    if metrics := config.get("metrics"):
-        results = [_result(pipeline or spec.task, receipt) for receipt in metrics]
-        found["model-index"] = [{"name": spec.name, "results": results}]
-    return found
+def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> CardData:
+    """What the YAML block of the card holds."""
+    dataset, pipeline = _dataset(config.get("data")), _pipeline(spec, config)
+    results = [_result(pipeline or spec.task, receipt) for receipt in config.get("metrics", ())]
+    data: CardData = library().ModelCardData(
+        **_licence(config.get("licence")),
+        library_name="pixelzoo",
+        pipeline_tag=pipeline,
+        tags=["pixelzoo", spec.name, spec.kind, spec.task],
+        datasets=[dataset] if dataset else None,
+        base_model=config.get("base_model"),
+        model_name=spec.name if results else None,
+        eval_results=results or None,
+    )
+    return data
 
 
-def _yaml(found: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True, width=1000)
-
-
-def _licence(licence: str) -> dict[str, str]:
+def _licence(licence: str | None) -> dict[str, str]:
     """What the metadata says of it."""
+    if not licence:
+        return {}
     if licence.lower() in LICENCES:
         return {"license": licence.lower()}
     return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")}
@@ -100,7 +101,7 @@ def _dataset(data: str | None) -> str | None:
     named = registry.data_spec(data)
     if named is not None:
         return named.repo
-    return data if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", data) else None
+    return data if REPO.fullmatch(data) else None
 
 
 def _pipeline(spec: ModelSpec, config: Mapping[str, Any]) -> str | None:
@@ -110,30 +111,26 @@ def _pipeline(spec: ModelSpec, config: Mapping[str, Any]) -> str | None:
     return PIPELINES.get(spec.task)
 
 
-def _result(task: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
+def _result(task: str, receipt: Mapping[str, Any]) -> Any:
     """One entry of the Hub's model index."""
-    dataset = {"type": _dataset(receipt["data"]) or receipt["data"], "name": receipt["data"], "split": receipt["split"]}
-    if receipt.get("revision"):
-        dataset["revision"] = str(receipt["revision"])
-    return {
-        "task": {"type": task},
-        "dataset": dataset,
-        "metrics": [{"type": receipt["name"], "name": receipt["name"].replace("_", " "), "value": receipt["value"]}],
-    }
+    return library().EvalResult(
+        task_type=task,
+        dataset_type=_dataset(receipt["data"]) or receipt["data"],
+        dataset_name=receipt["data"],
+        dataset_split=receipt["split"],
+        dataset_revision=str(receipt["revision"]) if receipt.get("revision") else None,
+        metric_type=receipt["name"],
+        metric_name=receipt["name"].replace("_", " "),
+        metric_value=receipt["value"],
+    )
 
 
-def _usage(spec: ModelSpec) -> str:
+def _usage(spec: ModelSpec, package: str) -> str:
     call = "clips = model.sample(4, seed=0)   " if spec.is_video else "images = model.sample(16, seed=0)  "
     axes = ", ".join(("N", *spec.data_shape))
-    return f"""With [pixelzoo](https://github.com/{SOURCE}):
-
-```python
-import zoo
-
-model = zoo.load("{spec.name}", weights="{PLACE}")
-{call}# uint8, ({axes})
-```
-
+    source = f"[pixelzoo](https://github.com/{SOURCE})"
+    ours = package == DISTRIBUTION
+    bare = f"""
 Without installing anything but its dependencies:
 
 ```python
@@ -141,7 +138,16 @@ import torch
 
 model = torch.hub.load("{SOURCE}", "{spec.name}", weights="{PLACE}")
 ```
+"""
+    return f"""With {source}{"" if ours else f" and the package of the model, `pip install {package}`"}:
 
+```python
+import zoo
+
+model = zoo.load("{spec.name}", weights="{PLACE}")
+{call}# uint8, ({axes})
+```
+{bare if ours else ""}
 On the command line:
 
 ```
@@ -153,6 +159,8 @@ def _training(config: Mapping[str, Any]) -> str:
     facts = {"data": config.get("data"), LICENCE_ROW: config.get("licence")}
     facts |= {key.replace("_", " "): value for key, value in config.get("training", {}).items()}
     facts["made with"] = f"pixelzoo {config['zoo_version']}, plugin {' '.join(config['plugin'].values())}"
+    if names := config.get("classes"):
+        facts["classes"] = ", ".join([*names[:CLASSES_SHOWN], *(["..."] if len(names) > CLASSES_SHOWN else [])])
     facts["constructor"] = config["config"]
     shown = {key: _arguments(value) if isinstance(value, dict) else value for key, value in facts.items()}
     return _table(("what", "value"), [(key, value) for key, value in shown.items() if value not in (None, "")])
@@ -208,17 +216,20 @@ def licence_id(text: str) -> str:
 def with_licence(text: str, licence: str) -> str:
     """A card with another licence in its metadata and in its table of the training; the rest as it was."""
     try:
-        found, body = _parse(text)
+        card = _parse(text)
     except ValueError:
         return text  # `validate` says what is wrong with it
-    old: dict[str, Any] = {key: found.pop(key) for key in ("license", "license_name", "license_link") if key in found}
-    kept: dict[str, Any] = old if old.get("license") == licence else {}  # the name and link of another licence
-    row = f"| {LICENCE_ROW} | {licence} |"
-    body, replaced = re.subn(rf"(?m)^\| {LICENCE_ROW} \|.*$", row, body)
+    data, row = card.data, f"| {LICENCE_ROW} | {licence} |"
+    if data.get("license") != licence:  # the name and the link are of another
+        for name in ("license", "license_name", "license_link"):
+            data.pop(name)
+    for name, value in _licence(licence).items():
+        data[name] = data.get(name, value)
+    body, replaced = re.subn(rf"(?m)^\| {LICENCE_ROW} \|.*$", row, card.text)
     if not replaced:
         first = r"(?m)^\| what \| value \|\n\| --- \| --- \|\n(\| data \|.*\n)?"
         body = re.sub(first, rf"\g<0>{row}\n", body, count=1)
-    return f"---\n{_yaml({**_licence(licence), **kept, **found})}---\n{body}"
+    return f"---\n{data.to_yaml(original_order=ORDER)}\n---\n{body}"
 
 
 def limitations(text: str) -> str | None:
@@ -227,37 +238,36 @@ def limitations(text: str) -> str | None:
     return section.strip() if heading else None
 
 
-def _parse(text: str) -> tuple[dict[str, Any], str]:
-    """Metadata and text of a card; ValueError if it has no proper metadata."""
-    match = re.match(r"---\r?\n(.*?)\r?\n---[ \t]*\r?(?:\n|$)", text, re.DOTALL)
-    if not match:
+def _parse(text: str) -> RepoCard:
+    """A card; ValueError if it has no proper metadata."""
+    if not re.match(r"\s*---\r?\n", text):
         raise ValueError("the card has no metadata (a YAML block between '---' lines at its top)")
+    hub = library()
     try:
-        found = yaml.safe_load(match[1])
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"the card's metadata is no proper YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict):
-        raise ValueError("the card's metadata is no YAML mapping")
-    return found, text[match.end() :]
+        card: RepoCard = hub.RepoCard(text)
+    except Exception as error:  # of the YAML parser, or of what is no mapping
+        raise ValueError(f"the card's metadata is no proper YAML: {one_line(error)}") from None
+    return card
 
 
 def validate(text: str) -> list[str]:
     """What keeps a card from being published; empty if nothing does."""
     try:
-        found, body = _parse(text)
+        card = _parse(text)
     except ValueError as error:
         return [str(error)]
+    found = card.data
     problems = []
     if not found.get("license"):
         mend = "state one with --licence ID, or licence=ID in Python (apache-2.0, mit, cc-by-4.0, ...)"
         problems.append(f"the card has no 'license': {mend}")
-    elif found["license"] == "other" and not found.get("license_name"):
+    elif found.get("license") == "other" and not found.get("license_name"):
         problems.append("the card's license is 'other', so it needs a 'license_name'")
     if found.get("library_name") != "pixelzoo":
         problems.append("the card's 'library_name' must be pixelzoo")
     tags = found.get("tags")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         problems.append("the card's 'tags' must be a list of texts")
-    if not body.strip():
+    if not card.text.strip():
         problems.append("the card has no text below its metadata")
     return problems

@@ -24,6 +24,7 @@ SHAPE_LIMIT = 2**28  # sub-pixels of one sample
 _REQUIRED = {"format": int, "model": str, "config": dict, "plugin": dict, "zoo_version": str, "dtype": str}
 _REQUIRED["weights"] = dict
 _OPTIONAL = {"data": str, "training": dict, "metrics": list, "licence": str, "base_model": str, "golden": dict}
+_OPTIONAL["classes"] = list
 
 
 class DamagedError(WeightsError):
@@ -151,6 +152,8 @@ def _problem(raw: Any) -> str | None:
         needed = {"name": str, "value": (int, float), "data": str, "split": str, "count": int}
         if not isinstance(receipt, dict) or not all(is_a(receipt.get(k), t) for k, t in needed.items()):
             return f"every metric must have {', '.join(needed)}"
+    if not all(isinstance(name, str) and name for name in raw.get("classes", ())):
+        return "'classes' must hold the names of classes"
     return None if golden is None else _golden_problem(golden)
 
 

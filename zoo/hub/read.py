@@ -74,6 +74,7 @@ def load_folder(
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             model = building.build_from_config(spec, config.config)
         model.load_state_dict(load_file(path), strict=True)
+        model.class_names = tuple(config.raw.get("classes", ()))
         return model.to(target).eval()
     except (RuntimeError, MemoryError, SafetensorError, OSError) as error:
         raise WeightsError(f"can't load '{path}': {one_line(error)}") from error

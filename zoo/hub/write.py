@@ -116,6 +116,7 @@ def _new_config(model: Model, dtype: str, **optional: Any) -> dict[str, Any]:
         "plugin": {"distribution": owner.distribution, "version": owner.version},
         "zoo_version": __version__,
         "dtype": dtype,
+        **({"classes": list(model.class_names)} if model.class_names else {}),
         **{key: value for key, value in optional.items() if value is not None},
     }
 
