@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 
 import zoo
-from zoo import building, registry
+from zoo import building, files, registry
 from zoo.errors import OptionError, WeightsError
 from zoo.hub import read, write
 from zoo.hub.config import CONFIG, TENSORS, read_config
@@ -297,7 +297,7 @@ def test_links_out_of_the_folder_are_refused(folder, tmp_path):
 def test_interrupted_write_leaves_nothing_that_loads(model, tmp_path, monkeypatch, failing):
     """A full disk while any file is written."""
     monkeypatch.setattr(write, "_write_tensors", full_disk(write._write_tensors, failing))
-    monkeypatch.setattr(write, "_write", full_disk(write._write, failing))
+    monkeypatch.setattr(Path, "write_bytes", full_disk(Path.write_bytes, failing))
     target = tmp_path / "new" / "w"
     with pytest.raises(WeightsError, match="No space left") as caught:
         write.write_folder(model, target, card=str)
@@ -336,7 +336,7 @@ def test_a_save_killed_at_any_file_can_be_repeated(model, tmp_path, monkeypatch)
 
         folder = tmp_path / str(count)
         with monkeypatch.context() as patched:
-            patched.setattr("zoo.hub.write.os.replace", replace)
+            patched.setattr("zoo.files.os.replace", replace)
             with pytest.raises(KeyboardInterrupt):
                 zoo.save(model, folder)
         assert not (folder / CONFIG).exists()
@@ -351,8 +351,8 @@ def test_what_is_no_model_of_the_zoo_is_not_saved(tmp_path):
 def full_disk(write, failing):
     def wrapped(*arguments):
         path = next(argument for argument in arguments if hasattr(argument, "name"))
-        if failing in path.name:
-            path.write_bytes(b"half")
+        if Path(failing).stem in path.name:
+            path.open("wb").write(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
         write(*arguments)
 
@@ -369,7 +369,7 @@ def test_kill_between_the_files_leaves_nothing_that_loads(model, tmp_path, monke
             raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr(write.os, "replace", killed)
+    monkeypatch.setattr("zoo.files.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write.write_folder(model, tmp_path / "w", card=str)
     assert done[-1] == CONFIG
@@ -397,3 +397,20 @@ def test_devices(original):
     for device in ("tpu", "cuda") if not torch.cuda.is_available() else ("tpu",):
         with pytest.raises(OptionError):
             read.load_folder(original, device=device)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def fail():
+        with files.whole(path) as part:
+            assert part.suffix == ".png"
+            part.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.png", b"old")]
+    files.write_atomically(path, b"new")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.png", b"new")]

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a kill or a full disk at any instant leaves the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside `path`, of the same ending, that takes its place when the block ends well, and else is removed: a
+    kill or a full disk at any instant leaves the old file or the new one, never a part."""
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield part
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with whole(path) as part:
+        part.write_bytes(content)
 
 
 def digest(path: Path) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import torch
 from PIL import Image, ImageOps
 
 from zoo.errors import DataError, OptionError, one_line
+from zoo.files import whole
 
 GREY = 128  # of a pixel that is not drawn yet
 DRAWING_FRAMES = 100
@@ -217,14 +217,11 @@ def _write(pictures: list[Image.Image], path: Path, scale: int, **how: Any) -> N
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when it is complete; raises OptionError if it can't be written."""
-    part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        yield part
-        os.replace(part, path)
+        with whole(path) as part:
+            yield part
     except OSError as error:
         raise OptionError(f"can't write '{path}': {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def picture_files(path: Path) -> list[Path]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 
 from zoo import media, registry
 from zoo.errors import OptionError, WeightsError, one_line
-from zoo.files import digest
+from zoo.files import digest, whole
 from zoo.hub import card
 from zoo.hub.config import CARD, CONFIG, CONFIG_LIMIT, FORMAT, STORAGE, TENSORS, parse_config
 from zoo.hub.golden import draw_golden
@@ -59,37 +58,27 @@ def write_folder(
     if dtype not in STORAGE:
         raise OptionError(f"dtype takes one of {', '.join(STORAGE)}, not {dtype!r}")
     folder = Path(folder).expanduser()
-    _check_target(folder, (TENSORS, CONFIG, *((CARD,) if card is not None else ()), *(files or {})))
+    others = [*(files or {}), TENSORS, *([CARD] if card else [])]
+    _check_target(folder, [CONFIG, *others])
     tensors = _tensors(model, getattr(torch, dtype))
-    config = _new_config(model, dtype, data=data, training=training, licence=licence, base_model=base_model)
-    if metrics:
-        config["metrics"] = [dict(receipt) for receipt in metrics]
+    info = {"data": data, "training": training, "licence": licence, "base_model": base_model}
+    config = _new_config(model, dtype, **info, metrics=[dict(receipt) for receipt in metrics] or None)
     if golden and (sample := draw_golden(model, tensors if dtype != "float32" else None)):
         config["golden"] = sample
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    parts: dict[str, Path] = {}
-
-    def part(name: str) -> Path:
-        return parts.setdefault(name, folder / f".{name}.{os.getpid()}.part")
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_tensors(tensors, part(TENSORS))
-        config["weights"] = {"sha256": digest(part(TENSORS)), "size": part(TENSORS).stat().st_size}
-        text = _dump(config)
-        for name, content in (files or {}).items():
-            _write(part(name), content)
-        if card is not None:
-            _write(part(CARD), card(config).encode())
-        _write(part(CONFIG), text)
-        for name in sorted(parts, key=lambda name: (name == CONFIG, name != CARD)):
-            os.replace(parts[name], folder / name)
+        with ExitStack() as stack:  # they take their names in the opposite order
+            parts = {name: stack.enter_context(whole(folder / name)) for name in (CONFIG, *others)}
+            _write_tensors(tensors, parts[TENSORS])
+            config["weights"] = {"sha256": digest(parts[TENSORS]), "size": parts[TENSORS].stat().st_size}
+            contents = {**(files or {}), CONFIG: _dump(config)} | ({CARD: card(config).encode()} if card else {})
+            for name, content in contents.items():
+                parts[name].write_bytes(content)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"can't write '{folder}': {one_line(getattr(error, 'strerror', None) or error)}") from None
     finally:
         with suppress(OSError):
-            for path in parts.values():
-                path.unlink(missing_ok=True)
             for path in made:  # empty unless all went well
                 path.rmdir()
     return folder
@@ -152,15 +141,6 @@ def _write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     mode = path.stat().st_mode  # safetensors may replace the file by one that is private to the user
     save_file(tensors, path, metadata={"format": "pt"})
     path.chmod(mode)
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: str | None = None, **info: Any) -> Path:
@@ -169,10 +149,10 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
     Args:
         samples: how many to show in `samples.png`; 0 for none.
         limitations: text for the card.
-        info: `data`, `training`, `metrics`, `licence`, `base_model`, `dtype`, `golden` of `zoo.weights.write_folder`.
+        info: `data`, `training`, `metrics`, `licence`, `base_model`, `dtype`, `golden` of `write_folder`.
 
     Raises:
-        WeightsError: no model of the zoo, or as of `zoo.weights.write_folder`.
+        WeightsError: no model of the zoo, or as of `write_folder`.
     """
     if not isinstance(model, Model) or not hasattr(model, "spec"):
         raise WeightsError("only a model of the zoo can be saved, made with zoo.build or zoo.load")

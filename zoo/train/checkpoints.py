@@ -43,7 +43,7 @@ class Checkpoints:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
             raise TrainingError(f"can't write checkpoint '{path}': {error.strerror or error}") from None
-        for stray in self.folder.glob(".*.part"):  # of a process that was killed while it wrote
+        for stray in self.folder.glob(".*.part*"):  # of a process that was killed while it wrote
             stray.unlink(missing_ok=True)
         for old in self._paths()[: -self.KEEP]:
             old.unlink(missing_ok=True)
