@@ -9,7 +9,6 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -396,51 +395,117 @@ def test_data_sets_of_a_plugin_are_listed(monkeypatch: pytest.MonkeyPatch, use: 
 # Discovery
 
 
-def point(name: str, value: str, distribution: str, version: str = "9") -> Any:
-    return SimpleNamespace(name=name, value=value, dist=SimpleNamespace(name=distribution, version=version))
+class Site:
+    """A folder of installed distributions, the only one that is searched."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        found = plugins.metadata.distributions
+        monkeypatch.setattr(plugins.metadata, "distributions", lambda: found(path=[str(self.folder)]))
+
+    def install(
+        self, name: str, entry_points: str | bytes, metadata: str | bytes | None = "", version: str = "9"
+    ) -> Path:
+        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        if metadata is not None:
+            text = metadata or f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            (info / "METADATA").write_bytes(text if isinstance(text, bytes) else text.encode())
+        text = entry_points
+        (info / "entry_points.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return info
+
+    def plugin(self, name: str, value: str, distribution: str, version: str = "9") -> Path:
+        return self.install(distribution, f"[zoo]\n{name} = {value}\n", version=version)
+
+    @property
+    def found(self) -> list[tuple[str, str, str]]:
+        return [(found.name, found.value, found.distribution) for found in plugins.candidates()]
 
 
-def discover(monkeypatch: pytest.MonkeyPatch, *points: Any) -> list[tuple[str, str, str]]:
-    monkeypatch.setattr(plugins.metadata, "entry_points", lambda *, group: points if group == "zoo" else ())
-    return [(found.name, found.value, found.distribution) for found in plugins.candidates()]
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    return Site(tmp_path / "site", monkeypatch)
 
 
 OURS = ("pixelcnn", "zoo_pixelcnn.plugin", "pixelzoo")
 
 
 @pytest.mark.parametrize("spelling", ["pixelzoo", "PixelZoo"])
-def test_a_checkout_that_is_installed_too_registers_once(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
+def test_a_checkout_that_is_installed_too_registers_once(site: Site, spelling: str) -> None:
     """An editable install, or an older wheel beside the clone: the clone's own table counts."""
-    old = point("removed_long_ago", "zoo_removed.plugin", spelling)
-    found = discover(monkeypatch, point("pixelcnn", "zoo_pixelcnn.plugin", spelling), old)
+    site.install(spelling, "[zoo]\npixelcnn = zoo_pixelcnn.plugin\nremoved_long_ago = zoo_removed.plugin\n")
+    found = site.found
     assert found.count(OURS) == 1
     assert len(found) == len({name for name, _, _ in found})
     assert "removed_long_ago" not in [name for name, _, _ in found]
 
 
-def test_an_installed_copy_reads_its_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_copy_reads_its_entry_points(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "checkout", lambda: None)
-    third = point("aaa", "aaa.plugin", "zoo-aaa")
-    ours = point("pixelcnn", "zoo_pixelcnn.plugin", "pixelzoo")
-    assert discover(monkeypatch, third, ours) == [OURS, ("aaa", "aaa.plugin", "zoo-aaa")]
+    site.plugin("aaa", "aaa.plugin", "zoo-aaa")
+    site.plugin("pixelcnn", "zoo_pixelcnn.plugin", "pixelzoo")
+    assert site.found == [OURS, ("aaa", "aaa.plugin", "zoo-aaa")]
 
 
-def test_one_entry_point_seen_twice_registers_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_entry_point_seen_twice_registers_once(site: Site) -> None:
     """A folder that is on the path twice, or the metadata of an old version left behind."""
-    third = [point("nade", "zoo_nade.plugin", "zoo-nade", version) for version in ("1", "2")]
-    found = discover(monkeypatch, *third)
-    assert found.count(("nade", "zoo_nade.plugin", "zoo-nade")) == 1
+    for version in ("1", "2"):
+        site.plugin("nade", "zoo_nade.plugin", "zoo-nade", version)
+    site.plugin("nade", "zoo_nade.plugin", "zoo-nade-fork")
+    assert len([found for found in site.found if found[:2] == ("nade", "zoo_nade.plugin")]) == 1
 
 
-def test_third_parties_come_after_ours_in_order_of_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = discover(monkeypatch, *(point(name, f"{name}.plugin", f"zoo-{name}") for name in ("zz", "aa")))
+def test_third_parties_come_after_ours_in_order_of_their_names(site: Site) -> None:
+    for name in ("zz", "aa"):
+        site.plugin(name, f"{name}.plugin", f"zoo-{name}")
+    found = site.found
     assert [name for name, _, distribution in found if distribution != "pixelzoo"] == ["aa", "zz"]
     assert found.index(OURS) < found.index(("aa", "aa.plugin", "zoo-aa"))
 
 
-def test_an_entry_point_without_a_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare = SimpleNamespace(name="bare", value="bare.plugin", dist=None)
-    assert ("bare", "bare.plugin", "unknown") in discover(monkeypatch, bare)
+PLUGIN = "[zoo]\nx = x.plugin\ny = y.plugin\n"
+DAMAGED = {
+    "no_metadata": (PLUGIN, None),
+    "no_name": (PLUGIN, "Metadata-Version: 2.1\nVersion: 1\n"),
+    "latin_1_metadata": (PLUGIN, "Name: x\nVersion: 1\nAuthor: Jos\u00e9\n".encode("latin-1")),
+    "latin_1": ("[console_scripts]\njos\u00e9 = x:main\n".encode("latin-1"), ""),
+    "no_entry_point": ("[console_scripts]\nmain\n", ""),
+}
+
+
+@pytest.mark.parametrize("fault", DAMAGED)
+def test_a_damaged_distribution_is_one_broken_record(
+    fault: str, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from zoo.cli import main
+
+    info = site.install("damaged", *DAMAGED[fault])
+    site.plugin("nade", "zoo_nade.plugin", "zoo-nade")
+    found = PluginSet()
+    [broken] = [record for record in found.records if record.name == info.name]
+    assert broken.state == "broken"
+    assert str(info) in broken.error
+    assert "\n" not in broken.error
+    assert [record.name for record in found.records if record.distribution == "zoo-nade"] == ["nade"]
+    assert {record.name for record in found.records if record.state == "ok"} >= {"pixelcnn", "datasets", "tools"}
+    monkeypatch.setattr(registry, "_discover", lambda: found)
+    assert main(["plugins"]) == 0
+    assert capsys.readouterr().out.count(f"'{info}' is damaged") == 1
+    from zoo_tools import doctor
+
+    findings = [*doctor._run(doctor._plugins), *doctor._run(doctor._installation)]
+    assert sum(f"'{info}' is damaged" in finding.detail for finding in findings) == 1
+    assert not [finding for finding in findings if "can't be checked" in finding.detail]
+    monkeypatch.setenv("ZOO_STRICT", "1")
+    with pytest.raises(PluginError, match="is damaged"):
+        PluginSet()
+
+
+def test_damage_that_concerns_no_plugin_is_nobodys_business(site: Site) -> None:
+    """The folder that an interrupted uninstallation leaves behind."""
+    (site.folder / "left_behind-1.dist-info").mkdir(parents=True)
+    assert {record.state for record in plugins.candidates()} == {"ok"}
 
 
 def test_what_is_found_is_remembered_until_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import pluggy
 
 from zoo import hookspecs
-from zoo.errors import DuplicateModelError, PluginError
+from zoo.errors import DuplicateModelError, PluginError, one_line
 from zoo.spec import DataSpec, ModelSpec
 
 DISTRIBUTION = "pixelzoo"
@@ -58,7 +58,7 @@ class PluginRecord:
 
     def broke(self, error: BaseException) -> None:
         self.state, self.exception = "broken", error
-        text = " ".join(str(error).split())
+        text = one_line(error)
         self.error = text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
         self.models, self.datasets = [], []
 
@@ -81,16 +81,36 @@ def candidates() -> Iterator[PluginRecord]:
             yield PluginRecord(name, value, DISTRIBUTION, project["version"])
     seen: set[tuple[str, str]] = set()
     installed = []
-    for point in metadata.entry_points(group=GROUP):
-        owner = point.dist.name if point.dist else "unknown"
-        version = point.dist.version if point.dist else "?"
-        first_party = owner.lower().replace("_", "-") == DISTRIBUTION
-        if (first_party and root is not None) or (point.name, point.value) in seen:
+    for record in _installed():
+        first_party = record.distribution.lower().replace("_", "-") == DISTRIBUTION
+        if (first_party and root is not None) or (record.name, record.value) in seen:
             continue
-        seen.add((point.name, point.value))
-        installed.append((not first_party, point.name, PluginRecord(point.name, point.value, owner, version)))
+        seen.add((record.name, record.value))
+        installed.append((not first_party, record.name, record))
     for _, _, record in sorted(installed, key=lambda item: item[:2]):
         yield record
+
+
+def _installed() -> Iterator[PluginRecord]:
+    """The entry points of all distributions on the path; one that can't be read is a broken record, and no more."""
+    seen: set[str] = set()
+    for distribution in metadata.distributions():
+        folder = Path(str(getattr(distribution, "_path", "unknown")))
+        project = folder.stem.partition("-")[0].lower().replace("_", "-").replace(".", "-")
+        if project in seen:  # the first on the path counts
+            continue
+        seen.add(project)
+        records = []
+        try:
+            for point in distribution.entry_points.select(group=GROUP):
+                records.append(PluginRecord(point.name, point.value, distribution.name, distribution.version))
+                if not isinstance(distribution.name, str):
+                    raise ValueError("its metadata has no Name")
+        except Exception as error:  # text of another encoding, no metadata, lines that are no entry points
+            broken = PluginRecord(folder.name, "", folder.name, "?")
+            broken.broke(PluginError(f"'{folder}' is damaged: {one_line(error)}; install its package again"))
+            records = [broken]
+        yield from records
 
 
 class PluginSet:
@@ -108,8 +128,10 @@ class PluginSet:
             self.records.append(record)
             if record.name in disabled:
                 record.state = "disabled"
-                continue
-            self._admit(record)
+            elif record.value:
+                self._admit(record)
+            elif os.environ.get("ZOO_STRICT") == "1":
+                raise PluginError(record.error)
 
     def _admit(self, record: PluginRecord) -> None:
         begun = time.perf_counter()

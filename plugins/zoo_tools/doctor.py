@@ -16,6 +16,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -140,9 +141,10 @@ def _distributions() -> dict[str, list[metadata.Distribution]]:
     """All copies of pixelzoo and of what has plugins, by name; one that the path leads to twice counts once."""
     found: dict[str, dict[tuple[str, str], metadata.Distribution]] = {}
     for each in metadata.distributions():
-        name = re.sub(r"[-_.]+", "-", each.metadata["Name"] or "").lower()
-        if name == DISTRIBUTION or each.entry_points.select(group=GROUP):
-            found.setdefault(name, {}).setdefault((each.version, _place(each)), each)
+        with suppress(Exception):  # one that is damaged is a broken plugin
+            name = re.sub(r"[-_.]+", "-", each.metadata["Name"] or "").lower()
+            if name == DISTRIBUTION or each.entry_points.select(group=GROUP):
+                found.setdefault(name, {}).setdefault((each.version, _place(each)), each)
     return {name: list(copies.values()) for name, copies in found.items()}
 
 
