@@ -8,13 +8,24 @@
 dependencies = ["torch", "safetensors", "huggingface_hub", "pluggy", "numpy", "PIL"]
 
 # Every public callable here becomes an entry point, so helpers begin with an underscore.
-import zoo as _zoo
+try:
+    import zoo as _zoo
+    from zoo.device import pick_device as _pick_device
+except ImportError as _error:
+    import os as _os
+    import sys as _sys
+
+    _found = [*getattr(_sys.modules.get("zoo"), "__path__", []), getattr(_sys.modules.get("zoo"), "__file__", None)]
+    _ours = _os.path.join(_os.path.dirname(_os.path.abspath(__file__)), "zoo")
+    if _found in ([None], [_ours, _os.path.join(_ours, "__init__.py")]):  # then something else is missing
+        raise
+    raise ImportError(f"pixelzoo can't be imported: another module 'zoo' is in its way, '{_found[0]}'") from _error
 
 
 def _document(spec):
     lines = [spec.summary + ".", "", f"Paper: {spec.paper}", "", "Args:"]
     lines.append("    weights: tag, folder, or 'owner/repo[@revision]'; None gives a fresh model.")
-    lines.append("    device: 'auto', 'cpu' or 'cuda'.")
+    lines.append("    device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.")
     lines.append("    preset, **overrides: constructor arguments of a fresh model.")
     lines += ["", "Weights: " + (", ".join(f"{t} ({w.summary})" for t, w in spec.weights.items()) or "none yet")]
     lines += ["Presets: " + ", ".join(spec.presets), "", "Options of model.sample:"]
@@ -24,8 +35,11 @@ def _document(spec):
 
 def _entry(spec):
     def entry(weights=None, *, device="auto", preset=None, **overrides):
+        if "pretrained" in overrides:
+            tags = ", ".join(repr(tag) for tag in spec.weights) or "none yet"
+            raise _zoo.ZooError(f"torch.hub takes weights= in place of pretrained=; of {spec.name} there are: {tags}")
         if weights is None:
-            return _zoo.build(spec.name, preset, **overrides)
+            return _zoo.build(spec.name, preset, **overrides).to(_pick_device(device))
         if preset is not None or overrides:
             raise _zoo.ZooError(f"weights '{weights}' bring their own config; leave out preset and overrides")
         return _zoo.load(spec.name, weights=weights, device=device)

@@ -67,3 +67,52 @@ def test_without_weights_the_model_is_fresh(clone: Path) -> None:
         "assert a.config['width'] == 12 and not torch.equal(a.input.weight, b.input.weight)\n"
     )
     run(clone, code)
+
+
+def test_another_module_of_the_same_name_is_named(clone: Path, tmp_path: Path) -> None:
+    """One that is imported already, and one that comes earlier on the path, as a module and as a package."""
+    (tmp_path / "zoo.py").write_text("animals = []")
+    (tmp_path / "package" / "zoo").mkdir(parents=True)
+    (tmp_path / "package" / "zoo" / "__init__.py").write_text("")
+    load = "torch.hub.load(clone, 'pixelcnn', source='local', preset='tiny')"
+    for first, then in (
+        (f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zoo", load),
+        (f"import sys; sys.path.insert(0, {str(tmp_path / 'package')!r}); import zoo", load),
+        (f"import sys; sys.path[:0] = [{str(tmp_path)!r}, clone]", "import hubconf"),
+    ):
+        code = f"{first}\ntry:\n    {then}\nexcept ImportError as error:\n    print(error)"
+        text = run(clone, code)
+        assert "another module 'zoo' is in its way, '" in text
+        assert str(tmp_path) in text
+        assert text.count("\n") == 1
+    missing = f"import sys; sys.modules['pluggy'] = None; sys.path.insert(0, clone)\ntry:\n    import hubconf\n"
+    assert "in its way" not in run(clone, f"{missing}except ImportError as error:\n    print(error)")
+    # Where both are only on the path, torch.hub puts the clone first.
+    run(clone, f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{load}")
+
+
+def test_the_device_counts_without_weights_too(clone: Path) -> None:
+    code = (
+        "import pytest\n"
+        "load = lambda **more: torch.hub.load(clone, 'pixelcnn', source='local', preset='tiny', **more)\n"
+        "assert load(device='cpu').device.type == 'cpu'\n"
+        "auto = 'cuda' if torch.cuda.is_available() else 'cpu'\n"
+        "assert load().device.type == auto\n"
+        "import zoo\n"
+        "with pytest.raises(zoo.ZooError, match='auto, cpu, cuda'):\n"
+        "    load(device='tpu')\n"
+    )
+    run(clone, code)
+
+
+def test_pretrained_is_answered_by_a_hint(clone: Path) -> None:
+    code = (
+        "for pretrained in (True, False):\n"
+        "    try:\n"
+        "        torch.hub.load(clone, 'pixelcnn', source='local', pretrained=pretrained)\n"
+        "    except Exception as error:\n"
+        "        print(error)\n"
+    )
+    lines = run(clone, code).splitlines()
+    assert len(lines) == 2
+    assert all("weights= in place of pretrained=; of pixelcnn there are: 'mnist'" in line for line in lines)
