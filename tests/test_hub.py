@@ -437,8 +437,12 @@ def scenario_stranger(folder: Path) -> None:
         modules = set(sys.modules)
         mend = "saved with zoo-nade 1.0: install that if you trust it"
         one_line_error(WeightsError, lambda: zoo.load("you/nade"), mend)
-        one_line_error(WeightsError, lambda: hub.download("you/nade"), mend)
-        assert main(["download", "you/nade"]) == 2
+        with pytest.warns(UserWarning, match=mend) as caught:  # the folder is to be had, for where the plugin is
+            folder_of_it = hub.download("you/nade")
+        assert len(caught) == 1
+        assert (folder_of_it / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
+        with pytest.warns(UserWarning, match=mend):
+            assert main(["download", "you/nade"]) == 0
         one_line_error(WeightsError, lambda: zoo.load("pixelcnn", weights="you/nade"), "of 'nade', not of 'pixelcnn'")
         assert not [name for name in set(sys.modules) - modules if "nade" in name]
 
@@ -543,6 +547,24 @@ def test_bundled_weights_need_neither_cache_nor_hub(tmp_path, monkeypatch):
     (folder / "model.safetensors").write_bytes(damaged)
     with pytest.raises(HubError, match="does not hold them"):
         resolve(spec, "test")
+
+
+def test_weights_come_with_the_wheel(tmp_path, monkeypatch):
+    """Where there is no checkout, they are in the package, where pyproject.toml says that the wheel has them."""
+    import tomllib
+
+    from zoo.hub import resolve
+
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert "model_cards" in wheel["only-include"]
+    monkeypatch.setattr(resolve, "checkout", lambda: None)
+    monkeypatch.setattr(resolve, "__file__", str(tmp_path / "zoo" / "hub" / "resolve.py"))
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / wheel["sources"]["model_cards"]).symlink_to(ROOT / "model_cards")
+    from zoo import hub
+
+    found = hub.download("pixelcnn", "mnist")
+    assert found == tmp_path / "zoo" / "model_cards" / "pixelcnn-mnist"
 
 
 def test_save_writes_a_card_that_validates(tmp_path):

@@ -85,7 +85,7 @@ def test_another_module_of_the_same_name_is_named(clone: Path, tmp_path: Path) -
         assert "another module 'zoo' is in its way, '" in text
         assert str(tmp_path) in text
         assert text.count("\n") == 1
-    missing = f"import sys; sys.modules['pluggy'] = None; sys.path.insert(0, clone)\ntry:\n    import hubconf\n"
+    missing = "import sys; sys.modules['pluggy'] = None; sys.path.insert(0, clone)\ntry:\n    import hubconf\n"
     assert "in its way" not in run(clone, f"{missing}except ImportError as error:\n    print(error)")
     # Where both are only on the path, torch.hub puts the clone first.
     run(clone, f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{load}")

@@ -24,7 +24,17 @@ from zoo_tools import scaffold
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ("zoo-plugin-template", "zoo-event-log", "zoo-sampling-wrapper")
-SOURCES = (".gitignore", "pyproject.toml", "README.md", "LICENSE", "hubconf.py", "zoo", "plugins", "examples")
+SOURCES = (
+    ".gitignore",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "hubconf.py",
+    "zoo",
+    "plugins",
+    "examples",
+    "model_cards",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +121,11 @@ def test_both_come_from_the_new_environment(environment: Environment) -> None:
     )
     for path in environment.run("-c", code).splitlines():
         assert Path(path).resolve().is_relative_to(environment.site.resolve())
+
+
+def test_weights_come_with_the_wheel(environment: Environment) -> None:
+    code = "import zoo; print(zoo.load('pixelcnn', weights='mnist', device='cpu').sample(1).shape)"
+    assert "[1, 1, 28, 28]" in environment.run("-c", code)
 
 
 def test_a_new_package_is_the_same_from_a_wheel(environment: Environment, tmp_path: Path) -> None:

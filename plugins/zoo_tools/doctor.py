@@ -178,8 +178,8 @@ def _weights() -> Iterator[Finding]:
     root, sound = checkout(), 0
     for spec in registry.models():
         for tag, pin in spec.weights.items():
-            path = root / "model_cards" / pin.folder_name / TENSORS if root else None
-            if path is not None and path.is_file():
+            path = (root or Path(registry.__file__).parent) / "model_cards" / pin.folder_name / TENSORS
+            if path.is_file():
                 trouble = _differs(path, pin)
                 sound += trouble is None
             elif pin.revision is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +11,7 @@ from zoo import registry
 from zoo.errors import HubError, OptionError, WeightsError, unknown
 from zoo.files import digest
 from zoo.hub import cache
-from zoo.hub.config import TENSORS, DamagedError
+from zoo.hub.config import TENSORS, DamagedError, read_config
 from zoo.hub.read import load_folder, spec_of, verify
 from zoo.model import Model
 from zoo.plugins import checkout
@@ -46,9 +47,15 @@ def load(name: str | Path, weights: str | Path | None = None, device: str = "aut
 
 
 def download(model: ModelSpec | str, weights: str | Path | None = None) -> Path:
-    """The verified folder of a model's weights, fetched if need be; arguments and errors as of `load`."""
+    """The verified folder of a model's weights, fetched if need be; arguments and errors as of `load`, except that a
+    repository or a folder needs no plugin: without it, there is a warning."""
     if weights is None:
-        return _use(lambda: _unnamed(str(model)), _known)
+        folder = _use(lambda: _unnamed(str(model)), _verified)
+        try:
+            spec_of(read_config(folder), folder)
+        except WeightsError as error:
+            warnings.warn(str(error), stacklevel=2)
+        return folder
     spec = registry.model_spec(model) if isinstance(model, str) else model
     return _use(lambda: resolve(spec, weights), _verified)
 
@@ -65,13 +72,6 @@ def at_commit(repo: str, revision: str | None, pin: Weights | None = None) -> Pa
 
 def _verified(folder: Path, pin: Weights | None) -> Path:
     return verify(folder, pin)[1].parent
-
-
-def _known(folder: Path, pin: Weights | None) -> Path:
-    """The verified folder, if it belongs to a registered model."""
-    config, path = verify(folder, pin)
-    spec_of(config, folder)
-    return path.parent
 
 
 def _use(find: Callable[[], Found], action: Callable[[Path, Weights | None], T]) -> T:
@@ -136,25 +136,24 @@ def _elsewhere(source: str | Path) -> Path | None:
 
 def _pinned(spec: ModelSpec, tag: str, pin: Weights) -> Path:
     bundled = _bundled_folder(pin.repo)
-    if bundled is not None and _matches(bundled / TENSORS, pin):
+    if _matches(bundled / TENSORS, pin):
         return bundled
     if pin.revision is None:
-        where = f"'{bundled}' does not hold them" if bundled else "this is no checkout of the source"
+        where = f"'{bundled}' does not hold them"
         raise HubError(f"weights '{tag}' of {spec.name} are only bundled with the source, not on the Hub, and {where}")
     return cache.fetch(pin.repo, pin.revision)
 
 
-def _bundled_folder(repo: str) -> Path | None:
-    """Where a checkout of the source has the content of a repository; None outside of one."""
-    root = checkout()
-    return root / "model_cards" / repo.rpartition("/")[2] if root else None
+def _bundled_folder(repo: str) -> Path:
+    """Where the content of a repository would be that came with the source or with the wheel."""
+    return (checkout() or Path(__file__).parent.parent) / "model_cards" / repo.rpartition("/")[2]
 
 
 def _bundled(repo: str) -> Path:
     folder = _bundled_folder(repo)
-    if folder is None or not folder.is_dir():
-        where = f"there is no '{folder}'" if folder else "this is no checkout of it"
-        raise HubError(f"'{repo}' is bundled with the source only, and {where}; take the source of that version")
+    if not folder.is_dir():
+        mend = "take the source of that version"
+        raise HubError(f"'{repo}' is bundled with the source only, and there is no '{folder}'; {mend}")
     return folder
 
 
