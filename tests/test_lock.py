@@ -173,6 +173,27 @@ def scenario_hub(folder: Path) -> None:
         assert cached.name == first
         assert (cached / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
 
+        # What the branch is elsewhere, and was here, does not count: offline it is at the locked commit.
+        assert zoo.hub.download("me/tiny").name == second
+        lock.download(locked)
+        lock.write([dataclasses.replace(by_commit[0], name="me/tiny")], folder / "branch.lock")
+        assert main(["download", "--locked", str(folder / "branch.lock")]) == 0
+        constants.HF_HUB_OFFLINE = True
+        assert zoo.hub.download("me/tiny").name == first
+        assert zoo.hub.download("pixelcnn", "me/tiny").name == first
+        for name in ("me/tiny", f"me/tiny@{first}"):
+            assert lock.download(lock.locked(folder / "branch.lock", name)).name == first
+        constants.HF_HUB_OFFLINE = False
+        for name in ("me/tiny@v2", "me/other", "pixelcnn:mnist"):
+            one_line_error(
+                OptionError,
+                lambda name=name: lock.locked(folder / "branch.lock", name),
+                f"does not lock '{name}', but me/tiny",
+            )
+        for branch in ("../../../outside", "/tmp/outside"):  # a lock file of a stranger writes nothing elsewhere
+            lock.download(dataclasses.replace(locked, name=f"me/tiny@{branch}"))
+        assert not list(folder.rglob("outside"))
+
         # A lock that is wrong is an error, and costs nobody a good copy.
         wrong = {**locked.files, "model.safetensors": {**locked.files["model.safetensors"], "sha256": "0" * 64}}
         one_line_error(

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zoo.errors import HubError
+from zoo.files import write_atomically
 from zoo.hub.config import CONFIG, TENSORS
 from zoo.hub.network import discreet, endpoint, library, unreachable
 from zoo.spec import REVISION
@@ -84,6 +85,17 @@ def holds(folder: Path) -> bool:
     if folder.parent.name != "snapshots":
         return False
     return folder.resolve().is_relative_to(Path(library().constants.HF_HUB_CACHE).expanduser().resolve())
+
+
+def point(folder: Path, branch: str) -> None:
+    """Let the cache say that a branch is at the commit of a snapshot, as if it had been asked for by that name."""
+    refs = folder.parent.parent / "refs"
+    path = refs / branch
+    if REVISION.fullmatch(branch) or not holds(folder) or not path.resolve().is_relative_to(refs.resolve()):
+        return
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, folder.name.encode())
 
 
 def forget(folder: Path) -> None:

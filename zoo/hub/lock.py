@@ -145,8 +145,28 @@ def _mismatch(where: str, value: Any, keys: Mapping[str, Any]) -> str | None:
     return None
 
 
+def locked(path: str | Path, name: str) -> Locked:
+    """What a lock file says of "model:tag", or of "owner/repo" with any revision or the one that is asked for.
+
+    Raises:
+        OptionError: it says nothing of it.
+        WeightsError: as of `read`.
+    """
+    found = read(path)
+    match = REPO_AT.fullmatch(name)
+    for item in found:
+        if item.name == name:
+            return item
+        if match and item.repo == match["repo"] and match["revision"] in (None, item.revision):
+            return item
+    names = ", ".join(item.name for item in found) or "nothing"
+    raise OptionError(f"'{path}' does not lock '{name}', but {names}; 'zoo lock' writes another")
+
+
 def download(locked: Locked) -> Path:
     """The folder of exactly these weights, fetched if the cache does not hold them.
+
+    A branch that was locked is afterwards at this commit for whoever is offline.
 
     Raises:
         WeightsError: a file differs from the lock.
@@ -161,4 +181,7 @@ def download(locked: Locked) -> Path:
                     f"'{folder / name}' is not what is locked as {locked.name}: {what} {expected[what]} is expected, "
                     f"{found[what]} found"
                 )
+    match = REPO_AT.fullmatch(locked.name)
+    if match and locked.revision is not None:
+        cache.point(folder, match["revision"] or "main")
     return folder
