@@ -10,6 +10,7 @@ import resource
 import shutil
 import time
 import tracemalloc
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -414,3 +415,37 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.png", b"old")]
     files.write_atomically(path, b"new")
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.png", b"new")]
+
+
+@contextmanager
+def other_defaults(which):
+    """torch's defaults changed by the user's program."""
+    try:
+        if which == "meta":
+            torch.set_default_device("meta")
+        else:
+            torch.set_default_dtype(getattr(torch, which))
+        yield
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("which", ["float64", "bfloat16", "meta"])
+@pytest.mark.parametrize("name", sorted(spec.name for spec in zoo.models()))
+def test_weights_are_what_the_file_says_whatever_torchs_defaults(name, which, tmp_path):
+    torch.manual_seed(0)
+    folder = write.write_folder(zoo.build(name, preset="tiny"), tmp_path / "w")
+    usual, golden = read.load_folder(folder), read_config(folder).golden
+    with other_defaults(which):
+        loaded = read.load_folder(folder)
+        checked = check_golden(loaded, golden) if golden else (True, "")
+        again = write.write_folder(loaded, tmp_path / "again")
+    assert checked[0], checked
+    assert read_config(again).golden == golden
+    assert (again / TENSORS).read_bytes() == (folder / TENSORS).read_bytes()
+    tensors = dict([*usual.named_parameters(), *usual.named_buffers()])  # buffers that are not stored too
+    found = dict([*loaded.named_parameters(), *loaded.named_buffers()])
+    assert found.keys() == tensors.keys()
+    assert {n: t.dtype for n, t in found.items()} == {n: t.dtype for n, t in tensors.items()}
+    assert all(torch.equal(tensor, tensors[n]) for n, tensor in found.items())

@@ -1,4 +1,7 @@
-"""The golden sample: one picture stored with the weights, by which a later check knows the model again."""
+"""The golden sample: one picture stored with the weights, by which a later check knows the model again.
+
+It is drawn on the CPU in fp32, whatever torch's defaults are.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import torch
 
 from zoo.errors import OptionError, ZooError, one_line
 from zoo.hub.config import DamagedError
+from zoo.hub.read import usual_defaults
 from zoo.model import Model
 
 GOLDEN_LIMIT = 2**19  # characters; larger samples are left out
@@ -20,12 +24,14 @@ GOLDEN_LIMIT = 2**19  # characters; larger samples are left out
 
 def draw_golden(model: Model, rounded: dict[str, torch.Tensor] | None) -> dict[str, Any] | None:
     """One sample of the model as it will be loaded; None if it needs inputs, is too large or has over 256 levels."""
+    if rounded is not None or model.device.type != "cpu":
+        model = copy.deepcopy(model).cpu()
     if rounded is not None:
-        model = copy.deepcopy(model)
         model.load_state_dict(rounded)
-    shown = model.examples(1)
     try:
-        sample = model.sample(1, seed=0, **shown)
+        with usual_defaults("cpu"):
+            shown = model.examples(1)
+            sample = model.sample(1, seed=0, **shown)
     except OptionError:
         return None
     pixels = base64.b64encode(zlib.compress(sample.contiguous().numpy().tobytes(), 9)).decode()
@@ -50,8 +56,9 @@ def check_golden(model: Model, golden: Mapping[str, Any]) -> tuple[bool, str]:
         raise DamagedError("the golden sample is damaged: its pixels do not fill its shape")
     stored = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(shape)
     try:
-        shown = model.examples(1) if golden.get("examples") else {}
-        drawn = model.sample(1, seed=golden["seed"], **shown, **golden["options"])
+        with usual_defaults("cpu"):
+            shown = model.examples(1) if golden.get("examples") else {}
+            drawn = model.sample(1, seed=golden["seed"], **shown, **golden["options"])
     except ZooError as error:
         return False, f"the golden sample can't be drawn: {one_line(error)}"
     if drawn.shape != stored.shape:

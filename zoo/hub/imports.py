@@ -11,7 +11,7 @@ from zoo import building, hub, registry
 from zoo.errors import OptionError, PluginError, WeightsError, ZooError, one_line
 from zoo.files import digest
 from zoo.hub.config import WeightsConfig
-from zoo.hub.read import compare
+from zoo.hub.read import compare, usual_defaults
 from zoo.model import Model
 from zoo.spec import ModelSpec
 
@@ -68,7 +68,7 @@ def _model(spec: ModelSpec, source: Path) -> Model:
     header: Any = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in state.items()}
     compare(source, spec, _described(spec, config), header)
     try:
-        with torch.device("cpu"):
+        with usual_defaults("cpu"):
             model = building.build_from_config(spec, config)
         model.load_state_dict(state, strict=True)
     except (RuntimeError, MemoryError) as error:

@@ -71,13 +71,25 @@ def load_folder(
     config = replace(config, config=building.without_recipe(spec, config.config))
     compare(folder, spec, config, _header(path))
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        with torch.random.fork_rng(devices=[]), usual_defaults("cpu"):
             model = building.build_from_config(spec, config.config)
-        model.load_state_dict(load_file(path), strict=True)
+            model.load_state_dict(load_file(path), strict=True)
         model.class_names = tuple(config.raw.get("classes", ()))
         return model.to(target).eval()
     except (RuntimeError, MemoryError, SafetensorError, OSError) as error:
         raise WeightsError(f"can't load '{path}': {one_line(error)}") from error
+
+
+@contextmanager
+def usual_defaults(device: str) -> Iterator[None]:
+    """New tensors are float32 and on this device, whatever `torch.set_default_dtype` and `set_default_device` said."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def verify(folder: Path, pin: Weights | None = None) -> tuple[WeightsConfig, Path]:
@@ -138,7 +150,7 @@ def compare(folder: Path, spec: ModelSpec, config: WeightsConfig, found: Header)
         if is_shape and math.prod(value) > SHAPE_LIMIT:
             raise WeightsError(f"'{folder}': '{name}' of {one_line(value, 60)} is too large")
     try:
-        with torch.device("meta"), _bounded(found):
+        with usual_defaults("meta"), _bounded(found):
             wanted = building.build_from_config(spec, config.config).state_dict()
     except PluginError:
         raise
