@@ -447,6 +447,28 @@ def scenario_stranger(folder: Path) -> None:
         assert not [name for name in set(sys.modules) - modules if "nade" in name]
 
 
+def scenario_every(folder: Path) -> None:
+    """Every registered model goes through a Hub and comes back with equal weights and samples."""
+    with hub_server.running() as server:
+        os.environ |= server.environment(folder / "home")
+        import zoo
+        from zoo import hub
+
+        for spec in zoo.models():
+            model = zoo.build(spec.name, preset="tiny").released().eval()
+            saved = hub.save(model, folder / spec.name, samples=1, licence="mit")
+            pin = hub.push(saved, f"me/{spec.name}")
+            assert hub.push(saved, f"me/{spec.name}") == pin
+            loaded = zoo.load(spec.name, weights=f"me/{spec.name}@{pin.revision}", device="cpu")
+            assert same(model, loaded), spec.name
+            shown = {"seed": 3, **model.examples(2)}
+            assert model.sample(2, **shown).equal(loaded.sample(2, **shown)), spec.name
+            sent = server.repos[f"models/me/{spec.name}"].find("main")[1]
+            assert {name: sent[name] for name in sent if name != ".gitattributes"} == {
+                path.name: path.read_bytes() for path in saved.iterdir()
+            }
+
+
 def scenario_data(folder: Path) -> None:
     """A data set on the Hub, named by its id, is read whole and as a stream."""
     with hub_server.running() as server:
@@ -481,6 +503,32 @@ def test_a_data_set_on_the_hub_is_read_by_its_id(tmp_path):
 def test_publish_load_and_heal_then_load_offline(tmp_path):
     run("publish", tmp_path)
     run("offline", tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "home"), HF_ENDPOINT="http://127.0.0.1:9")
+
+
+def test_every_model_goes_through_a_hub(tmp_path):
+    run("every", tmp_path)
+
+
+def test_the_kit_leaves_the_hub_of_the_user_alone(monkeypatch, tmp_path):
+    """Whatever is set there: endpoint, cache, token, offline mode, proxies."""
+    from zoo import testing
+
+    dead = "http://127.0.0.1:9"
+    for name in ("HF_ENDPOINT", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, dead)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.setenv(name, "hf_secret")
+    before = dict(os.environ)
+    for only in ("publish_and_load", "save_and_load"):
+        [result] = testing.check("pixelcnn", only=only)
+        assert result.status == "pass", result.detail
+    assert list(tmp_path.iterdir()) == []
+    after = {name: value for name, value in os.environ.items() if name in before or name.startswith("HF_")}
+    assert after == before
 
 
 def test_refusals_name_the_mend(tmp_path):
@@ -633,7 +681,7 @@ def test_class_names_are_saved_and_loaded_and_shown(tmp_path, tiny):
     assert "classes" not in config
     for wrong in ([1], "ant", ["ant", ""]):
         (plain / "config.json").write_text(json.dumps({**config, "classes": wrong}))
-        one_line_error(WeightsError, lambda: zoo.load(plain), "'classes' must")
+        one_line_error(WeightsError, lambda: zoo.load(plain), "'classes'", "must")
 
 
 def test_the_card_of_a_third_party_names_its_package(tiny):

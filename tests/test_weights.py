@@ -197,9 +197,9 @@ def test_other_models_weights_are_refused(folder, model):
     [
         ({"surprise": 1}, ["unknown key 'surprise'"]),
         ({"model": None}, ["key 'model' is missing"]),
-        ({"model": 3}, ["'model' must be of type str, not int"]),
-        ({"config": []}, ["'config' must be of type dict"]),
-        ({"format": True}, ["'format' must be of type int"]),
+        ({"model": 3}, ["'model' in it must be of type str, not 3"]),
+        ({"config": []}, ["'config' in it must be of type dict"]),
+        ({"format": True}, ["'format' in it must be of type int"]),
         ({"format": 2}, ["later than 1", "update pixelzoo"]),
         ({"format": 0}, ["format must be 1"]),
         ({"dtype": "int8"}, ["dtype must be one of"]),
@@ -225,7 +225,7 @@ def test_bad_configs_are_refused(folder, changes, words):
     ("content", "word"),
     [
         (b"", "JSON"),
-        (b"[1]", "holds a list"),
+        (b"[1]", "must be an object, not [1]"),
         (b'{"format": 1, "format": 1}', "twice"),
         (b'{"metrics": [NaN]}', "NaN"),
         (b'{"metrics": [-Infinity]}', "Infinity"),

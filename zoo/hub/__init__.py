@@ -10,18 +10,7 @@ if TYPE_CHECKING:
     from zoo.hub.resolve import at_commit, download, load
     from zoo.hub.write import save
 
-__all__ = [
-    "Package",
-    "at_commit",
-    "download",
-    "load",
-    "pin_text",
-    "prepare",
-    "push",
-    "record",
-    "save",
-    "send",
-]
+__all__ = ["Package", "at_commit", "download", "load", "pin_text", "prepare", "push", "record", "save", "send"]
 
 _HOMES = {
     "zoo.hub.publish": ("Package", "pin_text", "prepare", "push", "record", "send"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,24 +123,41 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+def is_a(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def mismatch(where: str, value: Any, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> str:
+    """What keeps a value from being an object of these keys, of these types; empty if nothing does."""
+    if not isinstance(value, dict):
+        return f"{where} must be an object, not {value!r:.60}"
+    known = {**required, **(optional or {})}
+    for key in value:
+        if key not in known:
+            return f"unknown key {key!r:.60} in {where}"
+    for key in required:
+        if key not in value:
+            return f"key '{key}' is missing in {where}"
+    for key, item in value.items():
+        kind = known[key]
+        if not is_a(item, kind):
+            names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+            return f"'{key}' in {where} must be of type {names.replace('NoneType', 'null')}, not {item!r:.60}"
+    return ""
+
+
+def wrong_format(raw: Any, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> str:
+    """`mismatch` of a whole file, whose format must be ours; that of a later version may have other keys."""
+    if isinstance(raw, dict) and is_a(raw.get("format"), int) and raw["format"] > FORMAT:
+        return f"it has format {raw['format']}, which is later than {FORMAT}; update pixelzoo"
+    problem = mismatch("it", raw, required, optional)
+    return problem or ("" if raw["format"] == FORMAT else f"format must be {FORMAT}")
+
+
 def _problem(raw: Any) -> str | None:
     """What is wrong with a parsed config, or None."""
-    if not isinstance(raw, dict):
-        return f"it holds a {type(raw).__name__}, not an object"
-    if isinstance(raw.get("format"), int) and raw["format"] > FORMAT:
-        return f"it has format {raw['format']}, which is later than {FORMAT}; update pixelzoo"
-    known = {**_REQUIRED, **_OPTIONAL}
-    for key in raw:
-        if key not in known:
-            return f"unknown key {key!r:.60}"
-    for key in _REQUIRED:
-        if key not in raw:
-            return f"key '{key}' is missing"
-    for key, value in raw.items():
-        if not is_a(value, known[key]):
-            return f"'{key}' must be of type {known[key].__name__}, not {type(value).__name__}"
-    if raw["format"] != FORMAT:
-        return f"format must be {FORMAT}"
+    if problem := wrong_format(raw, _REQUIRED, _OPTIONAL):
+        return problem
     if raw["dtype"] not in STORAGE:
         return f"dtype must be one of {', '.join(STORAGE)}, not {raw['dtype']!r:.40}"
     plugin, weights, golden = raw["plugin"], raw["weights"], raw.get("golden")
@@ -155,10 +173,6 @@ def _problem(raw: Any) -> str | None:
     if not all(isinstance(name, str) and name for name in raw.get("classes", ())):
         return "'classes' must hold the names of classes"
     return None if golden is None else _golden_problem(golden)
-
-
-def is_a(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _golden_problem(golden: dict[str, Any]) -> str | None:

@@ -13,11 +13,10 @@ from zoo import hub, registry
 from zoo.errors import OptionError, WeightsError, one_line, unknown
 from zoo.files import digest, write_atomically
 from zoo.hub import cache
-from zoo.hub.config import CONFIG, TENSORS, is_a, strict_json
+from zoo.hub.config import CONFIG, FORMAT, TENSORS, mismatch, strict_json, wrong_format
 from zoo.spec import REPO, REPO_AT, REVISION, SHA256, Weights
 from zoo.version import __version__
 
-FORMAT = 1
 _LOCK = {"format": int, "zoo_version": str, "weights": list}
 _WEIGHTS = {"name": str, "repo": str, "revision": (str, NoneType), "files": dict}
 _FILES = {CONFIG: dict, TENSORS: dict}
@@ -107,41 +106,21 @@ def read(path: str | Path) -> list[Locked]:
 
 def _problem(raw: Any) -> str | None:
     """What is wrong with a parsed lock file, or None."""
-    if isinstance(raw, dict) and is_a(raw.get("format"), int) and raw["format"] > FORMAT:
-        return f"it has format {raw['format']}, which is later than {FORMAT}; update pixelzoo"
-    if problem := _mismatch("it", raw, _LOCK):
+    if problem := wrong_format(raw, _LOCK):
         return problem
-    if raw["format"] != FORMAT:
-        return f"format must be {FORMAT}"
     for i, item in enumerate(raw["weights"]):
         where = f"weights[{i}]"
-        if problem := _mismatch(where, item, _WEIGHTS) or _mismatch(f"{where}.files", item["files"], _FILES):
+        if problem := mismatch(where, item, _WEIGHTS) or mismatch(f"{where}.files", item["files"], _FILES):
             return problem
         if not REPO.fullmatch(item["repo"]):
             return f"{where}.repo must be owner/name, not {item['repo']!r:.60}"
         if item["revision"] is not None and not REVISION.fullmatch(item["revision"]):
             return f"{where}.revision must be a full commit hash or null, not {item['revision']!r:.60}"
         for name, facts in item["files"].items():
-            if problem := _mismatch(f"{where}.files['{name}']", facts, _FILE):
+            if problem := mismatch(f"{where}.files['{name}']", facts, _FILE):
                 return problem
             if not SHA256.fullmatch(facts["sha256"]) or facts["size"] < 0:
                 return f"{where}.files['{name}'] must have a sha256 of 64 hexadecimal digits, and a size"
-    return None
-
-
-def _mismatch(where: str, value: Any, keys: Mapping[str, Any]) -> str | None:
-    """What keeps a value from being an object of exactly these keys, of these types."""
-    if not isinstance(value, dict):
-        return f"{where} must be an object, not {value!r:.60}"
-    for key in value:
-        if key not in keys:
-            return f"unknown key {key!r:.60} in {where}"
-    for key, kind in keys.items():
-        if key not in value:
-            return f"key '{key}' is missing in {where}"
-        if not is_a(value[key], kind):
-            names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-            return f"'{key}' in {where} must be of type {names.replace('NoneType', 'null')}, not {value[key]!r:.60}"
     return None
 
 
