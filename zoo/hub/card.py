@@ -13,7 +13,7 @@ from zoo.plugins import DISTRIBUTION
 from zoo.spec import REPO, ModelSpec
 
 if TYPE_CHECKING:
-    from huggingface_hub import CardData, RepoCard
+    from huggingface_hub import RepoCard
 
 PLACE = "OWNER/NAME"  # stands for the repository until the folder is pushed
 SOURCE = "pixelzoo/pixelzoo"  # the repository of this source on GitHub
@@ -51,7 +51,7 @@ def render(
     """
     data = f" on {config['data']}" if config.get("data") else ""
     sections = [
-        f"---\n{metadata(spec, config).to_yaml(original_order=ORDER)}\n---",
+        f"---\n{_yaml(metadata(spec, config))}\n---",
         f"# {spec.name}{data}",
         f"{spec.summary}.\n\nPaper: {spec.paper}.",
         f"![samples]({samples})" if samples else "",
@@ -68,11 +68,11 @@ def pictures(text: str) -> list[str]:
     return sorted(set(re.findall(r"!\[[^\]]*\]\((\w[\w.-]*)\)", text)))
 
 
-def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> CardData:
+def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
     """What the YAML block of the card holds."""
     dataset, pipeline = _dataset(config.get("data")), _pipeline(spec, config)
     results = [_result(pipeline or spec.task, receipt) for receipt in config.get("metrics", ())]
-    data: CardData = library().ModelCardData(
+    data = library().ModelCardData(
         **_licence(config.get("licence")),
         library_name="pixelzoo",
         pipeline_tag=pipeline,
@@ -82,7 +82,11 @@ def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> CardData:
         model_name=spec.name if results else None,
         eval_results=results or None,
     )
-    return data
+    return dict(data.to_dict())
+
+
+def _yaml(found: Mapping[str, Any]) -> str:
+    return str(library().CardData(**found).to_yaml(original_order=ORDER))
 
 
 def _licence(licence: str | None) -> dict[str, str]:
@@ -219,7 +223,8 @@ def with_licence(text: str, licence: str) -> str:
         card = _parse(text)
     except ValueError:
         return text  # `validate` says what is wrong with it
-    data, row = card.data, f"| {LICENCE_ROW} | {licence} |"
+    data: Any = card.data
+    row = f"| {LICENCE_ROW} | {licence} |"
     if data.get("license") != licence:  # the name and the link are of another
         for name in ("license", "license_name", "license_link"):
             data.pop(name)
@@ -229,7 +234,7 @@ def with_licence(text: str, licence: str) -> str:
     if not replaced:
         first = r"(?m)^\| what \| value \|\n\| --- \| --- \|\n(\| data \|.*\n)?"
         body = re.sub(first, rf"\g<0>{row}\n", body, count=1)
-    return f"---\n{data.to_yaml(original_order=ORDER)}\n---\n{body}"
+    return f"---\n{_yaml(data.to_dict())}\n---\n{body}"
 
 
 def limitations(text: str) -> str | None:
