@@ -1,7 +1,7 @@
 """StyleGAN2 generators of other programs: StyleGAN2-ADA's PyTorch pickles and rosinality's checkpoints.
 
 Both hold the network of the paper under names of their own; its parameters have the same shapes and gains as ours. The
-file is read as data, see `foreign.py`. Of the networks in it the averaged generator is taken, which draws the samples.
+file is read as data, see `pickles.py`. Of the networks in it the averaged generator is taken, which draws the samples.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 
 from zoo.errors import WeightsError
 from zoo.seeds import derive_seed
-from zoo_stylegan.foreign import Foreign, flatten, read_checkpoint
 from zoo_stylegan.layers import widths_of
 from zoo_stylegan.mapping import Mapping
+from zoo_stylegan.pickles import Foreign, flatten, read_checkpoint
 from zoo_stylegan.stylegan2 import TAPS
 
 State = dict[str, torch.Tensor]
