@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from foreign_pickles import SENTINEL, easy, persistent, pickled
@@ -49,25 +50,33 @@ class Part:
         return persistent(self.class_name, state)
 
 
-def dense(name: str, inputs: int, outputs: int) -> Part:
-    part = Part("FullyConnectedLayer", activation="lrelu")
+def dense(name: str, inputs: int, outputs: int, activation: str = "linear", rate: float = 1) -> Part:
+    part = Part("FullyConnectedLayer", activation=activation)
+    part.attributes |= {"weight_gain": rate / np.sqrt(inputs), "bias_gain": rate, "_init_args": (inputs, outputs)}
+    part.attributes["_init_kwargs"] = easy(activation=activation, lr_multiplier=rate)
     part.tensors = {"weight": filled(f"{name}.weight", outputs, inputs), "bias": filled(f"{name}.bias", outputs)}
     return part
 
 
 def convolution(name: str, inputs: int, outputs: int, kernel: int, size: int, clamp: float | None) -> Part:
     parts = {"affine": dense(f"{name}.affine", W, inputs)}
-    part = Part("SynthesisLayer" if kernel == 3 else "ToRGBLayer", parts, activation="lrelu", conv_clamp=clamp)
+    part = Part("SynthesisLayer" if kernel == 3 else "ToRGBLayer", parts, conv_clamp=clamp)
     part.tensors["weight"] = filled(f"{name}.weight", outputs, inputs, kernel, kernel)
     part.tensors["bias"] = filled(f"{name}.bias", outputs)
     if kernel == 3:
+        up = 2 if name.endswith("conv0") else 1
+        part.attributes |= {"activation": "lrelu", "act_gain": np.sqrt(2), "use_noise": True, "up": up}
         part.tensors["noise_strength"] = filled(f"{name}.noise_strength")
         part.tensors["noise_const"] = filled(f"{name}.noise_const", size, size)
         part.tensors["resample_filter"] = FILTER
+    else:
+        part.attributes["weight_gain"] = 1 / np.sqrt(inputs)
     return part
 
 
-def ada(classes: int = 0, clamp: float | None = 256.0, architecture: str = "skip") -> Part:
+def ada(
+    classes: int = 0, clamp: float | None = 256.0, architecture: str = "skip", rate: float = 0.01, z: int = Z
+) -> Part:
     """A generator of 16x16 pixels."""
     blocks = {}
     for size, width in WIDTHS.items():
@@ -80,13 +89,13 @@ def ada(classes: int = 0, clamp: float | None = 256.0, architecture: str = "skip
         blocks[f"b{size}"].tensors["resample_filter"] = FILTER
         if size == 4:
             blocks["b4"].tensors["const"] = filled("synthesis.b4.const", width, 4, 4)
-    sizes = [Z + (W if classes else 0), *[W] * LAYERS]
-    layers = {f"fc{i}": dense(f"mapping.fc{i}", sizes[i], W) for i in range(LAYERS)}
+    sizes = [z + (W if classes else 0), *[W] * LAYERS]
+    layers = {f"fc{i}": dense(f"mapping.fc{i}", sizes[i], W, "lrelu", rate) for i in range(LAYERS)}
     if classes:
         layers["embed"] = dense("mapping.embed", classes, W)
     mapping = Part("MappingNetwork", layers, num_ws=6)
     mapping.tensors["w_avg"] = filled("mapping.w_avg", W)
-    return Part("Generator", {"synthesis": Part("SynthesisNetwork", blocks), "mapping": mapping}, z_dim=Z)
+    return Part("Generator", {"synthesis": Part("SynthesisNetwork", blocks), "mapping": mapping}, z_dim=z)
 
 
 def stored(folder: Path, generator: Part) -> Path:
@@ -158,7 +167,7 @@ def rosinality(classes: int = 0) -> dict[str, torch.Tensor]:
             state[f"{theirs}.noise.weight"] = filled(f"{ours}.noise_strength").view(1)
 
     for i in range(LAYERS):
-        state[f"style.{i + 1}.weight"] = filled(f"mapping.fc{i}.weight", W, Z if i == 0 else W)
+        state[f"style.{i + 1}.weight"] = filled(f"mapping.fc{i}.weight", W, W)
         state[f"style.{i + 1}.bias"] = filled(f"mapping.fc{i}.bias", W)
     state["input.input"] = filled("synthesis.b4.const", 1, WIDTHS[4], 4, 4)
     layer("conv1", "synthesis.b4.conv1", WIDTHS[4], WIDTHS[4], 3)
@@ -183,7 +192,7 @@ def saved(folder: Path, **content: Any) -> Path:
 def test_the_port_of_a_network_is_the_network(tmp_path: Path) -> None:
     source = saved(tmp_path, g_ema=rosinality(), g={}, latent_avg=filled("mapping.w_avg", 1, W))
     config, state = official.read(source)
-    theirs_config, theirs = official.read(stored(tmp_path, ada(clamp=None)))
+    theirs_config, theirs = official.read(stored(tmp_path, ada(clamp=None, z=W)))
     assert config == theirs_config
     assert state.keys() == theirs.keys()
     assert all(torch.equal(state[name], theirs[name]) for name in state)
@@ -193,7 +202,7 @@ def test_a_mean_w_that_is_not_there_is_measured(tmp_path: Path) -> None:
     imports.import_weights("stylegan2", saved(tmp_path, g_ema=rosinality()), tmp_path / "out")
     model: Any = zoo.load("stylegan2", weights=str(tmp_path / "out"))
     with torch.no_grad():
-        w = model.generator.mapping(torch.randn(20_000, Z, generator=torch.Generator().manual_seed(1)))
+        w = model.generator.mapping(torch.randn(20_000, W, generator=torch.Generator().manual_seed(1)))
     error = (w.mean(0) - model.generator.mapping.mean_w) / w.std(0)
     assert float(error.abs().max()) < 0.05
     again = official.read(tmp_path / "network.pt")[1]["generator.mapping.mean_w"]
@@ -217,7 +226,13 @@ def without(pattern: str) -> dict[str, torch.Tensor]:
         (without("noises.noise_2"), "noise_2"),
         (without("convs.3.conv.weight"), "it has no 'generator.synthesis.blocks.1.conv.weight'"),
         ({**rosinality(), "convs.1.conv.weight": torch.zeros(1, 5, 5, 3, 3)}, "halve nowhere"),
-        ({**rosinality(), "style.2.weight": torch.zeros(W, W + 1)}, "mapping"),
+        ({**rosinality(), "style.2.weight": torch.zeros(W, W + 1)}, "'style.2.weight' is"),
+        ({**rosinality(), "style.1.weight": torch.zeros(W, 2 * W)}, r"'style.1.weight' is \(10, 20\)"),
+        ({**rosinality(), "style.1.weight": torch.zeros(2 * W, W)}, r"'style.1.weight' is \(20, 10\)"),
+        (
+            {**rosinality(), "convs.0.conv.blur.kernel": FILTER},
+            "'convs.0.conv.blur.kernel' is another",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, state: dict[str, Any], message: str) -> None:
@@ -225,6 +240,106 @@ def test_what_does_not_fit_is_named(tmp_path: Path, state: dict[str, Any], messa
         imports.import_weights("stylegan2", saved(tmp_path, g_ema=state), tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.1, 1.0])
+@pytest.mark.parametrize("said", ["attributes", "arguments"])
+def test_layers_of_the_mapping_keep_their_learning_rate(tmp_path: Path, rate: float, said: str) -> None:
+    """w by StyleGAN2-ADA's arithmetic: weights times rate / sqrt(inputs), biases times rate."""
+    generator = ada(CLASSES, rate=rate)
+    layers = generator.parts["mapping"].parts
+    if said == "arguments":
+        for layer in layers.values():
+            del layer.attributes["weight_gain"], layer.attributes["bias_gain"]
+    imports.import_weights("stylegan2", stored(tmp_path, generator), tmp_path / "out")
+    model: Any = zoo.load("stylegan2", weights=str(tmp_path / "out"))
+    z = torch.randn(4, Z, generator=torch.Generator().manual_seed(0))
+
+    def normed(x: torch.Tensor) -> torch.Tensor:
+        return x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+
+    embed = layers["embed"].tensors
+    x = torch.cat([normed(z), normed(embed["weight"].t()[[1] * 4] / math.sqrt(CLASSES) + embed["bias"])], 1)
+    for i in range(LAYERS):
+        tensors = layers[f"fc{i}"].tensors
+        x = x @ tensors["weight"].t() * (rate / math.sqrt(x.shape[1])) + tensors["bias"] * rate
+        x = torch.where(x < 0, 0.2 * x, x) * math.sqrt(2)
+    with torch.no_grad():
+        found = model.generator.mapping(z, torch.full((4,), 1))
+    torch.testing.assert_close(found, x, rtol=1e-4, atol=1e-5 * float(x.abs().max()))
+
+
+def test_gains_of_other_layers_are_taken_too(tmp_path: Path) -> None:
+    """Twice the gain is twice the weight."""
+    generator, expected = ada(CLASSES), official.read(stored(tmp_path, ada(CLASSES)))[1]
+    block, mapping = generator.parts["synthesis"].parts["b8"].parts, generator.parts["mapping"].parts
+    for layer in (block["conv1"].parts["affine"], block["torgb"], mapping["embed"]):
+        layer.attributes["weight_gain"] *= 2
+    state = official.read(stored(tmp_path, generator))[1]
+    doubled = {name for name in state if not torch.equal(state[name], expected[name])}
+    prefix = "generator.synthesis.blocks.0"
+    assert doubled == {f"{prefix}.conv.affine.weight", f"{prefix}.to_rgb.weight", "generator.mapping.embed.weight"}
+    for name in doubled:
+        torch.testing.assert_close(state[name], 2 * expected[name])
+
+
+@pytest.mark.parametrize(
+    ("place", "attribute", "value"),
+    [
+        ("mapping.fc1", "activation", "relu"),
+        ("mapping.embed", "activation", "lrelu"),
+        ("mapping.fc0", "bias_gain", 0),
+        ("mapping.fc0", "weight_gain", math.nan),
+        ("synthesis.b8", "architecture", "orig"),
+        ("synthesis.b8.conv0", "activation", "sigmoid"),
+        ("synthesis.b8.conv0", "act_gain", 1.0),
+        ("synthesis.b8.conv0", "up", 1),
+        ("synthesis.b4.conv1", "use_noise", False),
+        ("synthesis.b16.torgb.affine", "activation", "relu"),
+        ("synthesis.b16.torgb", "conv_clamp", 128.0),
+        ("synthesis.b4.conv1", "conv_clamp", None),
+    ],
+)
+@pytest.mark.parametrize("said", ["attributes", "arguments"])
+def test_arithmetic_that_is_not_ours_is_named(
+    tmp_path: Path, place: str, attribute: str, value: Any, said: str
+) -> None:
+    generator = ada(CLASSES)
+    part = generator
+    for name in place.split("."):
+        part = part.parts[name]
+    part.attributes[attribute] = value
+    if said == "arguments":
+        part.attributes["_init_kwargs"] = easy(**{attribute: part.attributes.pop(attribute)})
+    with pytest.raises(WeightsError, match=attribute) as caught:
+        imports.import_weights("stylegan2", stored(tmp_path, generator), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert attribute == "conv_clamp" or f"'{place}'" in str(caught.value)
+
+
+@pytest.mark.parametrize("clamp", [0, -1.0, math.inf, math.nan])
+def test_a_clamp_that_is_no_limit_is_named(tmp_path: Path, clamp: float) -> None:
+    with pytest.raises(WeightsError, match="conv_clamp"):
+        official.read(stored(tmp_path, ada(clamp=clamp)))
+
+
+@pytest.mark.parametrize("taps", [[1.0, 2, 1], [1.0, 1], [1.0, 4, 4, 1]])
+def test_other_resampling_filters_are_named(tmp_path: Path, taps: list[float]) -> None:
+    generator, kernel = ada(), torch.tensor(taps) / sum(taps)
+    generator.parts["synthesis"].parts["b8"].parts["conv0"].tensors["resample_filter"] = torch.outer(kernel, kernel)
+    with pytest.raises(WeightsError, match="'synthesis.b8.conv0.resample_filter' is another resampling filter"):
+        official.read(stored(tmp_path, generator))
+
+
+def test_a_mean_w_of_a_network_with_classes_is_measured(tmp_path: Path) -> None:
+    generator = ada(CLASSES)
+    del generator.parts["mapping"].tensors["w_avg"]
+    imports.import_weights("stylegan2", stored(tmp_path, generator), tmp_path / "out")
+    model: Any = zoo.load("stylegan2", weights=str(tmp_path / "out"))
+    z = torch.randn(30_000, Z, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        w = model.generator.mapping(z, torch.arange(30_000) % CLASSES)
+    assert float(((w.mean(0) - model.generator.mapping.mean_w) / w.std(0)).abs().max()) < 0.05
 
 
 def test_other_architectures_are_named(tmp_path: Path) -> None:

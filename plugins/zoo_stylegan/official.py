@@ -1,26 +1,37 @@
 """StyleGAN2 generators of other programs: StyleGAN2-ADA's PyTorch pickles and rosinality's checkpoints.
 
 Both hold the network of the paper under names of their own; its parameters have the same shapes and gains as ours. The
-file is read as data, see `foreign.py`. Of the networks in it the averaged generator is taken, which draws the samples.
+file is read as data, see `pickles.py`. Of the networks in it the averaged generator is taken, which draws the samples.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zoo.errors import WeightsError
+from zoo.errors import WeightsError, one_line
 from zoo.seeds import derive_seed
-from zoo_stylegan.foreign import Foreign, flatten, read_checkpoint
-from zoo_stylegan.layers import widths_of
+from zoo_stylegan.layers import ROOT2, widths_of
 from zoo_stylegan.mapping import Mapping
+from zoo_stylegan.pickles import Foreign, flatten, modules, read_checkpoint
 from zoo_stylegan.stylegan2 import TAPS
 
 State = dict[str, torch.Tensor]
 MEAN_COUNT = 10_000  # latents whose mean w stands in for one that the file lacks
+
+# What our layers calculate, by StyleGAN2-ADA's modules and their attributes.
+ARITHMETIC: dict[str, dict[str, Any]] = {
+    r"mapping\.fc\d+": {"activation": "lrelu"},
+    r"mapping\.embed|synthesis\.b\d+\.\w+\.affine": {"activation": "linear"},
+    r"synthesis\.b\d+": {"architecture": "skip"},
+    r"synthesis\.b\d+\.conv[01]": {"activation": "lrelu", "act_gain": ROOT2, "use_noise": True},
+    r"synthesis\.b\d+\.conv0": {"up": 2},
+    r"synthesis\.b\d+\.conv1": {"up": 1},
+}
 
 
 def read(source: str | Path) -> tuple[dict[str, Any], State]:
@@ -50,21 +61,22 @@ def read(source: str | Path) -> tuple[dict[str, Any], State]:
 
 def _ada(record: Foreign) -> tuple[float, State]:
     """The clamp of activations, 0 for none, and the tensors of a network of StyleGAN2-ADA, by our names."""
-    clamp = 0.0
-    blocks = _parts(_parts(record).get("synthesis"))
-    for name, block in blocks.items():
-        if block.state.get("architecture", "skip") != "skip":
-            raise WeightsError(
-                f"the generator has the architecture '{block.state['architecture']}' in '{name}'; only 'skip' is known"
-            )
-        for layer in _parts(block).values():
-            if layer.state.get("activation", "lrelu") != "lrelu":
-                raise WeightsError(
-                    f"the generator has the activation '{layer.state['activation']}'; only 'lrelu' is known"
-                )
-            clamp = float(layer.state.get("conv_clamp") or 0.0)
+    theirs, clamps = flatten(record), []
+    for name, module in modules(record).items():
+        for pattern, arithmetic in ARITHMETIC.items():
+            for key, ours in arithmetic.items() if re.fullmatch(pattern, name) else ():
+                if (said := _said(module, key, ours)) != ours:
+                    raise WeightsError(
+                        one_line(f"the generator has {key} {said!r} in '{name}'; only {ours!r} is known")
+                    )
+        if re.fullmatch(r"synthesis\.b\d+\.(conv0|conv1|torgb)", name):
+            clamps.append(_said(module, "conv_clamp", None))
+        if re.fullmatch(r"mapping\.(fc\d+|embed)|synthesis\.b\d+\.(torgb|\w+\.affine)", name):
+            _take_gains(theirs, name, module)
+    if any(clamp != clamps[0] or (clamp is not None and not 0 < clamp < math.inf) for clamp in clamps):
+        raise WeightsError(one_line(f"the generator has conv_clamp {clamps}; only None or one limit above 0 is known"))
     tensors: State = {}
-    for name, tensor in flatten(record).items():
+    for name, tensor in theirs.items():
         if name.endswith("resample_filter"):
             _check_filter(name, tensor, 1)
         elif match := re.fullmatch(r"mapping\.fc(\d+)\.(weight|bias)", name):
@@ -85,7 +97,7 @@ def _ada(record: Foreign) -> tuple[float, State]:
                 )
         else:
             raise WeightsError(f"the generator is not StyleGAN2's: it has '{name}'")
-    return clamp, tensors
+    return float(clamps[0] or 0.0) if clamps else 0.0, tensors
 
 
 def _rosinality(content: dict[str, Any]) -> State:
@@ -97,6 +109,8 @@ def _rosinality(content: dict[str, Any]) -> State:
         if name.endswith(".kernel"):
             _check_filter(name, tensor, 4)
         elif match := re.fullmatch(r"style\.([1-9]\d*)\.(weight|bias)", name):
+            if match[2] == "weight" and tensor.shape[:1] != tensor.shape[1:]:
+                raise WeightsError(f"'{name}' is {tuple(tensor.shape)}; rosinality's layers from z to w are square")
             tensors[f"generator.mapping.layers.{int(match[1]) - 1}.{match[2]}"] = tensor
         elif name == "input.input":
             tensors["generator.synthesis.constant"] = tensor
@@ -130,10 +144,23 @@ def _rosinality_part(name: str, part: str, tensor: torch.Tensor) -> tuple[str, t
     raise WeightsError(f"'g_ema' is not StyleGAN2's generator: it has '{name}'")
 
 
-def _parts(record: Any) -> dict[str, Foreign]:
-    """The modules in a module, by name."""
-    parts = record.state.get("_modules") if isinstance(record, Foreign) else None
-    return {name: part for name, part in parts.items() if isinstance(part, Foreign)} if isinstance(parts, dict) else {}
+def _said(module: Foreign, name: str, default: Any) -> Any:
+    """What a module of StyleGAN2-ADA calculates with: its attribute, or what it was made with, or else the default."""
+    arguments = module.state.get("_init_kwargs", {})
+    return module.state.get(name, arguments.get(name, default) if isinstance(arguments, dict) else default)
+
+
+def _take_gains(tensors: State, name: str, module: Foreign) -> None:
+    """Scale weight and bias of a layer by what its gains are more than ours. They follow from its learning rate."""
+    ours = 0.01 if name.startswith("mapping.fc") else 1.0
+    rate = _said(module, "lr_multiplier", ours)
+    inputs = math.sqrt(tensors[f"{name}.weight"].shape[1])
+    gains = {"weight": _said(module, "weight_gain", rate / inputs) * inputs, "bias": _said(module, "bias_gain", rate)}
+    for part, gain in gains.items():
+        if not 0 < gain < math.inf:
+            raise WeightsError(f"the generator has {part}_gain {gain} in '{name}'; only numbers above 0 are known")
+        if not math.isclose(gain, ours, rel_tol=1e-6) and f"{name}.{part}" in tensors:
+            tensors[f"{name}.{part}"] = tensors[f"{name}.{part}"] * (gain / ours)
 
 
 def _layer(r: int, part: str) -> str:
@@ -142,11 +169,11 @@ def _layer(r: int, part: str) -> str:
 
 
 def _check_filter(name: str, tensor: torch.Tensor, gain: float) -> None:
-    """Raise WeightsError unless a resampling filter is ours, up to a gain of 1 or `gain`."""
+    """Raise WeightsError unless a resampling filter is ours, with a sum of `gain`."""
     taps = torch.tensor(TAPS, dtype=torch.float32)
-    kernel = torch.outer(taps, taps) / taps.sum() ** 2
-    if tensor.shape != kernel.shape or not any(torch.allclose(tensor.float(), kernel * g) for g in (1, gain)):
-        raise WeightsError(f"'{name}' is another resampling filter than {list(TAPS)}")
+    kernel = gain * torch.outer(taps, taps) / taps.sum() ** 2
+    if tensor.shape != kernel.shape or not torch.allclose(tensor.float(), kernel):
+        raise WeightsError(f"'{name}' is another resampling filter than {list(TAPS)} with a sum of {gain:g}")
 
 
 def _config(tensors: State) -> dict[str, Any]:
@@ -175,7 +202,7 @@ def _config(tensors: State) -> dict[str, Any]:
 def _mean_w(tensors: State, config: dict[str, Any]) -> torch.Tensor:
     """The mean w of random latents, for a file that does not have it."""
     prefix = "generator.mapping."
-    mapping = Mapping(config["latent_size"], config["w_size"], config["mapping_layers"])
+    mapping = Mapping(config["latent_size"], config["w_size"], config["mapping_layers"], config["classes"])
     known = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
     try:
         mapping.load_state_dict(known, strict=False)
@@ -183,4 +210,5 @@ def _mean_w(tensors: State, config: dict[str, Any]) -> torch.Tensor:
         raise WeightsError(f"the mapping network is not StyleGAN2's: {str(error).splitlines()[-1].strip()}") from None
     source = torch.Generator().manual_seed(derive_seed(0, "mean w"))
     with torch.no_grad():
-        return mapping(torch.randn(MEAN_COUNT, config["latent_size"], generator=source)).mean(0)
+        z, label = torch.randn(MEAN_COUNT, config["latent_size"], generator=source), torch.arange(MEAN_COUNT)
+        return mapping(z, label % config["classes"] if config["classes"] else None).mean(0)
