@@ -9,17 +9,17 @@ sub-pixel's channel group.
 from __future__ import annotations
 
 import torch
+from torch import nn
 
+from zoo.nn.autoregressive import AutoregressiveModel
 from zoo.nn.cached import CachedConv
 from zoo.nn.masked import MaskedConv2d
-from zoo_pixelcnn.gated_pixelcnn import GatedPixelCNN, VerticalConv2d
-from zoo_pixelcnn.pixelcnn import PixelCNN
 
 
 class CachedPixelCNN:
     """The stepwise form of a `PixelCNN`: for each sub-pixel, only its own column and its own channel group."""
 
-    def __init__(self, model: PixelCNN, batch: int) -> None:
+    def __init__(self, model: AutoregressiveModel, batch: int) -> None:
         def cache(conv: MaskedConv2d) -> CachedConv:
             return CachedConv(conv, batch, model.image_shape[2])
 
@@ -55,7 +55,7 @@ class CachedPixelCNN:
 class CachedVertical:
     """The stepwise form of one layer's vertical convolution: a whole row at a time."""
 
-    def __init__(self, conv: VerticalConv2d, batch: int, width: int) -> None:
+    def __init__(self, conv: nn.Module, batch: int, width: int) -> None:
         c, (outputs, inputs, rows, k) = conv.centre, conv.weight.shape
         self.bias, self.shifted, self.centre = conv.bias.detach(), conv.shifted, c
         self.weight = conv.weight.detach().permute(2, 3, 1, 0).reshape(-1, outputs)  # (rows k I, O)
@@ -76,7 +76,7 @@ class CachedGatedPixelCNN:
     """The stepwise form of a `GatedPixelCNN`: the vertical stack once a row, one column of the horizontal stack for
     each sub-pixel, and of it only the sub-pixel's channel group."""
 
-    def __init__(self, model: GatedPixelCNN, batch: int, condition: torch.Tensor | None = None) -> None:
+    def __init__(self, model: AutoregressiveModel, batch: int, condition: torch.Tensor | None = None) -> None:
         self.scale, self.width, self.batch = model.scale, model.image_shape[2], batch
         width = self.width
         self.vertical = [CachedVertical(layer.vertical, batch, width) for layer in model.layers]
@@ -91,16 +91,23 @@ class CachedGatedPixelCNN:
             for convs in zip(*((layer.project, layer.skip) for layer in model.layers), strict=True)
         )
         self.head, self.output = CachedConv(model.head, batch, width), CachedConv(model.output, batch, width)
-        self.conditions = [] if condition is None else [_condition_rows(layer, condition) for layer in model.layers]
+        self.layers = model.layers
+        self.conditions = [] if condition is None else self._condition_rows(condition)
         # The number of the next row lives on the device, so that one captured graph draws every row.
         self.row = torch.zeros(1, dtype=torch.int64, device=model.device)
 
-    def reset(self) -> None:
+    def reset(self, condition: torch.Tensor | None = None) -> None:
+        if condition is not None:
+            for kept, rows in zip(self.conditions, self._condition_rows(condition), strict=True):
+                torch._foreach_copy_(kept, rows)
         self.row.zero_()
         for layer in (*self.horizontal, *self.project, *self.skip, self.head, self.output):
             layer.reset()
         for vertical in self.vertical:
             vertical.rows.zero_()
+
+    def _condition_rows(self, condition: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return [_condition_rows(layer, condition) for layer in self.layers]
 
     def start_row(self) -> None:
         first = self.horizontal[0]
@@ -152,7 +159,7 @@ def _gates(horizontal: CachedConv, groups: int) -> list[list[tuple[torch.Tensor,
     return [[column.unbind(1) for column in part] for part in parts]
 
 
-def _condition_rows(layer: GatedLayer, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _condition_rows(layer: nn.Module, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What a condition adds to the gates of both stacks, (H, W, B, 2p), or (1, 1, B, 2p) if the same everywhere."""
     horizontal = layer.condition_horizontal(condition).detach().permute(2, 3, 0, 1).contiguous()
     if layer.is_last:

@@ -23,8 +23,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.nn.autoregressive import AutoregressiveModel
-from zoo.nn.cached import CachedConv
 from zoo.nn.masked import MaskedConv2d
+from zoo_pixelcnn.cached import CachedGatedPixelCNN
 
 
 def gate(x: torch.Tensor, groups: int = 1) -> torch.Tensor:
@@ -95,9 +95,13 @@ class GatedLayer(nn.Module):
                 self.condition_vertical = nn.Conv2d(condition, 2 * width, 1, bias=False)
 
     def forward(
-        self, v: torch.Tensor, h: torch.Tensor, skips: list[torch.Tensor], condition: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both stacks, (B, p, H, W), and one more of `skips` where there is a skip connection.
+        self,
+        v: torch.Tensor,
+        h: torch.Tensor,
+        skips: torch.Tensor | None = None,
+        condition: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Both stacks and the sum of the skip connections so far, if there are any, (B, p, H, W) each.
 
         The condition is (B, F, H, W), or (B, F, 1, 1) if it is the same everywhere.
         """
@@ -107,12 +111,12 @@ class GatedLayer(nn.Module):
             mixed = mixed + self.condition_horizontal(condition)
         gated = gate(mixed, self.groups)
         if self.skip is not None:
-            skips.append(self.skip(gated))
+            skips = self.skip(gated) if skips is None else skips + self.skip(gated)
         if self.project is not None:
             h = self.project(gated) if self.is_first else h + self.project(gated)
         if self.is_last:
-            return v, h
-        return gate(v if condition is None else v + self.condition_vertical(condition)), h
+            return v, h, skips
+        return gate(v if condition is None else v + self.condition_vertical(condition)), h, skips
 
 
 class GatedPixelCNN(AutoregressiveModel):
@@ -172,10 +176,10 @@ class GatedPixelCNN(AutoregressiveModel):
             (B, L, C, H, W).
         """
         v = h = self.scale(images)
-        skips: list[torch.Tensor] = []
+        skips = None
         for layer in self.layers:
-            v, h = layer(v, h, skips, condition)  # B p H W
-        x = torch.stack(skips).sum(0) if skips else h
+            v, h, skips = layer(v, h, skips, condition)  # B p H W
+        x = h if skips is None else skips
         x = self.output(F.relu(self.head(F.relu(x))))  # B C*L H W
         return x.unflatten(1, (self.image_shape[0], self.levels)).transpose(1, 2)
 

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.nn.autoregressive import AutoregressiveModel
-from zoo.nn.cached import CachedConv
 from zoo.nn.masked import MaskedConv2d
+from zoo_pixelcnn.cached import CachedPixelCNN
 
 
 class ResidualBlock(nn.Module):

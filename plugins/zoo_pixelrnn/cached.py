@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from zoo.nn.cached import CachedConv
 from zoo.nn.masked import group_bounds
-from zoo_pixelrnn.diagonal_bilstm import DiagonalBiLSTM, DiagonalLayer
-from zoo_pixelrnn.network import PixelRNN, lstm
-from zoo_pixelrnn.row_lstm import RowLSTM, RowLSTMLayer, neighbours
+from zoo_pixelrnn.network import PixelRNN, lstm, neighbours
 
 
 class CachedLayer(Protocol):
@@ -85,7 +84,7 @@ class CachedGates:
 class CachedRowLSTM(CachedPixelRNN):
     """The stepwise form of a `RowLSTM`."""
 
-    def __init__(self, model: RowLSTM, batch: int) -> None:
+    def __init__(self, model: PixelRNN, batch: int) -> None:
         layers = [CachedRowLSTMLayer(layer, batch, model.image_shape[2]) for layer in model.layers]
         super().__init__(model, layers, batch)
 
@@ -93,7 +92,7 @@ class CachedRowLSTM(CachedPixelRNN):
 class CachedRowLSTMLayer:
     """The stepwise form of a `RowLSTMLayer`: K_ss once a row, K_is and the gates for each sub-pixel."""
 
-    def __init__(self, layer: RowLSTMLayer, batch: int, columns: int) -> None:
+    def __init__(self, layer: nn.Module, batch: int, columns: int) -> None:
         self.input_to_state = CachedConv(layer.input_to_state, batch, columns)
         self.lift = CachedConv(layer.lift, batch, columns)
         self.h = self.lift.current  # B W h: the states of the row in progress, and of the one above until overwritten
@@ -133,7 +132,7 @@ class CachedDiagonalBiLSTM(CachedPixelRNN):
     complete, in all layers: they read it when the next row begins, all layers at once.
     """
 
-    def __init__(self, model: DiagonalBiLSTM, batch: int) -> None:
+    def __init__(self, model: PixelRNN, batch: int) -> None:
         self.groups = model.image_shape[0]
         layers = list(model.layers)
         width, columns = layers[0].first_h.shape[1], model.image_shape[2]
@@ -189,7 +188,7 @@ class CachedDiagonalBiLSTM(CachedPixelRNN):
 class CachedLeft:
     """The stepwise form of one layer: its left LSTM, and the sum with the right one's states, (B, W, h)."""
 
-    def __init__(self, layer: DiagonalLayer, batch: int, columns: int, right: torch.Tensor) -> None:
+    def __init__(self, layer: nn.Module, batch: int, columns: int, right: torch.Tensor) -> None:
         self.input_to_state = CachedConv(layer.input_to_left, batch, columns)
         self.lift = CachedConv(layer.lift, batch, columns)
         self.x = self.input_to_state.current  # B W 2h: the input of the row in progress

@@ -28,8 +28,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.nn.autoregressive import CachedNetwork
 from zoo.nn.masked import MaskedConv2d
+from zoo_pixelrnn.cached import CachedDiagonalBiLSTM
 from zoo_pixelrnn.network import PixelRNN, lstm
 
 
@@ -165,8 +165,6 @@ class DiagonalBiLSTM(PixelRNN):
             x = layer(x, pixels, self.skew)
         return self.logits(x)
 
-    def cached(self, batch: int) -> CachedNetwork:
+    def cached(self, batch: int) -> CachedDiagonalBiLSTM:
         """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
-        from zoo_pixelrnn.cached import CachedDiagonalBiLSTM
-
         return CachedDiagonalBiLSTM(self, batch)

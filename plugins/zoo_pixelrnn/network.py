@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from zoo.nn.autoregressive import AutoregressiveModel
 from zoo.nn.masked import MaskedConv2d
 
+KERNEL_SIZE = 3  # k of Row LSTM; the paper takes "3 or larger"
+
 
 def lstm(gates: torch.Tensor, c: torch.Tensor, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Eq. 3: hidden and cell state, (..., h) each, of gates before their nonlinearities, (..., 4h), and the last c."""
@@ -25,6 +27,13 @@ def lstm(gates: torch.Tensor, c: torch.Tensor, groups: int) -> tuple[torch.Tenso
     g = gates[..., 3, :].tanh()
     c = f * c.unflatten(-1, (groups, -1)) + i * g
     return (o * c.tanh()).flatten(-2), c.flatten(-2)
+
+
+def neighbours(h: torch.Tensor) -> torch.Tensor:
+    """What the k x 1 convolution multiplies at each column, (W, B, h) -> (W, B, k h); zeros beyond the edges."""
+    centre = KERNEL_SIZE // 2
+    padded = F.pad(h, (0, 0, 0, 0, centre, centre))
+    return torch.cat([padded[tap : tap + len(h)] for tap in range(KERNEL_SIZE)], -1)
 
 
 class PixelRNN(AutoregressiveModel):

@@ -15,13 +15,10 @@ import math
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from zoo.nn.autoregressive import CachedNetwork
 from zoo.nn.masked import MaskedConv2d
-from zoo_pixelrnn.network import PixelRNN, lstm
-
-KERNEL_SIZE = 3  # k; the paper takes "3 or larger"
+from zoo_pixelrnn.cached import CachedRowLSTM
+from zoo_pixelrnn.network import KERNEL_SIZE, PixelRNN, lstm, neighbours
 
 
 class RowLSTMLayer(nn.Module):
@@ -49,13 +46,6 @@ class RowLSTMLayer(nn.Module):
             h, c = lstm(gates.view_as(row), c, self.groups)  # W B h
             states.append(h)
         return x + self.lift(torch.stack(states).permute(2, 3, 0, 1))
-
-
-def neighbours(h: torch.Tensor) -> torch.Tensor:
-    """What the k x 1 convolution multiplies at each column, (W, B, h) -> (W, B, k h); zeros beyond the edges."""
-    centre = KERNEL_SIZE // 2
-    padded = F.pad(h, (0, 0, 0, 0, centre, centre))
-    return torch.cat([padded[tap : tap + len(h)] for tap in range(KERNEL_SIZE)], -1)
 
 
 class RowLSTM(PixelRNN):
@@ -95,8 +85,6 @@ class RowLSTM(PixelRNN):
             x = layer(x)
         return self.logits(x)
 
-    def cached(self, batch: int) -> CachedNetwork:
+    def cached(self, batch: int) -> CachedRowLSTM:
         """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
-        from zoo_pixelrnn.cached import CachedRowLSTM
-
         return CachedRowLSTM(self, batch)

@@ -1,4 +1,4 @@
-"""What all autoregressive image models have in common: the interface, the likelihood, and drawing pixel by pixel.
+"""What all autoregressive image models have in common: the interface and the likelihood. `draw` draws from them.
 
 Shapes: B batch, C colour channels, H, W height and width, L levels of a sub-pixel.
 
@@ -9,8 +9,7 @@ p(x) = prod_i p(x_i | x_1 ... x_{i-1}) (van den Oord et al., arXiv 1601.06759, e
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +17,6 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.model import Model
-from zoo.request import SampleRequest
 
 
 class CachedNetwork(Protocol):
@@ -29,8 +27,8 @@ class CachedNetwork(Protocol):
     captured graph draws every row.
     """
 
-    def reset(self) -> None:
-        """Back to the state before the first row."""
+    def reset(self, **conditions: torch.Tensor) -> None:
+        """Back to the state before the first row, of pictures with these conditions if there are any, else the same."""
 
     def start_row(self) -> None:
         """The row in progress is complete and becomes the one above; compute what it adds to the next."""
@@ -81,12 +79,24 @@ class AutoregressiveModel(Model):
 
     def scale(self, images: torch.Tensor) -> torch.Tensor:
         """Levels 0 to L - 1 as floats from -1 to 1."""
-        return images.to(self.dtype) * (2 / (self.levels - 1)) - 1
+        exact = torch.promote_types(self.dtype, torch.float32)  # in half precision levels would collide
+        return (images.to(exact) * (2 / (self.levels - 1)) - 1).to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the parameters."""
         return next(self.parameters()).dtype
+
+    @property
+    def constant_buffers(self) -> set[str]:
+        """Names of the buffers that follow from the constructor's arguments: masks and indices, never saved."""
+        modules = self.named_modules()
+        return {f"{name}.{b}".lstrip(".") for name, m in modules for b in m._non_persistent_buffers_set}
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> set[str]:
+        """DistributedDataParallel sends all other buffers around before every forward pass."""
+        return self.constant_buffers
 
     def check_images(self, images: torch.Tensor, what: str = "images") -> torch.Tensor:
         """The images on the model's device; raises OptionError unless they are (B, C, H, W) integers below L."""
@@ -108,8 +118,9 @@ class AutoregressiveModel(Model):
         targets = images.permute(0, 2, 3, 1).flatten().long()
         return F.cross_entropy(rows, targets, reduction="none").view(len(images), -1).sum(1)
 
+    @torch.no_grad()
     def log_prob(self, images: torch.Tensor, *, batch_size: int = 128, **conditions: Any) -> torch.Tensor:
-        """Exact log-likelihood.
+        """Exact log-likelihood, without a gradient; `nats` of the logits has one.
 
         Args:
             images: (N, C, H, W), integers from 0 to L - 1, as `sample` returns them.
@@ -123,6 +134,7 @@ class AutoregressiveModel(Model):
             OptionError: images of the wrong shape, type or range.
         """
         images = self.check_images(images)
+        conditions = {name: v.cpu() if isinstance(v, torch.Tensor) else v for name, v in conditions.items()}
         given = self.conditions(conditions, len(images))
         was_training = self.training
         self.eval()
@@ -134,4 +146,4 @@ class AutoregressiveModel(Model):
                 batches.append(-self.nats(images[rows], logits))
         finally:
             self.train(was_training)
-        return torch.cat(batches) if batches else torch.zeros(0, device=self.device)
+        return torch.cat(batches) if batches else torch.zeros(0, dtype=torch.float32, device=self.device)
