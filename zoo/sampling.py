@@ -95,7 +95,7 @@ def sample(
             request.progress(1.0)
     if not batches:
         axes = (0, *([frames or 0] if model.spec.is_video else []), *model.image_shape)
-        return torch.zeros(axes, dtype=torch.uint8 if model.levels <= 256 else torch.int64)
+        return torch.zeros(axes, dtype=torch.uint8 if model.levels <= 256 else torch.int64, device="cpu")
     return torch.cat(batches)
 
 

@@ -117,7 +117,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
         return self.encoder(condition)[:, :, None, None]  # B F 1 1
 
     def _one_hot(self, given: Any, n: int) -> torch.Tensor:
-        labels = torch.as_tensor(given)
+        labels = given if isinstance(given, torch.Tensor) else torch.as_tensor(given, device="cpu")
         labels = labels.expand(n) if labels.ndim == 0 or len(labels) == 1 else labels
         last = self.condition_features - 1
         if labels.shape != (n,) or labels.is_floating_point():

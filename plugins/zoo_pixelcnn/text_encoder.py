@@ -57,9 +57,15 @@ class TextEncoder(nn.Module):
         self.output = nn.Linear(2 * width, features)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """Codes (B, T), as `encode` gives them, to h (B, F). On the CPU they cost no wait for the device."""
-        lengths = (codes != PADDING).sum(1).cpu()
-        codes = codes.to(self.embedding.weight.device)
-        packed = pack_padded_sequence(self.embedding(codes), lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)  # B T 2R, zero beyond the end
-        return self.output(states.sum(1) / lengths.to(states)[:, None])
+        """Codes (B, T), as `encode` gives them, to h (B, F).
+
+        Order and lengths are found on the CPU, and copied without waiting for the device.
+        """
+        codes, device = codes.cpu(), self.embedding.weight.device
+        lengths, order = (codes != PADDING).sum(1).sort(descending=True)
+        codes, back = codes[order].to(device, non_blocking=True), order.argsort().to(device, non_blocking=True)
+        states, _ = pad_packed_sequence(
+            self.gru(pack_padded_sequence(self.embedding(codes), lengths, batch_first=True))[0], batch_first=True
+        )  # B T 2R, zero beyond the end
+        means = states.sum(1) / lengths.to(device, states.dtype, non_blocking=True)[:, None]
+        return self.output(means).index_select(0, back)

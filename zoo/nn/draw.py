@@ -144,19 +144,21 @@ class RowDrawer:
         if self.graph is not None:
             self.graph.replay()
         else:
-            self._draw()
+            self._draw(given=given)
         return self.levels
 
-    def _draw(self) -> None:
+    def _draw(self, *, given: bool = True) -> None:
+        """Draw a row; if it may be given, `is_given` decides on the device."""
         with _threads(self.threads):
             self.network.start_row()
         for column in range(self.levels.shape[2]):
             for channel in range(self.levels.shape[1]):
                 logits = self.network.logits(column, channel)
                 drawn = pick(logits, self.uniform[:, channel, column], self.temperature)
-                value = torch.where(self.is_given, self.given[:, channel, column], drawn)
-                self.levels[:, channel, column] = value
-                self.network.put(column, channel, value)
+                if given:
+                    drawn = torch.where(self.is_given, self.given[:, channel, column], drawn)
+                self.levels[:, channel, column] = drawn
+                self.network.put(column, channel, drawn)
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         """One row as a graph, captured on the device of the tensors; `reset` the network before the first replay."""
