@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import zoo
 from zoo.errors import OptionError
-from zoo.nn.autoregressive import pick
+from zoo.nn.draw import pick
 from zoo.nn.masked import MaskedConv2d, group_bounds
 
 MODELS = [spec.name for spec in zoo.models() if spec.kind == "autoregressive"]

@@ -49,7 +49,7 @@ def test_the_kit_finds_a_likelihood_that_is_not_normalised(monkeypatch: pytest.M
 
 
 def test_the_kit_finds_samples_that_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zoo_pixelcnn.pixelcnn import CachedPixelCNN
+    from zoo_pixelcnn.cached import CachedPixelCNN
 
     honest = CachedPixelCNN.logits
     monkeypatch.setattr(

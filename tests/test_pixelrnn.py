@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 import zoo
-from zoo.nn.autoregressive import draw
+from zoo.nn.draw import draw
 from zoo.nn.masked import MaskedConv2d
 from zoo.request import SampleRequest
 

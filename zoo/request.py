@@ -24,6 +24,7 @@ class SampleRequest:
         progress: tell it the share of this batch that is done.
         frames: of clips: how many to draw; None is as many as the options give, or without end in `model.stream`.
         path: names of the parts that this request is for, see `child`.
+        kept: shared by all batches of one call: what a sampler prepares once, such as a CUDA graph.
     """
 
     seed: int
@@ -33,6 +34,7 @@ class SampleRequest:
     progress: Callable[[float], None] = lambda share: None
     frames: int | None = None
     path: tuple[str, ...] = ()
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     _generators: list[torch.Generator] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

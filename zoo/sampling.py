@@ -74,6 +74,7 @@ def sample(
     size = batch_size or model.sample_batch_size
     checked = _check_options(model, n, options)
     batches = []
+    kept: dict[Any, Any] = {}
     with evaluating(model):
         for first in range(0, n, size):
             rows = range(first, min(first + size, n))
@@ -84,6 +85,7 @@ def sample(
                 options={name: _slice(model, name, value, rows) for name, value in checked.items()},
                 progress=_share(progress, rows, n),
                 frames=frames,
+                kept=kept,
             )
             with torch.no_grad(), computing(precision, model.device):
                 images = model.draw_batch(request)
@@ -93,7 +95,7 @@ def sample(
             request.progress(1.0)
     if not batches:
         axes = (0, *([frames or 0] if model.spec.is_video else []), *model.image_shape)
-        return torch.zeros(axes, dtype=torch.uint8 if model.levels <= 256 else torch.int64)
+        return torch.zeros(axes, dtype=torch.uint8 if model.levels <= 256 else torch.int64, device="cpu")
     return torch.cat(batches)
 
 

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.request import SampleRequest
-from zoo_pixelcnn.gated_pixelcnn import CachedGatedPixelCNN, GatedPixelCNN
+from zoo_pixelcnn.cached import CachedGatedPixelCNN
+from zoo_pixelcnn.gated_pixelcnn import GatedPixelCNN
 from zoo_pixelcnn.text_encoder import TextEncoder, encode
 
 CONDITIONS = ("label", "vector", "map", "text")
@@ -108,7 +109,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
 
     def cached(self, batch: int, condition: torch.Tensor | None = None) -> CachedGatedPixelCNN:
         """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
-        return super().cached(batch, self._h(condition))
+        return CachedConditionalPixelCNN(self, batch, condition)
 
     def _h(self, condition: torch.Tensor | None) -> torch.Tensor | None:
         if self.condition != "text" or condition is None:
@@ -116,16 +117,18 @@ class ConditionalPixelCNN(GatedPixelCNN):
         return self.encoder(condition)[:, :, None, None]  # B F 1 1
 
     def _one_hot(self, given: Any, n: int) -> torch.Tensor:
-        labels = torch.as_tensor(given, device=self.device)
+        labels = given if isinstance(given, torch.Tensor) else torch.as_tensor(given, device="cpu")
         labels = labels.expand(n) if labels.ndim == 0 or len(labels) == 1 else labels
         last = self.condition_features - 1
         if labels.shape != (n,) or labels.is_floating_point():
             found = f"{tuple(labels.shape)} of {labels.dtype}"
             raise OptionError(f"label must be one class, or one for each of the {n} pictures, not {found}")
-        outside = labels[(labels < 0) | (labels > last)]
-        if len(outside):
-            raise OptionError(f"label must be from 0 to {last}, not {int(outside[0])}")
-        return F.one_hot(labels.long(), last + 1).to(self.dtype)[:, :, None, None]  # B K 1 1
+        if labels.is_cpu:  # those of a training batch are on the device already: to read them would be to wait for it
+            outside = labels[(labels < 0) | (labels > last)]
+            if len(outside):
+                raise OptionError(f"label must be from 0 to {last}, not {int(outside[0])}")
+        one_hot = F.one_hot(labels.long(), last + 1)
+        return one_hot.to(self.device, self.dtype)[:, :, None, None]  # B K 1 1
 
     def _codes(self, given: Any, n: int) -> torch.Tensor:
         texts = [given] if isinstance(given, str) else given
@@ -134,7 +137,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
             raise OptionError(f"{wanted}, not {given!r:.80}")
         if len(texts) not in (1, n):
             raise OptionError(f"{wanted}, not {len(texts)}")
-        return encode(texts).expand(n, -1).to(self.device)  # B T
+        return encode(texts).expand(n, -1)  # B T, on the CPU, where the encoder needs the lengths
 
     def _features(self, given: Any, n: int) -> torch.Tensor:
         place = self.image_shape[1:] if self.condition == "map" else ()
@@ -166,6 +169,17 @@ class ConditionalPixelCNN(GatedPixelCNN):
         classes = range(self.condition_features)
         columns = [super(ConditionalPixelCNN, self).log_prob(images, batch_size=batch_size, label=k) for k in classes]
         return torch.stack(columns, 1)
+
+
+class CachedConditionalPixelCNN(CachedGatedPixelCNN):
+    """The stepwise form of a `ConditionalPixelCNN`; texts are read by its encoder first."""
+
+    def __init__(self, model: ConditionalPixelCNN, batch: int, condition: torch.Tensor | None) -> None:
+        self.read = model._h
+        super().__init__(model, batch, condition)
+
+    def _condition_rows(self, condition: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return super()._condition_rows(self.read(condition))
 
 
 def complete(model: ConditionalPixelCNN, request: SampleRequest) -> None:

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.nn.autoregressive import AutoregressiveModel
-from zoo.nn.cached import CachedConv
 from zoo.nn.masked import MaskedConv2d
+from zoo_pixelcnn.cached import CachedPixelCNN
 
 
 class ResidualBlock(nn.Module):
@@ -81,39 +81,3 @@ class PixelCNN(AutoregressiveModel):
     def cached(self, batch: int) -> CachedPixelCNN:
         """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
         return CachedPixelCNN(self, batch)
-
-
-class CachedPixelCNN:
-    """The stepwise form of a `PixelCNN`: for each sub-pixel, only its own column and its own channel group."""
-
-    def __init__(self, model: PixelCNN, batch: int) -> None:
-        def cache(conv: MaskedConv2d) -> CachedConv:
-            return CachedConv(conv, batch, model.image_shape[2])
-
-        self.scale = model.scale
-        self.input = cache(model.input)
-        self.blocks = [(cache(b.reduce), cache(b.spread), cache(b.expand)) for b in model.blocks]
-        self.head, self.output = cache(model.head), cache(model.output)
-        self.layers = [self.input, *(layer for block in self.blocks for layer in block), self.head, self.output]
-
-    def reset(self) -> None:
-        for layer in self.layers:
-            layer.reset()
-
-    def start_row(self) -> None:
-        for layer in self.layers:
-            layer.start_row()
-
-    def logits(self, column: int, channel: int) -> torch.Tensor:
-        x = self.input.add(column, channel)  # B 2h/C: the residual stream of this channel's group
-        for reduce, spread, expand in self.blocks:
-            torch.clamp_min(x, 0, out=reduce.slot(column, channel))
-            reduce.step(column, channel, out=spread.slot(column, channel)).relu_()
-            torch.clamp_min(spread.add(column, channel), 0, out=expand.slot(column, channel))
-            x += expand.step(column, channel)
-        torch.clamp_min(x, 0, out=self.head.slot(column, channel))
-        self.head.step(column, channel, out=self.output.slot(column, channel)).relu_()
-        return self.output.step(column, channel)
-
-    def put(self, column: int, channel: int, levels: torch.Tensor) -> None:
-        self.input.slot(column, channel)[:, 0] = self.scale(levels)

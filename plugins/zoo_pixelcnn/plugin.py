@@ -177,7 +177,7 @@ def zoo_train(spec):
 
 @hookimpl
 def zoo_sample(spec, model, request):
-    from zoo.nn.autoregressive import draw
+    from zoo.nn.draw import draw
 
     if spec.name == CONDITIONAL_PIXELCNN.name:
         from zoo_pixelcnn.conditional_pixelcnn import complete

@@ -35,9 +35,9 @@ def encode(texts: Sequence[str]) -> torch.Tensor:
             raise OptionError("text must not be empty")
         if len(row) > LIMIT:
             raise OptionError(f"text '{text[:20]}...' has {len(row)} characters; at most {LIMIT} are read")
-    codes = torch.full((len(rows), max(map(len, rows), default=0)), PADDING)
+    codes = torch.full((len(rows), max(map(len, rows), default=0)), PADDING, device="cpu")
     for i, row in enumerate(rows):
-        codes[i, : len(row)] = torch.tensor(row)
+        codes[i, : len(row)] = torch.tensor(row, device="cpu")
     return codes
 
 
@@ -57,8 +57,15 @@ class TextEncoder(nn.Module):
         self.output = nn.Linear(2 * width, features)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """Codes (B, T), as `encode` gives them, to h (B, F)."""
-        lengths = (codes != PADDING).sum(1)
-        packed = pack_padded_sequence(self.embedding(codes), lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)  # B T 2R, zero beyond the end
-        return self.output(states.sum(1) / lengths[:, None])
+        """Codes (B, T), as `encode` gives them, to h (B, F).
+
+        Order and lengths are found on the CPU, and copied without waiting for the device.
+        """
+        codes, device = codes.cpu(), self.embedding.weight.device
+        lengths, order = (codes != PADDING).sum(1).sort(descending=True)
+        codes, back = codes[order].to(device, non_blocking=True), order.argsort().to(device, non_blocking=True)
+        states, _ = pad_packed_sequence(
+            self.gru(pack_padded_sequence(self.embedding(codes), lengths, batch_first=True))[0], batch_first=True
+        )  # B T 2R, zero beyond the end
+        means = states.sum(1) / lengths.to(device, states.dtype, non_blocking=True)[:, None]
+        return self.output(means).index_select(0, back)

@@ -21,7 +21,6 @@ pixels.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -29,9 +28,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.nn.cached import CachedConv
-from zoo.nn.masked import MaskedConv2d, group_bounds
-from zoo_pixelrnn.network import CachedGates, CachedPixelRNN, PixelRNN, lstm
+from zoo.nn.masked import MaskedConv2d
+from zoo_pixelrnn.cached import CachedDiagonalBiLSTM
+from zoo_pixelrnn.network import PixelRNN, lstm
 
 
 class Skew(nn.Module):
@@ -169,108 +168,3 @@ class DiagonalBiLSTM(PixelRNN):
     def cached(self, batch: int) -> CachedDiagonalBiLSTM:
         """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
         return CachedDiagonalBiLSTM(self, batch)
-
-
-class CachedDiagonalBiLSTM(CachedPixelRNN):
-    """The stepwise form of a `DiagonalBiLSTM`.
-
-    The left LSTMs take a step for each sub-pixel. The right ones are one row behind, and the row that they read is
-    complete, in all layers: they read it when the next row begins, all layers at once.
-    """
-
-    def __init__(self, model: DiagonalBiLSTM, batch: int) -> None:
-        self.groups = model.image_shape[0]
-        layers = list(model.layers)
-        width, columns = layers[0].first_h.shape[1], model.image_shape[2]
-        first_h = layers[0].first_h.detach()
-        self.right = first_h.new_zeros(len(layers), batch, columns, width)  # h of the row above the one in progress
-        # 0 as long as there is no row above, on the device: one captured graph draws all rows.
-        self.is_below = first_h.new_zeros(1)
-        super().__init__(
-            model,
-            [CachedLeft(layer, batch, columns, right) for layer, right in zip(layers, self.right, strict=True)],
-            batch,
-        )
-        self.pixel_weight = layers[0].pixel_to_right.weight.detach()[:, :, 0, 0].T  # C 4h
-        convs = [layer.input_to_right for layer in layers]
-        self.weight = torch.stack([conv.masked_weight().detach()[:, :, 0, 0].T for conv in convs])  # N 2h 4h
-        self.bias = torch.stack([conv.bias.detach() for conv in convs])[:, None]
-        state = torch.stack([layer.state_to_state.detach()[1] for layer in layers])  # N 2h 4h
-        self.from_above, self.from_beside = state[:, :width].contiguous(), state[:, width:].contiguous()
-        self.first_h, self.first_c = (
-            torch.stack([getattr(layer, name).detach()[1] for layer in layers])[:, None].repeat(1, batch, 1)
-            for name in ("first_h", "first_c")
-        )  # N B h
-        self.x = first_h.new_empty(len(layers), batch, columns, 2 * width)
-        self.sums = first_h.new_empty(len(layers), batch, columns, 4 * width)
-        self.gates = first_h.new_empty(len(layers), batch, 4 * width)
-
-    def reset(self) -> None:
-        super().reset()
-        self.right.zero_()
-        self.is_below.zero_()
-
-    def start_row(self) -> None:
-        self._read_row()
-        super().start_row()
-
-    def _read_row(self) -> None:
-        """The right LSTMs read the row that is complete, from its end, all layers (N of them) at once."""
-        columns, centre = self.right.shape[2], self.input.centre
-        torch.stack([layer.x for layer in self.layers], out=self.x)  # N B W 2h
-        sums = torch.baddbmm(self.bias, self.x.flatten(1, 2), self.weight, out=self.sums.flatten(1, 2))  # N BW 4h
-        sums.baddbmm_(self.right.flatten(1, 2), self.from_above)
-        pixels = self.input.current[:, centre : centre + columns]  # B W C
-        sums[0].addmm_(pixels.flatten(0, 1), self.pixel_weight)
-        h, c = self.first_h, self.first_c
-        for column in reversed(range(columns)):
-            gates = torch.baddbmm(self.sums[:, :, column], h, self.from_beside, out=self.gates)
-            h, c = lstm(gates, c, self.groups)  # N B h
-            self.right[:, :, column] = h
-        self.right.mul_(self.is_below)
-        self.is_below.fill_(1)
-
-
-class CachedLeft:
-    """The stepwise form of one layer: its left LSTM, and the sum with the right one's states, (B, W, h)."""
-
-    def __init__(self, layer: DiagonalLayer, batch: int, columns: int, right: torch.Tensor) -> None:
-        self.input_to_state = CachedConv(layer.input_to_left, batch, columns)
-        self.lift = CachedConv(layer.lift, batch, columns)
-        self.x = self.input_to_state.current  # B W 2h: the input of the row in progress
-        self.first_h, self.first_c = layer.first_h.detach()[0], layer.first_c.detach()[0]
-        width, groups = len(self.first_h), layer.groups
-        state = layer.state_to_state.detach()[0]  # 2h 4h
-        self.from_above = state[:width].contiguous()
-        self.from_beside = [part.contiguous() for part in state[width:].chunk(groups, dim=1)]
-        self.gates = [CachedGates(self.first_h, batch, width // groups) for _ in range(groups)]
-        bounds = group_bounds(width, groups)
-        self.c = self.first_c.repeat(batch, 1)  # B h: of the pixel before
-        self.c_slots = [self.c[:, start:end] for start, end in itertools.pairwise(bounds)]
-        # Of every pixel in the row, and of the row above until overwritten; in front the learned state.
-        self.h = self.first_h.repeat(columns + 1, batch, 1)  # W+1 B h
-        self.h_slots = [[row[:, start:end] for row in self.h] for start, end in itertools.pairwise(bounds)]
-        self.right_slots = [
-            [right[:, column, start:end] for column in range(columns)] for start, end in itertools.pairwise(bounds)
-        ]
-
-    def reset(self) -> None:
-        self.input_to_state.reset()
-        self.h[1:].zero_()  # the zero padding of the 2 x 1 convolution
-
-    def start_row(self) -> None:
-        self.c.copy_(self.first_c.expand_as(self.c))
-        above = self.input_to_state.above.flatten(0, 1)  # WB 4h, a view
-        torch.addmm(self.input_to_state.bias, self.h[1:].flatten(0, 1), self.from_above, out=above)
-
-    def slot(self, column: int, channel: int) -> torch.Tensor:
-        return self.input_to_state.slot(column, channel)
-
-    def step(self, column: int, channel: int, out: torch.Tensor) -> None:
-        gates, h = self.gates[channel], self.h_slots[channel][column + 1]
-        self.input_to_state.step(column, channel, out=gates.all)
-        gates.all.addmm_(self.h[column], self.from_beside[channel])
-        gates.step(self.c_slots[channel], h)
-        torch.add(h, self.right_slots[channel][column], out=self.lift.slot(column, channel))
-        self.lift.step(column, channel, out=out)
-        out += self.input_to_state.slot(column, channel)

@@ -15,13 +15,10 @@ import math
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from zoo.nn.cached import CachedConv
-from zoo.nn.masked import MaskedConv2d, group_bounds
-from zoo_pixelrnn.network import CachedGates, CachedPixelRNN, PixelRNN, lstm
-
-KERNEL_SIZE = 3  # k; the paper takes "3 or larger"
+from zoo.nn.masked import MaskedConv2d
+from zoo_pixelrnn.cached import CachedRowLSTM
+from zoo_pixelrnn.network import KERNEL_SIZE, PixelRNN, lstm, neighbours
 
 
 class RowLSTMLayer(nn.Module):
@@ -49,13 +46,6 @@ class RowLSTMLayer(nn.Module):
             h, c = lstm(gates.view_as(row), c, self.groups)  # W B h
             states.append(h)
         return x + self.lift(torch.stack(states).permute(2, 3, 0, 1))
-
-
-def neighbours(h: torch.Tensor) -> torch.Tensor:
-    """What the k x 1 convolution multiplies at each column, (W, B, h) -> (W, B, k h); zeros beyond the edges."""
-    centre = KERNEL_SIZE // 2
-    padded = F.pad(h, (0, 0, 0, 0, centre, centre))
-    return torch.cat([padded[tap : tap + len(h)] for tap in range(KERNEL_SIZE)], -1)
 
 
 class RowLSTM(PixelRNN):
@@ -95,43 +85,6 @@ class RowLSTM(PixelRNN):
             x = layer(x)
         return self.logits(x)
 
-    def cached(self, batch: int) -> CachedPixelRNN:
+    def cached(self, batch: int) -> CachedRowLSTM:
         """This network evaluated sub-pixel by sub-pixel, for `batch` pictures."""
-        layers = [CachedRowLSTMLayer(layer, batch, self.image_shape[2]) for layer in self.layers]
-        return CachedPixelRNN(self, layers, batch)
-
-
-class CachedRowLSTMLayer:
-    """The stepwise form of a `RowLSTMLayer`: K_ss once a row, K_is and the gates for each sub-pixel."""
-
-    def __init__(self, layer: RowLSTMLayer, batch: int, columns: int) -> None:
-        self.input_to_state = CachedConv(layer.input_to_state, batch, columns)
-        self.lift = CachedConv(layer.lift, batch, columns)
-        self.h = self.lift.current  # B W h: the states of the row in progress, and of the one above until overwritten
-        self.state_to_state = layer.state_to_state.detach()
-        self.first_h, self.first_c = layer.first_h.detach(), layer.first_c.detach()
-        width, groups = len(self.first_h), layer.groups
-        self.gates = [CachedGates(self.first_h, batch, width // groups) for _ in range(groups)]
-        bounds = group_bounds(width, groups)
-        self.c = self.first_c.repeat(columns, batch, 1)  # W B h
-        self.c_slots = [[self.c[j, :, bounds[g] : bounds[g + 1]] for j in range(columns)] for g in range(groups)]
-
-    def reset(self) -> None:
-        self.input_to_state.reset()
-        self.h.copy_(self.first_h.expand_as(self.h))
-        self.c.copy_(self.first_c.expand_as(self.c))
-
-    def start_row(self) -> None:
-        taps = neighbours(self.h.transpose(0, 1))  # W B kh
-        above = self.input_to_state.above.flatten(0, 1)  # WB 4h, a view
-        torch.addmm(self.input_to_state.bias, taps.flatten(0, 1), self.state_to_state, out=above)
-
-    def slot(self, column: int, channel: int) -> torch.Tensor:
-        return self.input_to_state.slot(column, channel)
-
-    def step(self, column: int, channel: int, out: torch.Tensor) -> None:
-        gates = self.gates[channel]
-        self.input_to_state.step(column, channel, out=gates.all)
-        gates.step(self.c_slots[channel][column], self.lift.slot(column, channel))
-        self.lift.step(column, channel, out=out)
-        out += self.input_to_state.slot(column, channel)
+        return CachedRowLSTM(self, batch)

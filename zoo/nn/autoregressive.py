@@ -1,4 +1,4 @@
-"""What all autoregressive image models have in common: the interface, the likelihood, and drawing pixel by pixel.
+"""What all autoregressive image models have in common: the interface and the likelihood. `draw` draws from them.
 
 Shapes: B batch, C colour channels, H, W height and width, L levels of a sub-pixel.
 
@@ -9,8 +9,7 @@ p(x) = prod_i p(x_i | x_1 ... x_{i-1}) (van den Oord et al., arXiv 1601.06759, e
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +17,6 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.model import Model
-from zoo.request import SampleRequest
 
 
 class CachedNetwork(Protocol):
@@ -29,8 +27,8 @@ class CachedNetwork(Protocol):
     captured graph draws every row.
     """
 
-    def reset(self) -> None:
-        """Back to the state before the first row."""
+    def reset(self, **conditions: torch.Tensor) -> None:
+        """Back to the state before the first row, of pictures with these conditions if there are any, else the same."""
 
     def start_row(self) -> None:
         """The row in progress is complete and becomes the one above; compute what it adds to the next."""
@@ -81,12 +79,24 @@ class AutoregressiveModel(Model):
 
     def scale(self, images: torch.Tensor) -> torch.Tensor:
         """Levels 0 to L - 1 as floats from -1 to 1."""
-        return images.to(self.dtype) * (2 / (self.levels - 1)) - 1
+        exact = torch.promote_types(self.dtype, torch.float32)  # in half precision levels would collide
+        return (images.to(exact) * (2 / (self.levels - 1)) - 1).to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the parameters."""
         return next(self.parameters()).dtype
+
+    @property
+    def constant_buffers(self) -> set[str]:
+        """Names of the buffers that follow from the constructor's arguments: masks and indices, never saved."""
+        modules = self.named_modules()
+        return {f"{name}.{b}".lstrip(".") for name, m in modules for b in m._non_persistent_buffers_set}
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> set[str]:
+        """DistributedDataParallel sends all other buffers around before every forward pass."""
+        return self.constant_buffers
 
     def check_images(self, images: torch.Tensor, what: str = "images") -> torch.Tensor:
         """The images on the model's device; raises OptionError unless they are (B, C, H, W) integers below L."""
@@ -108,8 +118,9 @@ class AutoregressiveModel(Model):
         targets = images.permute(0, 2, 3, 1).flatten().long()
         return F.cross_entropy(rows, targets, reduction="none").view(len(images), -1).sum(1)
 
+    @torch.no_grad()
     def log_prob(self, images: torch.Tensor, *, batch_size: int = 128, **conditions: Any) -> torch.Tensor:
-        """Exact log-likelihood.
+        """Exact log-likelihood, without a gradient; `nats` of the logits has one.
 
         Args:
             images: (N, C, H, W), integers from 0 to L - 1, as `sample` returns them.
@@ -123,6 +134,7 @@ class AutoregressiveModel(Model):
             OptionError: images of the wrong shape, type or range.
         """
         images = self.check_images(images)
+        conditions = {name: v.cpu() if isinstance(v, torch.Tensor) else v for name, v in conditions.items()}
         given = self.conditions(conditions, len(images))
         was_training = self.training
         self.eval()
@@ -134,150 +146,4 @@ class AutoregressiveModel(Model):
                 batches.append(-self.nats(images[rows], logits))
         finally:
             self.train(was_training)
-        return torch.cat(batches) if batches else torch.zeros(0, device=self.device)
-
-
-def pick(logits: torch.Tensor, uniform: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The level at which the cumulative distribution passes `uniform`: (B, L), (B,) -> (B,)."""
-    if temperature == 0:
-        return logits.argmax(1)
-    scaled = logits.float() if temperature == 1 else logits.float() / temperature
-    cumulative = (scaled - scaled.amax(1, keepdim=True)).exp_().cumsum(1)
-    passed = cumulative <= uniform[:, None] * cumulative[:, -1:]
-    return passed.sum(1).clamp_(max=logits.shape[1] - 1)
-
-
-@torch.inference_mode()
-def draw(model: AutoregressiveModel, request: SampleRequest) -> torch.Tensor:
-    """Samples (B, C, H, W) by inverse transform of one uniform number a sub-pixel; the body of `zoo_sample`.
-
-    Options: `method` "cached" or "naive", `temperature`, and `given` with `given_rows` to complete pictures.
-    """
-    channels, height, width = model.image_shape
-    uniform = request.uniform(channels, height, width)
-    rows = request.options["given_rows"]
-    images = torch.zeros(request.n, channels, height, width, dtype=torch.int64, device=request.device)
-    if rows > height:
-        raise OptionError(f"option 'given_rows' is {rows}, but the pictures have {height} rows")
-    if rows and request.options["given"] is None:
-        raise OptionError("option 'given_rows' needs pictures in option 'given'")
-    if request.options["given"] is not None and not rows:
-        raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
-    if rows:
-        images[:, :, :rows] = model.check_images(request.options["given"], "option 'given'")[:, :, :rows]
-    conditions = model.conditions(request.options, request.n)
-    run = draw_naive if request.options["method"] == "naive" else draw_cached
-    images = run(model, images, uniform, rows, conditions, request)
-    return images if model.levels > 256 else images.to(torch.uint8)
-
-
-def draw_naive(
-    model: AutoregressiveModel,
-    images: torch.Tensor,
-    uniform: torch.Tensor,
-    rows: int,
-    conditions: dict[str, torch.Tensor],
-    request: SampleRequest,
-) -> torch.Tensor:
-    """The reference: the whole network once for every sub-pixel."""
-    channels, height, width = model.image_shape
-    for row in range(rows, height):
-        for column in range(width):
-            for channel in range(channels):
-                logits = model(images, **conditions)[:, :, channel, row, column]
-                images[:, channel, row, column] = pick(
-                    logits, uniform[:, channel, row, column], request.options["temperature"]
-                )
-        request.progress((row + 1 - rows) / (height - rows))
-    return images
-
-
-def draw_cached(
-    model: AutoregressiveModel,
-    images: torch.Tensor,
-    uniform: torch.Tensor,
-    rows: int,
-    conditions: dict[str, torch.Tensor],
-    request: SampleRequest,
-) -> torch.Tensor:
-    """The same pictures, computing for each sub-pixel only what it adds to every layer."""
-    height = model.image_shape[1]
-    threads = torch.get_num_threads()
-    with _threads(1):
-        network = model.cached(request.n, **conditions)
-        row_drawer = RowDrawer(network, images[:, :, 0], request.options["temperature"], threads)
-        for row in range(height):
-            if row < rows:
-                row_drawer.keep(images[:, :, row])
-            else:
-                images[:, :, row] = row_drawer.draw(uniform[:, :, row])
-                request.progress((row + 1 - rows) / (height - rows))
-    return images
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-class RowDrawer:
-    """Draws one row after the other. On CUDA a row is captured once as a graph and replayed for every row, so that
-    the host neither launches kernels nor waits within a picture. On a CPU `threads` share the work at the start of a
-    row. The products of one pixel are too small for that: threads would wait for each other far longer than they work,
-    on a busy machine tens of times."""
-
-    def __init__(self, network: CachedNetwork, row: torch.Tensor, temperature: float, threads: int) -> None:
-        self.network, self.temperature, self.threads = network, temperature, threads
-        self.levels = torch.zeros_like(row)  # (B, C, W): what the row holds
-        self.uniform = torch.zeros_like(row, dtype=torch.float32)
-        self.graph: torch.cuda.CUDAGraph | None = None
-        network.reset()
-        if row.is_cuda:
-            self.graph = self._capture()
-            network.reset()
-
-    def keep(self, levels: torch.Tensor) -> None:
-        """The next row is given, (B, C, W): pass it through the network without drawing."""
-        self._start_row()
-        for column in range(levels.shape[2]):
-            for channel in range(levels.shape[1]):
-                self.network.logits(column, channel)
-                self.network.put(column, channel, levels[:, channel, column])
-
-    def draw(self, uniform: torch.Tensor) -> torch.Tensor:
-        """Draw the next row, (B, C, W), by its uniform noise, (B, C, W); valid until the next call."""
-        self.uniform.copy_(uniform)
-        if self.graph is not None:
-            self.graph.replay()
-        else:
-            self._draw()
-        return self.levels
-
-    def _start_row(self) -> None:
-        with _threads(self.threads):
-            self.network.start_row()
-
-    def _draw(self) -> None:
-        self._start_row()
-        for column in range(self.levels.shape[2]):
-            for channel in range(self.levels.shape[1]):
-                logits = self.network.logits(column, channel)
-                drawn = pick(logits, self.uniform[:, channel, column], self.temperature)
-                self.levels[:, channel, column] = drawn
-                self.network.put(column, channel, drawn)
-
-    def _capture(self) -> torch.cuda.CUDAGraph:
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries allocate their workspaces before the capture
-            self._draw()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._draw()
-        return graph
+        return torch.cat(batches) if batches else torch.zeros(0, dtype=torch.float32, device=self.device)

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from zoo.nn.rows import row_conv
+
 
 def group_bounds(features: int, groups: int) -> list[int]:
     """Where the contiguous groups begin and end: group g holds features bounds[g] to bounds[g + 1] - 1."""
@@ -75,9 +77,9 @@ class MaskedConv2d(nn.Module):
         source, target = (group_of(n, self.groups).to(device) for n in (self.in_features, self.out_features))
         before = source[None, :] < target[:, None] if self.mask_type == "A" else source[None, :] <= target[:, None]
         size = (self.out_features, self.in_features, self.rows_above + 1, self.kernel_size)
-        mask = torch.ones(size, device=device)
+        mask = torch.ones(size, dtype=self.weight.dtype, device=device)
         mask[:, :, -1, self.centre + 1 :] = 0
-        mask[:, :, -1, self.centre] = before.float()
+        mask[:, :, -1, self.centre] = before.to(mask.dtype)
         return mask
 
     def reset_parameters(self) -> None:
@@ -93,14 +95,8 @@ class MaskedConv2d(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) -> (B, O, H, W)."""
-        if self.rows_above == 0:
-            # A matrix product over channels-last features and the taps that the mask leaves: on a CPU faster than
-            # conv2d, forward and backward.
-            rows = F.pad(x.permute(0, 2, 3, 1), (0, 0, self.centre, 0))  # B H W+c I
-            taps = [rows[:, :, tap : tap + x.shape[3]] for tap in range(self.centre + 1)]
-            windows = torch.cat(taps, 3) if self.centre else rows
-            weight = self.masked_weight()[:, :, 0, : self.centre + 1].transpose(1, 2).flatten(1)
-            return F.linear(windows, weight, self.bias).permute(0, 3, 1, 2)
+        if self.rows_above == 0 and x.device.type == "cpu":
+            return row_conv(x, self.masked_weight(), self.bias)
         # Padding rows go above the map only; those that conv2d adds below give rows that are cut off again.
         padding = (self.rows_above, self.centre)
         return F.conv2d(x, self.masked_weight(), self.bias, padding=padding)[:, :, : x.shape[2]]

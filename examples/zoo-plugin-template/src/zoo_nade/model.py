@@ -46,7 +46,8 @@ class NADE(AutoregressiveModel):
 
     def scale(self, images: torch.Tensor) -> torch.Tensor:
         """Levels 0 to L - 1 as floats from 0 to 1: as in the paper, black adds nothing."""
-        return images.to(self.dtype) / (self.levels - 1)
+        exact = torch.promote_types(self.dtype, torch.float32)
+        return (images.to(exact) / (self.levels - 1)).to(self.dtype)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits of every sub-pixel given those before it.

@@ -44,6 +44,6 @@ def zoo_train(spec):
 
 @hookimpl
 def zoo_sample(spec, model, request):
-    from zoo.nn.autoregressive import draw
+    from zoo.nn.draw import draw
 
     return draw(model, request)
