@@ -66,7 +66,7 @@ def test_what_to_do_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         ("1st", "'1st' is no name for a package"),
         ("my--model", "'my--model' is no name for a package"),
         ("my-", "'my-' is no name for a package"),
-        ("../mine", "'../mine' is no name for a package"),
+        ("../Mine", "'Mine' is no name for a package"),
         ("none", "'none' is no name for a package"),
         ("pixelcnn", "there is a 'pixelcnn' already, in pixelzoo"),
         ("row-lstm", "there is a 'row_lstm' already, in pixelzoo"),

@@ -129,10 +129,12 @@ def test_a_drawing_in_colour_keeps_one_palette(tmp_path):
     assert (last.int() - final[0].int()).abs().float().mean() < 16
 
 
-def test_a_gif_without_animate_is_a_still_picture(draw):
-    with Image.open(draw("a.gif", "-n", 4)) as picture:
-        assert picture.n_frames == 1
-    assert torch.equal(still(draw("a.gif", "-n", 4)), still(draw("a.png", "-n", 4)))
+def test_an_animation_of_still_pictures_is_refused_naming_animate(error, tmp_path):
+    for name in ("a.gif", "a.apng", "a.mp4", "a.GIF"):
+        text = error("-o", tmp_path / name)
+        assert f"can't write '{tmp_path / name}': pixelcnn draws still pictures; add --animate" in text
+    assert "add --animate" in error("--format", "gif", "-o", f"{tmp_path}/x/")
+    assert error("-o", "a.mp4", model="progan").endswith("progan draws still pictures; take .png")
 
 
 def test_one_drawing_each(draw, tmp_path):
