@@ -66,19 +66,20 @@ def evaluate(
         weights = names.choose_weights(spec, weights)
     if record and (locked is not None or not Path(weights or "").is_dir()):
         raise OptionError(f"--record writes into a weights folder, and '{locked or weights}' is none")
+    if record:
+        names.check_finished(str(weights))
     arguments = _arguments(spec, metric, **how)
     from zoo import hub, metrics
     from zoo.cli import memory
 
     memory.keep_freed()
-    chosen = names.to_load(spec, weights, locked)
-    loaded = hub.load(spec.name, weights=chosen, device=_own_device(check_device(device)))
+    loaded = names.load(spec, weights, locked, _own_device(check_device(device)))
     with console.progress("evaluating", 100, "%") as update:
         receipts = metrics.evaluate(loaded, progress=lambda share: update(100 * share), **arguments)
     if not console.is_main_process():
         return
     if record:
-        hub.record(chosen, receipts)
+        hub.record(str(weights), receipts)
     if as_json:
         console.print_json(receipts)
         return

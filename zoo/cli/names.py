@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from zoo import registry
+from zoo.cli import console
 from zoo.errors import OptionError, unknown
 from zoo.spec import REPO_AT, ModelSpec
+
+if TYPE_CHECKING:
+    from zoo.model import Model
 
 
 def find(model: str, weights: str | None) -> tuple[ModelSpec, str | None]:
@@ -50,7 +55,7 @@ def choose_weights(spec: ModelSpec, weights: str | None) -> str:
     """The weights to load: those asked for, or the only ones there are.
 
     Raises:
-        OptionError: none given, and the model has none or several; or a run that has no weights yet.
+        OptionError: none given, and the model has none or several.
         UnknownNameError: neither a tag of the model, nor a folder, nor owner/repo[@revision].
     """
     if weights is None:
@@ -61,13 +66,7 @@ def choose_weights(spec: ModelSpec, weights: str | None) -> str:
                 f"{spec.name} has no pretrained weights; give your own with --weights FOLDER or owner/repo@revision"
             )
         raise OptionError(f"{spec.name} has several weights; choose with --weights {', '.join(sorted(spec.weights))}")
-    folder = Path(weights)
-    if weights not in spec.weights and (folder / "run.json").is_file() and not (folder / "config.json").exists():
-        raise OptionError(
-            f"the run in '{weights}' has no weights yet; they come when it ends or is stopped with Ctrl-C. If it was "
-            f"killed: zoo train --resume --out {weights} --max-minutes 1"
-        )
-    if weights in spec.weights or "/" in weights or os.sep in weights or (weights and folder.exists()):
+    if weights in spec.weights or "/" in weights or os.sep in weights or (weights and Path(weights).exists()):
         return weights
     raise unknown(f"weights of {spec.name}", weights, spec.weights, "(or give a folder, or owner/repo@revision)")
 
@@ -98,6 +97,31 @@ def locked_weights(spec: ModelSpec, weights: str | None, path: str) -> str:
     return str(locks.download(found[0]))
 
 
-def to_load(spec: ModelSpec, weights: str | None, locked: str | None) -> str:
-    """What `hub.load` takes: of `--weights`, or of these what `--locked` says."""
-    return locked_weights(spec, weights, locked) if locked is not None else choose_weights(spec, weights)
+def check_finished(weights: str) -> None:
+    """Raise OptionError for the folder of a run that has checkpoints alone."""
+    if _is_unfinished(weights):
+        raise OptionError(
+            f"the run in '{weights}' has no weights yet; they come when it ends or is stopped with Ctrl-C. If it was "
+            f"killed: zoo train --resume --out {weights} --max-minutes 1"
+        )
+
+
+def _is_unfinished(weights: str) -> bool:
+    return (Path(weights) / "run.json").is_file() and not (Path(weights) / "config.json").exists()
+
+
+def load(spec: ModelSpec, weights: str | None, locked: str | None, device: str) -> Model:
+    """The model with the weights of `--weights`, or of these what `--locked` says; of a run that has no weights yet,
+    those of its newest checkpoint. Errors as of `zoo.load`."""
+    from zoo import hub
+
+    if locked is not None:
+        return hub.load(spec.name, weights=locked_weights(spec, weights, locked), device=device)
+    chosen = choose_weights(spec, weights)
+    if chosen in spec.weights or not _is_unfinished(chosen):
+        return hub.load(spec.name, weights=chosen, device=device)
+    from zoo.train.live import load_newest
+
+    model, seen = load_newest(Path(chosen), spec.name, device)
+    console.note(f"'{chosen}' has no weights yet; this is its newest checkpoint, after {seen} examples")
+    return model

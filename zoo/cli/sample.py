@@ -91,12 +91,11 @@ def sample(
     target = plan.check(spec)
     if not is_main_process():  # of a launch of several: one draws and writes
         return
-    from zoo import hub
     from zoo.cli import memory
 
     memory.keep_freed()
     begun = time.monotonic()
-    loaded = hub.load(spec.name, weights=names.to_load(spec, weights, locked), device=device)
+    loaded = names.load(spec, weights, locked, device)
     pictures = {name: read_pictures(loaded, name, paths) for name, paths in plan.files.items()}
     raw = draw(loaded, plan, pictures, precision)
     frames, columns = ([], None) if target.is_array else compose(raw, plan, spec, loaded.levels, pictures)
@@ -139,10 +138,10 @@ class Plan:
 
     def check(self, spec: ModelSpec) -> Target:
         """Where the samples go; raises OptionError for flags that do not go together."""
-        if self.animate and not output.can_animate(spec):
-            raise OptionError(
-                f"--animate needs a model that draws pixel by pixel or can walk, which {spec.name} does not"
-            )
+        if self.animate and not (self.length or output.draws_pixels(spec)):
+            table = table_columns(spec, self.options)
+            what = f"option '{table[0]}' makes a still table" if table else f"which {spec.name} does not"
+            raise OptionError(f"--animate needs a model that draws pixel by pixel or can walk, {what}")
         animation = output.CLIP if spec.is_video else None
         animation = output.WALK if self.length else animation
         animation = output.DRAWING if self.animate and not self.length else animation

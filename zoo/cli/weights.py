@@ -16,7 +16,7 @@ from zoo.cli.console import (
     print_table,
     weights_option,
 )
-from zoo.cli.names import choose_weights, find
+from zoo.cli.names import check_finished, choose_weights, find
 from zoo.errors import OptionError
 
 
@@ -44,6 +44,7 @@ def download(model: str | None, weights: str | None, locked: str | None, as_json
     else:
         spec, weights = find(model, weights)
         chosen = choose_weights(spec, weights)
+        check_finished(chosen)
         folder = hub.download(spec.name, chosen)
     if as_json:
         from zoo.hub.config import read_config
@@ -74,7 +75,12 @@ def check(model: str, weights: str | None, as_json: bool) -> None:
     With --weights: that these load, and still draw the same sample.
     """
     spec, weights = find(model, weights)
-    results = _golden(spec.name, choose_weights(spec, weights)) if weights is not None else _conformance(spec.name)
+    if weights is None:
+        results = _conformance(spec.name)
+    else:
+        chosen = choose_weights(spec, weights)
+        check_finished(chosen)
+        results = _golden(spec.name, chosen)
     if as_json:
         print_json(results)
     else:
