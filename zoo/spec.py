@@ -254,6 +254,9 @@ class ModelSpec:
             if name in RESERVED or names.count(name) > 1:
                 found.append(f"option {name!r} is {'a keyword of model.sample' if name in RESERVED else 'there twice'}")
         for option in self.sample_options:
+            for name in (*option.frames, *([option.rows] if option.rows else [])):
+                if name not in names:
+                    found.append(f"option {option.name!r} names {name!r}, which is no option")
             if option.type not in OPTION_TYPES:
                 found.append(f"option {option.name!r} has type {option.type!r}, not one of {', '.join(OPTION_TYPES)}")
             elif option.default is not None:

@@ -94,7 +94,7 @@ class Target:
         return self.ending in ARRAYS
 
     def _check_ending(self, spec: ModelSpec, text: str) -> None:
-        """Animations need a format of animations, and pictures one of pictures."""
+        """Animations need a format of animations, and still pictures none that is for animations alone."""
         if self.animation and self.ending not in (*CLIPS, *(() if self.animation is DRAWING else ARRAYS)):
             raise OptionError(f"can't write '{text}': an animation needs {', '.join(CLIPS)}")
         if not self.animation and is_animation(self.ending):
