@@ -232,8 +232,10 @@ def _lines(label: str, total: float, unit: str, resumes: bool) -> Update:
             return
         rate = (done - before) / (now - last) if now > last and before is not None else 0.0
         if not told:
-            left = f", about {(total - done) / rate:.0f} s left" if rate > 0 else ""
-            note(f"{label}: {done:.6g} of {total:.6g} {unit}{left}  {words}".rstrip())
+            seconds = (total - done) / rate if rate > 0 else 0.0
+            left = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+            shown = f", about {left} left" if rate > 0 else ""
+            note(f"{label}: {done:,.0f} of {total:,.0f} {unit}{shown}  {words}".rstrip())
         last, before = now, done
 
     return update
