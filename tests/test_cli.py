@@ -12,17 +12,19 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import write_pictures
 from PIL import Image
-from typer.testing import CliRunner
 
 import zoo
 from zoo import building, hub, metrics, registry, testing
-from zoo.cli import app, main
-from zoo.cli.console import choose_weights, print_table, progress, size
-from zoo.cli.options import parse_options
+from zoo.cli import app, console, main
+from zoo.cli.console import print_table, progress, size
+from zoo.cli.names import choose_weights
+from zoo.cli.options import clip_length, parse_options, table_columns
 from zoo.errors import OptionError, ZooError
 from zoo.hub import config, golden, read
 from zoo.media import write_clip
@@ -163,8 +165,8 @@ def test_version_and_help(output):
         assert output(verb, "--help").startswith(f"Usage: zoo {verb} ")
 
 
-def test_runs_under_typer_too():
-    result = CliRunner().invoke(app.app, ["list", "--json"])
+def test_runs_under_click_too():
+    result = CliRunner().invoke(app.whole_app(), ["list", "--json"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)
 
@@ -180,12 +182,6 @@ def test_looking_imports_neither_torch_nor_rich(arguments, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_list_imports_no_pydantic():
-    """Newer typer converts values with pydantic, which is slow to import; `zoo list` has no value to convert."""
-    code = "import sys; from zoo.cli import main; main(['list']); sys.exit('pydantic' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT).returncode == 0
 
 
 def test_a_full_disk_under_the_output(tmp_path):
@@ -716,3 +712,313 @@ def test_only_the_first_process_of_a_launch_wants_an_empty_folder(
         train._settings(dict(given), None, resume=False, dry_run=False)
     monkeypatch.setenv("RANK", "1")
     assert train._settings(dict(given), None, resume=False, dry_run=False).out == str(tmp_path)
+
+
+# Streams
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", ["list", "info pixelcnn --json", "--help", "info nothing"])
+def test_closed_streams_are_as_the_null_device(arguments: str, closed: str) -> None:
+    code = "import sys; from zoo.cli import main; sys.exit(main(sys.argv[1:]))"
+    expected = 2 if arguments == "info nothing" else 0
+    command = ["sh", "-c", f'exec "$0" -c "$1" {arguments} {closed}', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == expected, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_samples_are_written_with_closed_streams(folder, tmp_path):
+    """Nothing that is opened meanwhile takes the place of a closed stream."""
+    code = "import sys; from zoo.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = f"sample pixelcnn --weights {folder} -n 2 -o {tmp_path}/s.png >&- 2>&-"
+    command = ["sh", "-c", f'exec "$0" -c "$1" {arguments}', sys.executable, code]
+    assert subprocess.run(command, env=ENVIRONMENT).returncode == 0
+    with Image.open(tmp_path / "s.png") as image:
+        image.load()
+
+
+def test_a_stream_that_cannot_be_written_is_one_line(tmp_path):
+    code = "import sys; from zoo.cli import main; sys.exit(main(['list']))"
+    with (tmp_path / "x").open("w"), (tmp_path / "x").open("r") as reading:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=reading, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True
+        )
+    assert (done.returncode, done.stderr) == (2, "error: can't write the output: Bad file descriptor\n")
+
+
+def test_progress_without_a_terminal_is_a_line_every_ten_seconds(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with progress("sampling", 100, "samples") as update:
+        for now[0], done in ((4.0, 10), (9.9, 20), (10.0, 25), (15.0, 40), (20.0, 50), (31.0, 130)):
+            update(done)
+    assert capsys.readouterr().err.splitlines() == [
+        "sampling: 25 of 100 samples, about 30 s left",
+        "sampling: 50 of 100 samples, about 20 s left",
+        "sampling: 100 of 100 samples, about 0 s left",  # never more than all
+    ]
+    monkeypatch.setenv("RANK", "1")
+    with progress("sampling", 100, "samples") as update:
+        now[0] += 20
+        update(1)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_that_nobody_reads_does_not_end_the_work(monkeypatch):
+    class Broken(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    console.note("text")
+    console.complain("text")
+
+
+def test_training_lines_never_pass_the_total(monkeypatch, capsys):
+    from zoo.cli import train
+
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with train._progress(100) as report:
+        report({"seen": 32, "examples": 100, "images_per_second": 3.0})
+        now[0] = 11.0
+        report({"seen": 64, "examples": 100, "images_per_second": 3.0})
+        now[0] = 12.0
+        report({"seen": 128, "examples": 100, "images_per_second": 3.0, "metrics": {"nats": 2.0}})
+        now[0] = 21.9  # less than ten seconds after the last line
+        report({"seen": 128, "examples": 100, "images_per_second": 3.0})
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("training: 64 of 100 images")
+    assert lines[1] == "100/100  3.0 images/s  nats 2"
+
+
+# Outputs
+
+
+def test_stdout_gets_the_picture_and_nothing_else(folder, capfdbinary):
+    base = ["sample", "pixelcnn", "--weights", str(folder), "-n", "2", "-o", "-"]
+    assert main(base) == 0
+    out, err = capfdbinary.readouterr()
+    with Image.open(io.BytesIO(out)) as picture:
+        assert (picture.format, picture.size) == ("PNG", (22, 12))
+    assert err.startswith(b"wrote 2 samples to stdout")
+    assert main([*base, "--format", "webp"]) == 0
+    with Image.open(io.BytesIO(capfdbinary.readouterr().out)) as picture:
+        assert picture.format == "WEBP"
+
+
+def test_a_terminal_gets_no_picture(folder, error, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert "stdout, which is a terminal" in error("sample", "pixelcnn", "--weights", folder, "-o", "-")
+
+
+def test_the_folder_of_a_pattern_is_made(folder, tmp_path, output):
+    base = ("sample", "pixelcnn", "--weights", folder, "-n", 2, "--start", 7)
+    assert f"{tmp_path}/a/b/*.png" in output(*base, "-o", f"{tmp_path}/a/b/{{:03d}}.png")
+    assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == ["007.png", "008.png"]
+    output(*base, "-o", f"{tmp_path}/c/x{{}}.png", "--scale", 2)
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["x00007.png", "x00008.png"]
+    output(*base, "-o", f"{tmp_path}/{{a}}.png")  # no pattern, a name
+    assert (tmp_path / "{a}.png").is_file()
+    output(*base, "--format", ".WEBP", "-o", f"{tmp_path}/d/")
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["00007.webp", "00008.webp"]
+
+
+def test_arrays_hold_what_the_model_draws(folder, tmp_path, output):
+    expected = zoo.load("pixelcnn", weights=folder, device="cpu").sample(3, seed=5).numpy()
+    base = ("sample", "pixelcnn", "--weights", folder, "-n", 3, "--seed", 5)
+    output(*base, "-o", tmp_path / "a.npy")
+    output(*base, "-o", tmp_path / "a.npz")
+    output(*base, "--format", "npy", "-o", f"{tmp_path}/each/")
+    assert expected.dtype == np.uint8
+    assert np.array_equal(np.load(tmp_path / "a.npy"), expected)
+    assert np.array_equal(np.load(tmp_path / "a.npz")["samples"], expected)
+    assert np.array_equal(np.load(tmp_path / "each/00002.npy"), expected[2])
+
+
+def test_the_old_spelling_of_out_works_and_is_not_told(folder, tmp_path, output):
+    output("sample", "pixelcnn", "--weights", folder, "-n", 1, "--output", tmp_path / "a.png")
+    output("sample", "pixelcnn", "--weights", folder, "-n", 1, "--out", tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert "--output" not in output("sample", "--help")
+    for verb in ("sample", "train", "import", "new", "lock"):
+        assert "-o, --out " in output(verb, "--help"), verb
+
+
+def test_format_says_what_the_name_does_not(error):
+    text = error("sample", "pixelcnn", "--weights", "mnist", "-o", "a.png", "--format", "webp")
+    assert "--format webp is for -o - or a folder, and 'a.png' is neither" in text
+    text = error("sample", "pixelcnn", "--weights", "mnist", "-o", "a.npy", "--animate")
+    assert "an animation needs .gif" in text
+
+
+# Paths
+
+
+def test_a_home_is_expanded_wherever_a_path_may_stand(tmp_path, monkeypatch, output, folder):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    base = ("sample", "pixelcnn", "-n", 1, "--option", "given_rows=2")
+    write_pictures(tmp_path / "given", 1)
+    output(*base, f"--weights=~/{folder.name}", "--out=~/s.png", "--option", "given=~/given")
+    assert (tmp_path / "s.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "sample pixelcnn --weights=~nobody-here/x",
+        "sample pixelcnn --weights mnist -o ~nobody-here/x.png",
+        "sample pixelcnn --weights mnist --option given=~nobody-here/x.png",
+        "train pixelcnn --data=~nobody-here/x",
+        "train pixelcnn --data mnist --out=~nobody-here/x",
+        "train pixelcnn --data mnist --from ~nobody-here/x",
+        "eval pixelcnn --weights mnist --data=~nobody-here/x",
+        "publish ~nobody-here/x --repo me/x",
+        "import pixelcnn ~nobody-here/x -o y",
+        "download --locked ~nobody-here/x",
+        "lock -o ~nobody-here/x",
+        "new mine -o ~nobody-here/x",
+    ],
+)
+def test_the_home_of_nobody_is_one_line(arguments, error):
+    assert "there is no user 'nobody-here' with a folder" in error(*arguments.split())
+
+
+def test_a_file_may_be_named_like_a_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody-here").touch()
+    assert console.expand("~nobody-here") == "./~nobody-here"
+    assert console.expand("mnist") == "mnist"
+
+
+# Names
+
+
+def test_weights_stand_behind_the_model_too(output, error, tmp_path):
+    assert "golden sample" in output("check", "pixelcnn:mnist")
+    assert output("download", "pixelcnn:mnist") == output("download", "pixelcnn", "--weights", "mnist")
+    for arguments in (("info", "pixelcnn:mnist", "--json"), ("info", "pixelcnn", "--weights", "mnist", "--json")):
+        assert [row["tag"] for row in json.loads(output(*arguments))["weights"]] == ["mnist"]
+    output("sample", "gated-pixelcnn:mnist", "-n", 1, "--option", "given_rows=0", "-o", tmp_path / "a.png")
+    for verb in ("sample", "check", "download", "info"):
+        assert "did you mean 'mnist'?" in error(verb, "pixelcnn:mnits"), verb
+    assert "did you mean 'mnist'?" in error("eval", "pixelcnn:mnits", "--data", "mnist")
+    assert "two answers" in error("sample", "pixelcnn:mnist", "--weights", "binarized_mnist")
+    assert "unknown weights of pixelcnn ''" in error("sample", "pixelcnn:")
+
+
+def test_weights_in_place_of_a_model_get_a_hint(folder, tmp_path, error):
+    assert "zoo sample MODEL --weights me/digits" in error("sample", "me/digits")
+    assert f"zoo sample pixelcnn --weights {folder}" in error("sample", folder)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"settings": {"model": "row_lstm"}}))
+    assert f"zoo info row_lstm --weights {run}" in error("info", run)
+
+
+def test_a_run_without_weights_is_drawn_from_its_newest_checkpoint(tmp_path, output, error, capsys):
+    data, run = write_pictures(tmp_path / "photos", 12), tmp_path / "run"
+    flags = ["--data", data, "--preset", "tiny", "--device", "cpu", "--batch-size", 4, "--ema-images", 0]
+    output("train", "pixelcnn", *flags, "--examples", 8, "--checkpoint-every", 4, "--out", run)
+    expected = zoo.load("pixelcnn", weights=run, device="cpu").sample(2, seed=1).numpy()
+    for name in ("config.json", "model.safetensors", "README.md"):  # as if it had been killed before its end
+        (run / name).unlink()
+    base = ("sample", "pixelcnn", "--weights", run, "-n", 2, "--seed", 1, "-o", tmp_path / "a.npy")
+    assert main([str(argument) for argument in base]) == 0
+    assert "newest checkpoint, after 8 examples" in capsys.readouterr().err
+    assert np.array_equal(np.load(tmp_path / "a.npy"), expected)
+    assert json.loads(output("eval", "pixelcnn", "--weights", run, "--data", data, "--split", "train", "--json"))
+    assert "trains pixelcnn, not gated_pixelcnn" in error("sample", "gated_pixelcnn", "--weights", run)
+    for verb in (("check", "pixelcnn"), ("download", "pixelcnn"), ("eval", "pixelcnn", "--data", data, "--record")):
+        assert f"zoo train --resume --out {run}" in error(*verb, "--weights", run)
+    for checkpoint in (run / "checkpoints").iterdir():
+        checkpoint.unlink()
+    assert "has no checkpoint yet" in error("sample", "pixelcnn", "--weights", run)
+
+
+def test_locked_weights(tmp_path, output, error, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output("lock", "pixelcnn", "--weights", "mnist")
+    [locked] = json.loads(Path("zoo.lock").read_text())["weights"]
+    output("sample", "pixelcnn", "--locked", "zoo.lock", "-n", 1, "-o", "a.npy")
+    output("sample", "pixelcnn:mnist", "-n", 1, "-o", "b.npy")
+    output("sample", "pixelcnn", "--weights", locked["repo"], "--locked", "zoo.lock", "-n", 1, "-o", "c.npy")
+    assert Path("a.npy").read_bytes() == Path("b.npy").read_bytes() == Path("c.npy").read_bytes()
+    text = error("sample", "pixelcnn:binarized_mnist", "--locked", "zoo.lock")
+    assert "no weights for pixelcnn:binarized_mnist; --weights takes: pixelcnn:mnist" in text
+    assert "'zoo lock' writes one" in error("eval", "pixelcnn", "--locked", "none.lock", "--data", "mnist")
+    assert "--record writes into" in error("eval", "pixelcnn", "--locked", "zoo.lock", "--data", "mnist", "--record")
+    output("lock", "pixelcnn", "-o", "both.lock")
+    assert "several weights for pixelcnn" in error("sample", "pixelcnn", "--locked", "both.lock")
+    raw = json.loads(Path("zoo.lock").read_text())
+    raw["weights"][0]["files"]["model.safetensors"]["sha256"] = "0" * 64
+    Path("zoo.lock").write_text(json.dumps(raw))
+    assert "is not what is locked" in error("sample", "pixelcnn", "--locked", "zoo.lock")
+    assert "--weights is the tag of one MODEL" in error("lock", "--weights", "mnist")
+
+
+# Other verbs
+
+
+def test_datasets(output, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "prepared"))
+    rows = json.loads(output("datasets", "--json"))
+    assert [row["name"] for row in rows] == [spec.name for spec in zoo.datasets()]
+    assert all(row["licence"] and row["folder"] is None and row["bytes"] is None for row in rows)
+    (tmp_path / "data" / "binarized_mnist").mkdir(parents=True)
+    (tmp_path / "data" / "binarized_mnist" / "x").write_bytes(bytes(1500))
+    (tmp_path / "hub" / "datasets--ylecun--mnist").mkdir(parents=True)
+    (tmp_path / "prepared" / "uoft-cs___cifar10").mkdir(parents=True)
+    found = {row["name"]: row for row in json.loads(output("datasets", "--json"))}
+    assert found["binarized_mnist"]["bytes"] == 1500
+    assert [name for name, row in found.items() if row["folder"]] == ["binarized_mnist", "cifar10", "mnist"]
+    assert re.search(r"binarized_mnist .* yes +1\.5 kB", output("datasets"))
+
+
+def test_one_process_of_a_launch_draws_and_writes(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert main(["sample", "pixelcnn", "--weights", str(folder), "-o", str(tmp_path / "a.png")]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_help_is_a_verb(output, error):
+    assert output("help") == output("--help")
+    assert output("help", "sample") == output("sample", "--help")
+    assert output("help", "doctor") == output("doctor", "--help")
+    assert "did you mean 'sample'?" in error("help", "smaple")
+
+
+def test_a_shell_completes_verbs_and_models(output, monkeypatch):
+    monkeypatch.setenv("_ZOO_COMPLETE", "bash_complete")
+    for words, index, expected in (("zoo sam", 1, "sample"), ("zoo doc", 1, "doctor"), ("zoo info row", 2, "row_lstm")):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(index))
+        assert f"plain,{expected}" in output().split()
+
+
+def test_passwords_of_addresses_stay_out_of_errors(capsys):
+    console.complain("error: https://me:secret@hub.example/x gives 500; see mail@host")
+    assert capsys.readouterr().err == "error: https://hub.example/x gives 500; see mail@host\n"
+
+
+def test_options_say_what_they_are_for_and_not_their_names(monkeypatch):
+    """A stranger's plugin calls them as it likes."""
+    tour = Option(name="tour", type="str", choices=("fast", "slow"), frames=("stops", "between"))
+    stops, between = (Option(name=name, type="int", default=value) for name, value in (("stops", 3), ("between", 5)))
+    other = spec(sample_options=(tour, stops, between, Option(name="cross", type="int", table=True)))
+    chosen: dict[str, object] = {}
+    assert clip_length(other, chosen, wanted=False) is None
+    assert clip_length(other, chosen, wanted=True) == 15
+    assert chosen == {"tour": "fast"}
+    assert clip_length(other, {"tour": "slow", "stops": 2}, wanted=False) == 10
+    assert table_columns(other, {"cross": 4}) == ("cross", 5)
+    assert table_columns(other, {}) is None
+    assert (
+        "option 'tour' names 'stop', which is no option"
+        in spec(sample_options=(Option(name="tour", type="str", frames=("stop",)),)).problems()
+    )

@@ -683,7 +683,7 @@ def test_the_command_on_the_card_measures_the_same_choice(
         ("--metric fid --option label=3", "unknown option of pixelcnn 'label'"),
         ("--metric fid --option given=x.png", "zoo eval takes no pictures"),
         ("--metric fd --features nothing.pt --count 9", "unknown feature network 'nothing.pt'"),
-        ("--metric fid --count 0", "should be greater than or equal to 1"),
+        ("--metric fid --count 0", "0 is not in the range x>=1"),
     ],
 )
 def test_errors_of_eval(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +25,6 @@ from zoo.plugins import PluginRecord, PluginSet
 from zoo.spec import Weights
 from zoo_tools import doctor
 from zoo_tools.doctor import Finding
-
-ENTRY_POINTS = {"pixelcnn": "zoo_pixelcnn.plugin"}
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +114,7 @@ def test_without_torch_everything_else_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 def test_missing_and_old_dependencies(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = ["pluggy>=99", "no-such-package>=1.5", "torch>=1; python_version < '3'", "numpy"]
-    monkeypatch.setattr(doctor, "_project", lambda root: {"dependencies": needed})
+    monkeypatch.setattr(doctor, "_needed", lambda: needed)
     found = {finding.check: finding for finding in doctor._run(doctor._versions)}
     assert "torch" not in found
     assert found["numpy"].status == "ok"
@@ -132,70 +129,6 @@ def test_an_installed_copy_reads_its_metadata(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(doctor, "checkout", lambda: None)
     monkeypatch.setattr(doctor.metadata, "requires", {"pixelzoo": needed}.get)
     assert {finding.check for finding in doctor._run(doctor._versions)} == {"python", "pixelzoo", "torch"}
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of installed distributions, the only one there is; and a checkout beside it."""
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    lines = [f'{name} = "{value}"' for name, value in ENTRY_POINTS.items()]
-    project = ["[project]", 'version = "1.0"', "[project.entry-points.zoo]", *lines]
-    (checkout / "pyproject.toml").write_text("\n".join(project), encoding="utf-8")
-    monkeypatch.setattr(doctor, "checkout", lambda: checkout)
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.setattr(sys, "path", [str(folder)])
-    return folder
-
-
-def install(site: Path, name: str, version: str, points: dict[str, str], editable: Path | None = None) -> None:
-    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
-    lines = [f"{point} = {value}" for point, value in points.items()]
-    (info / "entry_points.txt").write_text("\n".join(["[zoo]", *lines]), encoding="utf-8")
-    if editable is not None:
-        origin = {"url": editable.as_uri(), "dir_info": {"editable": True}}
-        (info / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
-
-
-def test_an_installation_that_is_sound(site: Path) -> None:
-    assert "not installed" in only(doctor._installation, "ok").detail
-    install(site, "pixelzoo", "1.0", ENTRY_POINTS, editable=site.parent / "checkout")
-    install(site, "zoo-nade", "1.0", {"nade": "zoo_nade.plugin"})
-    sys.path.append(sys.path[0])  # a folder that is on the path twice
-    assert "as the checkout" in only(doctor._installation, "ok").detail
-    assert len(doctor._run(doctor._installation)) == 1
-
-
-@pytest.mark.parametrize("name", ["pixelzoo", "zoo-nade"])
-def test_two_copies_of_a_distribution(name: str, site: Path, tmp_path: Path) -> None:
-    install(site, name, "1.0", ENTRY_POINTS)
-    install(site, name, "0.9", ENTRY_POINTS)
-    install(tmp_path / "other", name.replace("-", "_").title(), "1.0", ENTRY_POINTS)
-    sys.path.append(str(tmp_path / "other"))
-    found = only(doctor._installation, "problem")
-    assert found.detail.startswith(f"{name} is there 3 times: ")
-    assert f"0.9 in {site}" in found.detail
-    assert f"1.0 in {tmp_path / 'other'}" in found.detail
-    assert f"pip uninstall {name}" in found.mend
-
-
-def test_an_editable_install_whose_folder_is_gone(site: Path, tmp_path: Path) -> None:
-    install(site, "zoo-nade", "1.0", {"nade": "zoo_nade.plugin"}, editable=tmp_path / "a folder")
-    found = only(doctor._installation, "problem")
-    assert f"'{tmp_path / 'a folder'}', which is gone" in found.detail
-    (tmp_path / "a folder").mkdir()
-    assert not [finding for finding in doctor._run(doctor._installation) if finding.status == "problem"]
-
-
-def test_metadata_that_are_not_those_of_the_checkout(site: Path, tmp_path: Path) -> None:
-    install(site, "pixelzoo", "0.9", {"old": "zoo_old.plugin"}, editable=tmp_path)
-    found = only(doctor._installation, "warning")
-    for part in ("no plugin pixelcnn", "a plugin old, which is gone", "version 0.9, not 1.0", f"made for '{tmp_path}'"):
-        assert part in found.detail
-    assert found.mend == f"python -m pip install -e '{tmp_path / 'checkout'}'"
 
 
 def test_broken_and_duplicate_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,14 +179,9 @@ def test_bundled_weights_against_their_pins(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "hub" / "blobs").mkdir(parents=True)
-    with (tmp_path / "hub" / "blobs" / "x").open("wb") as file:
-        file.truncate(60_000_000)
-    os.symlink(tmp_path / "hub" / "blobs" / "x", tmp_path / "hub" / "link")
-    assert f"{tmp_path / 'hub'}, 0.1 GB, " in only(doctor._cache, "ok").detail  # a link takes no room
-    monkeypatch.setattr(doctor, "WALK_SECONDS", -1)
-    assert "over 0.0 GB" in only(doctor._cache, "ok").detail
+    assert only(doctor._cache, "ok").detail.startswith(f"{tmp_path / 'hub'}, ")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
+    assert "1.0 GB free" in only(doctor._cache, "warning").detail
     assert "HF_HOME" in only(doctor._cache, "warning").mend
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
     assert "can't be written" in only(doctor._cache, "warning").detail
@@ -262,8 +190,9 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "https://me:secret@hub.example")
     assert only(doctor._endpoint, "ok").detail == "https://hub.example answers"
-    monkeypatch.setattr(network, "unreachable", lambda: "no route")
-    assert only(doctor._endpoint, "warning").detail == "https://hub.example can't be reached: no route"
+    monkeypatch.setattr(network, "unreachable", lambda: "no route to https://me:secret@hub.example/api")
+    detail = "https://hub.example can't be reached: no route to https://hub.example/api"
+    assert only(doctor._endpoint, "warning").detail == detail
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert only(doctor._endpoint, "warning").mend == "unset HF_HUB_OFFLINE to download"
 

@@ -14,7 +14,7 @@ import resource, sys, torch
 from zoo.cli import memory
 if sys.argv[1] == "keep":
     assert memory.keep_freed()
-for _ in range(5):
+for _ in range(20):  # until the heap has found its size
     torch.ones(2**24)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):

@@ -66,7 +66,7 @@ def test_what_to_do_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         ("1st", "'1st' is no name for a package"),
         ("my--model", "'my--model' is no name for a package"),
         ("my-", "'my-' is no name for a package"),
-        ("../mine", "'../mine' is no name for a package"),
+        ("../Mine", "'Mine' is no name for a package"),
         ("none", "'none' is no name for a package"),
         ("pixelcnn", "there is a 'pixelcnn' already, in pixelzoo"),
         ("row-lstm", "there is a 'row_lstm' already, in pixelzoo"),
@@ -109,3 +109,19 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     scaffold.create("mine", tmp_path / "mine")
     assert (tmp_path / "mine" / "pyproject.toml").is_file()
+
+
+def test_of_a_path_the_last_part_is_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "a/b/my-model"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "made 'a/b/my-model'; go on with:",
+        "  cd a/b/my-model",
+        '  python -m pip install -e ".[test]"',
+        "  zoo train my-model --data mnist",
+    ]
+    assert tomllib.loads((tmp_path / "a/b/my-model/pyproject.toml").read_text())["project"]["name"] == "zoo-my-model"
+    assert main(["new", "c/My-Model"]) == 2
+    assert not (tmp_path / "c").exists()

@@ -8,6 +8,7 @@ import itertools
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import write_pictures
@@ -129,10 +130,45 @@ def test_a_drawing_in_colour_keeps_one_palette(tmp_path):
     assert (last.int() - final[0].int()).abs().float().mean() < 16
 
 
-def test_a_gif_without_animate_is_a_still_picture(draw):
-    with Image.open(draw("a.gif", "-n", 4)) as picture:
-        assert picture.n_frames == 1
-    assert torch.equal(still(draw("a.gif", "-n", 4)), still(draw("a.png", "-n", 4)))
+def test_an_animation_of_still_pictures_is_refused_naming_animate(error, tmp_path):
+    for name in ("a.gif", "a.apng", "a.mp4", "a.GIF"):
+        text = error("-o", tmp_path / name)
+        assert f"can't write '{tmp_path / name}': pixelcnn draws still pictures; add --animate" in text
+    assert "add --animate" in error("--format", "gif", "-o", f"{tmp_path}/x/")
+    assert error("-o", "a.mp4", model="progan").endswith("progan draws still pictures; take .png")
+
+
+@pytest.fixture
+def gan(tmp_path):
+    """A weights folder of the tiny StyleGAN2, pictures (3, 8, 8), which can walk and mix styles."""
+    torch.manual_seed(0)
+    return zoo.save(zoo.build("stylegan2", preset="tiny").eval(), tmp_path / "gan")
+
+
+def test_a_gan_walks_into_animations_and_draws_a_still_webp(draw, gan, tmp_path):
+    steps = ("--option", "keys=2", "--option", "steps=3")
+    common = {"model": "stylegan2", "weights": gan}
+    for name, flags in (("a.gif", ()), ("a.webp", ("--animate",)), ("b.webp", ("--option", "walk=z"))):
+        assert len(frames(draw(name, *steps, *flags, **common))) == 6, name
+    assert len(cells(frames(tmp_path / "a.gif")[0], 2)) == 4  # walks
+    still_one = draw("c.webp", "-n", 4, **common)
+    assert len(frames(still_one)) == 1
+    draw("a.npy", "-n", 2, *steps, "--option", "walk=w", **common)
+    assert np.load(tmp_path / "a.npy").shape == (2, 6, 3, 8, 8)
+
+
+def test_a_table_of_styles_has_its_own_size(draw, gan, error):
+    path = draw("a.png", "--option", "mixing=2", model="stylegan2", weights=gan)
+    found = cells(still(path, 3), 3)
+    assert len(found) == 9
+    expected = zoo.load("stylegan2", weights=str(gan), device="cpu").sample(9, mixing=2)
+    assert torch.equal(found, expected)
+    assert len(cells(still(draw("b.png", "--option", "mixing=2", "-n", 6, model="stylegan2", weights=gan), 3), 3)) == 6
+    for flags in (("-n", 8), ("--columns", 4)):
+        text = error("--option", "mixing=2", *flags, "-o", "a.png", model="stylegan2")
+        assert "option 'mixing' makes a table of 3 columns" in text
+    assert "makes a still table" in error("--option", "mixing=2", "--animate", "-o", "a.gif", model="stylegan2")
+    assert "draws still pictures" in error("--option", "mixing=2", "-o", "a.gif", model="stylegan2")
 
 
 def test_one_drawing_each(draw, tmp_path):

@@ -147,6 +147,10 @@ def test_it_is_listed_beside_ours(environment: Environment) -> None:
     assert len([plugin for plugin in environment.verb("plugins") if plugin["name"] == "pixelcnn"]) == 1
 
 
+def test_the_types_of_the_zoo_are_for_others_too(environment: Environment) -> None:
+    assert (environment.site / "zoo" / "py.typed").is_file()
+
+
 def test_it_has_its_own_info(environment: Environment) -> None:
     text = environment.run("-m", "zoo", "info", "nade")
     for part in ("Larochelle", "binarized_mnist", "temperature", "zoo-nade"):

@@ -20,8 +20,8 @@ from zoo.spec import DataSpec, ModelSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import click
     import torch
-    import typer
 
     from zoo.model import Model
     from zoo.request import SampleRequest
@@ -65,8 +65,8 @@ def zoo_import_weights(spec: ModelSpec, source: Path) -> tuple[dict[str, Any], d
 
 
 @hookspec
-def zoo_commands(app: typer.Typer) -> None:
-    """Verbs for the command line: `app.command("name")(function)`."""
+def zoo_commands(app: click.Group) -> None:
+    """Verbs for the command line: `app.add_command(verb)` or `@app.command("name")`."""
 
 
 @hookspec

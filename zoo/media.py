@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from zoo.errors import DataError, OptionError, one_line
 from zoo.files import whole
 
+ARRAYS = (".npy", ".npz")
 GREY = 128  # of a pixel that is not drawn yet
 DRAWING_FRAMES = 100
 
@@ -152,7 +153,7 @@ def check_output(path: Path, name: str | None = None) -> None:
             raise OptionError(
                 f"can't write '{path}': .mp4 needs pip install \"pixelzoo[video]\"; or take .gif or .webp"
             )
-    elif Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+    elif path.suffix.lower() not in ARRAYS and Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         ending = f"'{path.suffix}' is no picture format" if path.suffix else "it has no ending that says the format"
         raise OptionError(f"can't write '{path}': {ending}; try {path.with_suffix('.png').name}")
     if not path.parent.exists():
@@ -170,6 +171,15 @@ def check_output(path: Path, name: str | None = None) -> None:
 def write_image(image: torch.Tensor, path: Path, *, scale: int = 1) -> None:
     """Write one picture (C, H, W), uint8, enlarged `scale` times without smoothing; whole or not at all."""
     _write([to_pil(image)], path, scale)
+
+
+def write_array(values: torch.Tensor, path: Path) -> None:
+    """Write a tensor as it is, as .npy, or under the name "samples" as .npz; whole or not at all."""
+    with _whole(path) as part, part.open("wb") as file:
+        if path.suffix.lower() == ".npz":
+            np.savez_compressed(file, samples=values.numpy())
+        else:
+            np.save(file, values.numpy())
 
 
 def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[int], *, scale: int = 1) -> None:

@@ -76,6 +76,12 @@ class Model(nn.Module):
         return copy.deepcopy(self)
 
     @property
+    def constant_buffers(self) -> set[str]:
+        """Names of the buffers that follow from the constructor's arguments: masks and indices, never saved."""
+        modules = self.named_modules()
+        return {f"{name}.{b}".lstrip(".") for name, m in modules for b in m._non_persistent_buffers_set}
+
+    @property
     def device(self) -> torch.device:
         """The device of the parameters."""
         return next(self.parameters()).device

@@ -91,7 +91,7 @@ def ask(record: PluginRecord, hook: str, **arguments: Any) -> None:
         return
     try:
         plugins().call_only(record.name, hook)(**arguments)
-    except Exception as error:  # a listener may fail in any way
+    except (Exception, SystemExit) as error:  # a listener may fail in any way
         if os.environ.get("ZOO_STRICT") == "1":
             raise
         _silenced.add(record.name)

@@ -45,6 +45,10 @@ class Option:
         per_sample: the caller may give one value, or one for each sample.
         shape: of an input for one sample, (C, H, W) or (T, C, H, W); where it is None, as in the output. Without it all
             of the input's shape is that of the output, except for the number of frames.
+        frames: names of options whose product is how many samples in succession are the frames of one clip, where this
+            option is given; the command line gives its first choice when a clip is asked for.
+        rows: of pictures to complete: the name of the option that says how many of their top rows a sample keeps.
+        table: the value k makes the samples a table of k + 1 columns.
     """
 
     name: str
@@ -56,6 +60,9 @@ class Option:
     choices: tuple[str, ...] = ()
     per_sample: bool = False
     shape: tuple[int | None, ...] | None = None
+    frames: tuple[str, ...] = ()
+    rows: str | None = None
+    table: bool = False
 
     def parse(self, value: Any) -> Any:
         """`value`, a Python object or the text of a command line, as this option's type.
@@ -247,6 +254,9 @@ class ModelSpec:
             if name in RESERVED or names.count(name) > 1:
                 found.append(f"option {name!r} is {'a keyword of model.sample' if name in RESERVED else 'there twice'}")
         for option in self.sample_options:
+            for name in (*option.frames, *([option.rows] if option.rows else [])):
+                if name not in names:
+                    found.append(f"option {option.name!r} names {name!r}, which is no option")
             if option.type not in OPTION_TYPES:
                 found.append(f"option {option.name!r} has type {option.type!r}, not one of {', '.join(OPTION_TYPES)}")
             elif option.default is not None:

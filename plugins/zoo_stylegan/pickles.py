@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import io
 import pickle
+import pickletools
 import re
 import struct
 import types
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -98,25 +100,47 @@ def _load(content: bytes) -> Any:
                 raise RefusedError("is compressed, which torch.save never does; that is refused")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # whose text advises to load the file with weights_only=False
         name = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
         what = f"asks for {name[1]}" if name else "has operations that no pickle of data needs"
         raise RefusedError(f"{what}; that is refused") from None
+    if content.startswith(OLDER):
+        _check_filled(content, found)
+    return found
 
 
-def _check_sizes(content: Any, size: int) -> None:
-    """Raise RefusedError for a tensor that is larger than its storage, or a storage larger than the file."""
+def _check_filled(content: bytes, found: Any) -> None:
+    """Raise RefusedError if a file of the older format does not list all storages that its tensors need: torch leaves
+    the memory of the others as it was. The list is the fifth pickle of the file; its texts name storages."""
+    stream = io.BytesIO(content)
+    listed = [{word for _, word, _ in pickletools.genops(stream) if isinstance(word, str)} for _ in range(5)][-1]
+    storages = [value.untyped_storage() for value in _tensors(found)]
+    if len({storage.data_ptr() for storage in storages if storage.nbytes()}) > len(listed):
+        raise RefusedError("has tensors without their values; that is refused")
+
+
+def _tensors(content: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in containers and records, or a storage as a tensor, once."""
     waiting, seen = [content], set()
     while waiting:
         value = waiting.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, torch.Tensor) and not value.nbytes <= value.untyped_storage().nbytes() <= size:
-            raise RefusedError("has a tensor that claims to be larger than what the file holds; that is refused")
+        if isinstance(value, torch.TypedStorage):
+            value = torch.empty(0, dtype=value.dtype).set_(value)
+        if isinstance(value, torch.Tensor):
+            yield value
         value = value.state if isinstance(value, Foreign) else value
         waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+
+
+def _check_sizes(content: Any, size: int) -> None:
+    """Raise RefusedError for a tensor that is larger than its storage, or a storage larger than the file."""
+    for tensor in _tensors(content):
+        if not tensor.nbytes <= tensor.untyped_storage().nbytes() <= size:
+            raise RefusedError("has a tensor that claims to be larger than what the file holds; that is refused")
 
 
 class _Unpickler(pickle._Unpickler):

@@ -19,10 +19,20 @@ STYLE_OPTIONS = (
     LABEL,
     Option(name="noise", type="str", default="random", choices=("random", "constant"), help="per sample, or stored"),
     Option(
-        name="mixing", type="int", minimum=1, help="a table of style mixing with so many columns, sources around it"
+        name="mixing",
+        type="int",
+        minimum=1,
+        table=True,
+        help="a table of style mixing with so many columns, sources around it",
     ),
     Option(name="mixing_layers", type="int", minimum=1, help="layers whose styles come from the left; default half"),
-    Option(name="walk", type="str", choices=("w", "z"), help="frames of a round trip between latents, in w or in z"),
+    Option(
+        name="walk",
+        type="str",
+        choices=("w", "z"),
+        frames=("keys", "steps"),
+        help="frames of a round trip between latents, in w or in z",
+    ),
     Option(name="keys", type="int", default=4, minimum=2, help="latents that a walk passes"),
     Option(name="steps", type="int", default=24, minimum=1, help="frames of a walk from one latent to the next"),
 )

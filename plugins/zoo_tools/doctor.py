@@ -5,13 +5,10 @@ A check that fails is a finding like any other, so that the rest is still told.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import re
 import shutil
 import sys
-import time
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,20 +17,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
+import zoo
 from zoo import registry
+from zoo.cli.console import PASSWORD
 from zoo.errors import ZooError, one_line
 from zoo.files import digest
 from zoo.hub.config import TENSORS, is_pointer
-from zoo.plugins import DISTRIBUTION, GROUP, checkout
+from zoo.plugins import DISTRIBUTION, checkout
 from zoo.spec import Weights
 from zoo.version import __version__
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
-WALK_SECONDS = 1.0  # a cache may have very many files
 LITTLE_SPACE = 2 * 10**9  # bytes
 
 
@@ -74,10 +69,8 @@ def _versions() -> Iterator[Finding]:
     from packaging.requirements import Requirement
 
     yield Finding("python", OK, f"{platform.python_version()}, {sys.executable}")
-    yield Finding(DISTRIBUTION, OK, f"{__version__}, {Path(__file__).parent}")
-    root = checkout()
-    needed = _project(root)["dependencies"] if root else metadata.requires(DISTRIBUTION) or []
-    for requirement in map(Requirement, needed):
+    yield Finding(DISTRIBUTION, OK, f"{__version__}, {Path(zoo.__file__).parent}")
+    for requirement in map(Requirement, _needed()):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         mend = f"python -m pip install '{requirement.name}{requirement.specifier}'"
@@ -92,72 +85,14 @@ def _versions() -> Iterator[Finding]:
             yield Finding(requirement.name, PROBLEM, f"{version}, but {requirement.specifier} is needed", mend)
 
 
-def _project(root: Path) -> dict[str, Any]:
-    table: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return table
-
-
-def _installation() -> Iterator[Finding]:
-    """Distributions that are there twice, editable ones whose folder is gone, and metadata older than the checkout."""
-    found = _distributions()
-    for name, copies in found.items():
-        if len(copies) > 1:
-            places = ", ".join(f"{copy.version} in {_place(copy)}" for copy in copies)
-            mend = f"python -m pip uninstall {name}, until none is left; then install it once"
-            yield Finding("installation", PROBLEM, f"{name} is there {len(copies)} times: {places}", mend)
-        for copy in copies:
-            folder = _editable(copy)
-            if folder is not None and not folder.is_dir():
-                mend = f"python -m pip uninstall {name}, or install it from where it is now"
-                detail = f"{name} {copy.version} is an editable install of '{folder}', which is gone"
-                yield Finding("installation", PROBLEM, detail, mend)
+def _needed() -> list[str]:
+    """The requirements of a checkout by its own table, else those of the installed copy."""
     root = checkout()
-    if root is not None and DISTRIBUTION in found:
-        yield _against_checkout(found[DISTRIBUTION][0], root)
-    elif root is not None:
-        yield Finding("installation", OK, f"a checkout that is not installed, {root}")
-    else:
-        yield Finding("installation", OK, f"installed in {Path(__file__).parent.parent}")
-
-
-def _against_checkout(ours: metadata.Distribution, root: Path) -> Finding:
-    project, folder = _project(root), _editable(ours)
-    wanted: dict[str, str] = project["entry-points"][GROUP]
-    installed = {point.name: point.value for point in ours.entry_points.select(group=GROUP)}
-    differences = [
-        *(f"no plugin {name}" for name in wanted if name not in installed),
-        *(f"a plugin {name}, which is gone" for name in installed if name not in wanted),
-        *(f"another plugin {name}" for name, value in wanted.items() if installed.get(name, value) != value),
-        *([f"version {ours.version}, not {project['version']}"] if ours.version != project["version"] else []),
-        *([f"made for '{folder}'"] if folder is not None and folder.is_dir() and not folder.samefile(root) else []),
-    ]
-    if not differences:
-        return Finding("installation", OK, f"installed, as the checkout {root} says")
-    detail = f"the metadata in {_place(ours)} are not those of the checkout {root}: {'; '.join(differences)}"
-    return Finding("installation", WARNING, detail, f"python -m pip install -e '{root}'")
-
-
-def _distributions() -> dict[str, list[metadata.Distribution]]:
-    """All copies of pixelzoo and of what has plugins, by name; one that the path leads to twice counts once."""
-    found: dict[str, dict[tuple[str, str], metadata.Distribution]] = {}
-    for each in metadata.distributions():
-        with suppress(Exception):  # one that is damaged is a broken plugin
-            name = re.sub(r"[-_.]+", "-", each.metadata["Name"] or "").lower()
-            if name == DISTRIBUTION or each.entry_points.select(group=GROUP):
-                found.setdefault(name, {}).setdefault((each.version, _place(each)), each)
-    return {name: list(copies.values()) for name, copies in found.items()}
-
-
-def _place(distribution: metadata.Distribution) -> str:
-    return str(Path(str(distribution.locate_file(""))).resolve())
-
-
-def _editable(distribution: metadata.Distribution) -> Path | None:
-    """The folder that an editable install stands for; None for other installs."""
-    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    if not origin.get("dir_info", {}).get("editable"):
-        return None
-    return Path(url2pathname(urlsplit(origin["url"]).path))
+    if root is None:
+        return metadata.requires(DISTRIBUTION) or []
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed: list[str] = project["dependencies"]
+    return needed
 
 
 def _plugins() -> Iterator[Finding]:
@@ -211,25 +146,14 @@ def _cache() -> Iterator[Finding]:
 
     folder = Path(constants.HF_HUB_CACHE).expanduser()
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    size, whole = _size(folder)
     free = shutil.disk_usage(there).free
-    detail = f"{folder}, {'' if whole else 'over '}{_gigabytes(size)}, {_gigabytes(free)} free"
+    detail = f"{folder}, {_gigabytes(free)} free"
     if not (there.is_dir() and os.access(there, os.W_OK)):
         yield Finding("cache", WARNING, f"{detail}; it can't be written", "set HF_HOME to a folder that can be")
     elif free < LITTLE_SPACE:
         yield Finding("cache", WARNING, detail, "make room, or set HF_HOME to a folder on another disk")
     else:
         yield Finding("cache", OK, detail)
-
-
-def _size(folder: Path) -> tuple[int, bool]:
-    """Bytes in a folder, and whether these are all that could be counted in time."""
-    begun, total = time.monotonic(), 0
-    for where, _, files in os.walk(folder):
-        total += sum(os.lstat(os.path.join(where, name)).st_size for name in files)
-        if time.monotonic() - begun > WALK_SECONDS:
-            return total, False
-    return total, True
 
 
 def _gigabytes(count: int) -> str:
@@ -278,15 +202,17 @@ def _endpoint() -> Iterator[Finding]:
 
     from zoo.hub.network import unreachable
 
-    name = re.sub(r"//[^/]*@", "//", constants.ENDPOINT)  # without a password
+    name = PASSWORD.sub("//", constants.ENDPOINT)
     if constants.HF_HUB_OFFLINE:
         detail = f"{name}; offline mode is on, so that only the cache is used"
         yield Finding("endpoint", WARNING, detail, "unset HF_HUB_OFFLINE to download")
     elif (trouble := unreachable()) is not None:
         mend = "check the network and HF_ENDPOINT; without a network, HF_HUB_OFFLINE=1 saves the wait"
-        yield Finding("endpoint", WARNING, f"{name} can't be reached: {one_line(trouble, 160)}", mend)
+        yield Finding(
+            "endpoint", WARNING, f"{name} can't be reached: {one_line(PASSWORD.sub('//', trouble), 160)}", mend
+        )
     else:
         yield Finding("endpoint", OK, f"{name} answers")
 
 
-CHECKS = (_versions, _installation, _plugins, _weights, _cache, _devices, _token)
+CHECKS = (_versions, _plugins, _weights, _cache, _devices, _token)

@@ -10,4 +10,4 @@ def zoo_commands(app):
     from zoo_tools import verbs
 
     for verb in (verbs.doctor, verbs.new, verbs.lock):
-        app.command(verb.__name__)(verb)
+        app.add_command(verb)

@@ -16,12 +16,13 @@ NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 WORDS = re.compile("zoo-nade|nade|NADE")  # distribution, model (and so the module zoo_nade), class
 
 
-def create(name: str, folder: Path) -> None:
+def create(name: str, folder: Path, *, parents: bool = False) -> None:
     """Write the package of a new model, whole or not at all.
 
     Args:
         name: of the model, with dashes or underscores.
         folder: the package; must be empty if it exists.
+        parents: whether the folders above it are made too.
 
     Raises:
         OptionError: no name for a package, or a folder that is in use or can't be written.
@@ -37,6 +38,8 @@ def create(name: str, folder: Path) -> None:
     words = {"zoo-nade": f"zoo-{model.replace('_', '-')}", "nade": model, "NADE": class_name}
     files = {path: source.read_bytes().decode() for path, source in template_files().items()}
     try:
+        if parents:
+            folder.parent.mkdir(parents=True, exist_ok=True)
         _write({_rename(path, words): _rename(text, words) for path, text in files.items()}, folder)
     except OSError as error:
         raise OptionError(f"can't write '{folder}': {error.strerror or error}") from None

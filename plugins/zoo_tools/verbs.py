@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from zoo.cli.console import AsJson, model_name, print_json, print_table, size
+from zoo.cli.console import (
+    MODEL,
+    as_json_option,
+    out_option,
+    print_json,
+    print_statuses,
+    print_table,
+    size,
+)
+from zoo.errors import OptionError
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-def doctor(as_json: AsJson = False) -> None:
+@click.command()
+@as_json_option
+def doctor(as_json: bool) -> None:
     """Look for what is wrong with this installation.
 
     Says what to do about each finding. Exit code 1 if there is a problem; a warning is none.
@@ -24,54 +34,52 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print_json([vars(finding) for finding in findings])
     else:
-        width = max(len(finding.check) for finding in findings)
-        for found in findings:
-            status = typer.style(found.status.ljust(7), fg=_COLOURS[found.status])
-            typer.echo(f"{status}  {found.check.ljust(width)}  {found.detail}")
-            if found.mend:
-                typer.echo(f"{' ' * (width + 11)}-> {found.mend}")
-        counts = {status: sum(found.status == status for found in findings) for status in _COLOURS}
-        typer.echo(", ".join(f"{count} {status}" for status, count in counts.items() if count))
+        print_statuses([(found.status, found.check, found.detail, found.mend) for found in findings], _COLOURS)
     if any(finding.status == "problem" for finding in findings):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the model: lower case, digits, dashes.")],
-    out: Annotated[str | None, typer.Option("--out", metavar="FOLDER", help="The new package. [NAME]")] = None,
-) -> None:
+@click.command()
+@click.argument("name", metavar="NAME")
+@out_option("The new package. [NAME]")
+def new(name: str, out: str | None) -> None:
     """Make a package for a model of your own.
 
-    It trains, samples and passes its tests as it is; then put your model into it.
+    NAME is the model's: lower case, digits, dashes; of a path it is the last part. The package trains, samples and
+    passes its tests as it is; then put your model into it.
     """
     from zoo_tools import scaffold
 
     folder = Path(out or name)
-    scaffold.create(name, folder)
-    typer.echo(f"made '{folder}'; go on with:")
-    typer.echo(f"  cd {shlex.quote(str(folder))}")
-    typer.echo('  python -m pip install -e ".[test]"')
-    typer.echo(f"  zoo train {name} --data mnist")
+    name = Path(name).name or name
+    scaffold.create(name, folder, parents=out is None)
+    click.echo(f"made '{folder}'; go on with:")
+    click.echo(f"  cd {shlex.quote(str(folder))}")
+    click.echo('  python -m pip install -e ".[test]"')
+    click.echo(f"  zoo train {name} --data mnist")
 
 
-def lock(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL[:TAG] | OWNER/REPO[@REV]]...", help="Default: all weights.")
-    ] = None,
-    out: Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="The lock file.")] = "zoo.lock",
-    as_json: AsJson = False,
-) -> None:
-    """Write down exactly which weights these are.
+@click.command()
+@click.argument("names", metavar="[MODEL[:TAG] | OWNER/REPO[@REV]]...", type=MODEL, nargs=-1)
+@click.option("--weights", metavar="TAG", help="Of the one MODEL; the same as MODEL:TAG.")
+@out_option("The lock file. [zoo.lock]", metavar="FILE", default="zoo.lock")
+@as_json_option
+def lock(names: tuple[str, ...], weights: str | None, out: str, as_json: bool) -> None:
+    """Write down exactly which weights these are; without names, all.
 
-    By commit and sha256, for 'zoo download --locked'.
+    By commit and sha256, for the flag --locked of 'zoo download', 'zoo sample' and 'zoo eval'.
     """
     from zoo.hub import lock as locks
 
-    found = locks.lock([model_name(name) or name for name in names or ()])
+    if weights is not None:
+        if len(names) != 1 or ":" in names[0] or "/" in names[0]:
+            raise OptionError("--weights is the tag of one MODEL; of several give MODEL:TAG each")
+        names = (f"{names[0]}:{weights}",)
+    found = locks.lock(names)
     locks.write(found, out)
     if as_json:
         print_json([vars(item) for item in found])
         return
     rows = ((i.name, i.repo, i.revision or "bundled", size(sum(f["size"] for f in i.files.values()))) for i in found)
     print_table(("name", "repo", "revision", "size"), rows)
-    typer.echo(f"wrote {out}")
+    click.echo(f"wrote {out}")

@@ -11,118 +11,101 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Any
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+import click
 
 from zoo import registry
 from zoo.cli import console, eval, import_, publish, sample, show, train, weights
 from zoo.errors import ZooError, is_shortage, unknown
 
-# Base of all usage errors, which typer doesn't export: of bad values, missing arguments, unknown options.
-UsageError: Any = typer.BadParameter.__base__
+COMPLETE = "_ZOO_COMPLETE"  # set by a shell that wants to know what could come next
+# A disk that is full, a limit on the size of files, a terminal that is gone, a stream that can't be written.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
-
-class Verb(TyperCommand):
-    """One verb."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return _plain(super().get_help_option(ctx))
-
-
-class Verbs(TyperGroup):
-    """The group of all verbs; a misspelt one gets the nearest, in the words of every other unknown name."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return _plain(super().get_help_option(ctx))
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            raise unknown("verb", args[0], self.commands, "(see 'zoo --help')")
-        return super().resolve_command(ctx, args)
-
-
-def _plain(help_option: Any) -> Any:
-    """typer converts a default of None with pydantic, whose import costs `zoo list` a third of its time."""
-    if help_option is not None and help_option.default is None:
-        help_option.default = False
-    return help_option
-
-
-class App(typer.Typer):
-    """An app whose verbs are `Verb`s, those of plugins too."""
-
-    def command(self, name: str | None = None, **options: Any) -> Any:
-        return super().command(name, **{"cls": Verb, **options})
-
-
-app = App(
-    name="zoo",
-    cls=Verbs,
-    help="A plugin-based zoo of generative image and video models.",
-    epilog="Example: zoo sample pixelcnn --weights mnist -n 64 -o digits.png",
-    add_completion=False,
-    rich_markup_mode=None,  # so that no start pays for importing rich
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-
-
-@app.callback(invoke_without_command=True)
-def zoo(
-    ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """A plugin-based zoo of generative image and video models."""
-    if version:
-        from zoo.version import __version__
-
-        typer.echo(f"pixelzoo {__version__}")
-        raise typer.Exit(0)
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
-
-
-VERBS: dict[str, Callable[..., None]] = {
+VERBS: dict[str, click.Command] = {
     "list": show.list_models,
     "info": show.info,
     "sample": sample.sample,
     "train": train.train,
     "eval": eval.evaluate,
+    "datasets": show.datasets,
     "plugins": show.plugins,
     "download": weights.download,
     "import": import_.import_,
     "publish": publish.publish,
     "check": weights.check,
 }
-for _name, _function in VERBS.items():
-    app.command(_name)(_function)
-_CORE = tuple(app.registered_commands)
 
 
-def whole_app() -> typer.Typer:
-    """The app with the verbs of all plugins; one of a name that is taken is left out with a warning."""
-    app.registered_commands = list(_CORE)
-    taken = {command.name: "pixelzoo" for command in _CORE}
+class Verbs(click.Group):
+    """All verbs in the order of their lists; a misspelt one gets the nearest, in the words of other unknown names."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown("verb", args[0], self.commands, "(see 'zoo --help')")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    "zoo",
+    cls=Verbs,
+    invoke_without_command=True,
+    epilog="Example: zoo sample pixelcnn --weights mnist -n 64 -o digits.png. "
+    f'Completion in bash (likewise zsh, fish): eval "$({COMPLETE}=bash_source zoo)"',
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--version", is_flag=True, help="Print the version.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def _zoo(ctx: click.Context, version: bool, debug: bool) -> None:
+    """A plugin-based zoo of generative image and video models."""
+    if version:
+        from zoo.version import __version__
+
+        click.echo(f"pixelzoo {__version__}")
+    elif ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@click.command("help")
+@click.argument("verb", required=False)
+@click.pass_context
+def _help(ctx: click.Context, verb: str | None) -> None:
+    """What a verb does, and its options."""
+    assert ctx.parent is not None
+    if verb is None:
+        click.echo(ctx.parent.get_help())
+        return
+    app: Any = ctx.parent.command
+    name, command, _ = app.resolve_command(ctx.parent, [verb])
+    with click.Context(command, info_name=name, parent=ctx.parent) as context:
+        click.echo(command.get_help(context))
+
+
+def whole_app() -> click.Group:
+    """The core's verbs and those of all plugins; one of a name that is taken is left out with a warning."""
+    _zoo.commands = {**VERBS, "help": _help}
+    taken = dict.fromkeys(_zoo.commands, "pixelzoo")
     for record in registry.plugins().records:
-        theirs = App()
+        theirs = click.Group()
         registry.ask(record, "zoo_commands", app=theirs)
-        for command in theirs.registered_commands:
-            name = command.name or getattr(command.callback, "__name__", "")
+        for name, command in theirs.commands.items():
             if name in taken:
                 warnings.warn(f"verb '{name}' of {record.origin} is left out: {taken[name]} has it", stacklevel=2)
             else:
                 taken[name] = record.origin
-                app.registered_commands.append(command)
-    return app
+                _zoo.commands[name] = command
+    return _zoo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code. `--debug` counts wherever it stands."""
+    _open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
     debug = "--debug" in given[:end]
@@ -134,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence()
         return 141
     except KeyboardInterrupt:
-        console.complain("interrupted", debug)
+        console.complain("interrupted")
         return 130
     except Exception as error:
         message = _message(error)
@@ -144,18 +127,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _silence()
         if debug:
             traceback.print_exc()
-        console.complain(f"error: {message}", debug)
+        console.complain(f"error: {message}")
         return 2
 
 
 def _run(arguments: list[str]) -> int:
-    command: Any = get_command(whole_app())
+    app = whole_app()
+    if COMPLETE in os.environ:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(app, {}, "zoo", COMPLETE, os.environ[COMPLETE])
     try:
-        with command.make_context("zoo", arguments) as context:
-            command.invoke(context)
-    except typer.Exit as done:
+        with app.make_context("zoo", arguments) as context:
+            app.invoke(context)
+    except click.exceptions.Exit as done:
         return done.exit_code
-    except typer.Abort:
+    except click.Abort:
         raise KeyboardInterrupt from None
     return 0
 
@@ -164,25 +151,32 @@ def _message(error: Exception) -> str | None:
     """What to tell the user in one line, or None for a defect of ours."""
     if isinstance(error, ZooError):
         return str(error)
-    if isinstance(error, UsageError):
+    if isinstance(error, click.UsageError):
         return _usage(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return f"can't write the output: {error.strerror}"
     if is_shortage(error):
         return "the device has too little memory; try a smaller --batch-size or model, or --device cpu"
     return None
 
 
-def _usage(error: Any) -> str:
-    """typer's own errors, in our words."""
+def _usage(error: click.UsageError) -> str:
+    """click's own errors, in our words."""
     context = error.ctx
     verb = context.command_path if context else "zoo"
-    name = getattr(error, "option_name", None)
-    if context and name and "no such option" in error.format_message().lower():
+    if context and isinstance(error, click.NoSuchOption):
         known = {text for parameter in context.command.params for text in (*parameter.opts, *parameter.secondary_opts)}
-        return str(unknown("option", name, {text for text in known if text.startswith("-")}, f"(see '{verb} --help')"))
-    text: str = error.format_message().rstrip(".")
+        flags = {text for text in known if text.startswith("-")}
+        return str(unknown("option", error.option_name, flags, f"(see '{verb} --help')"))
+    text = error.format_message().rstrip(".")
     return f"{text[:1].lower()}{text[1:]} (see '{verb} --help')"
+
+
+def _open_streams() -> None:
+    """Streams that are closed (`zoo list >&-`) take everything, as /dev/null does."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _silence() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from zoo import registry
-from zoo.cli import console
-from zoo.cli.console import AsJson, Device, ModelName
+from zoo.cli import console, names
+from zoo.cli.console import PLACE, as_json_option, device_option, model_argument, weights_option
 from zoo.cli.options import parse_options, per_sample, share_out
 from zoo.device import check_device
 from zoo.errors import OptionError
@@ -19,82 +18,68 @@ from zoo.spec import ModelSpec
 SHORT = {"features_sha256": 12}  # characters of a value in the table
 
 
+@click.command()
+@model_argument
+@click.option("--data", metavar="NAME|FOLDER|OWNER/NAME", type=PLACE, required=True, help="As in 'zoo train'.")
+@weights_option()
+@click.option("--locked", metavar="FILE", type=PLACE, help="Take the weights that 'zoo lock' wrote down.")
+@click.option(
+    "--split",
+    help="Which pictures of the data. [test, or validation if there is none; train for metrics of samples]",
+)
+@click.option(
+    "--metric",
+    help="Names, separated by commas: nats, bits_per_dim, or of samples fid, kid, precision_recall, ppl, and "
+    "fd, kd, pl with other features. [nats,bits_per_dim]",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only that many pictures, chosen by --seed.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, help="Pictures a pass. [128]")
+@click.option("-n", "--count", type=click.IntRange(min=1), help="Samples to draw. [50000]")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the samples, and of the pictures of a --limit. [0]")
+@click.option("--option", metavar="NAME=VALUE", multiple=True, help="Of the samples, as in 'zoo sample'.")
+@click.option(
+    "--features",
+    metavar="NAME|FILE",
+    type=PLACE,
+    help="The network that compares pictures: inception, vgg16, or a TorchScript file, whose code is run. "
+    "[inception for fid and kid, vgg16 for the others]",
+)
+@click.option("--record", is_flag=True, help="Add the figures to the folder's config and card.")
+@device_option
+@as_json_option
 def evaluate(
-    model: ModelName,
-    data: Annotated[str, typer.Option("--data", help="As in 'zoo train'.", show_default=False)],
-    weights: Annotated[
-        str | None, typer.Option("--weights", metavar="TAG|FOLDER|OWNER/REPO@REV", help="Default: the only ones.")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="Which pictures of the data. [test, or validation if there is none; train for metrics of samples]",
-        ),
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            "--metric",
-            help="Names, separated by commas: nats, bits_per_dim, or of samples fid, kid, precision_recall, ppl, and "
-            "fd, kd, pl with other features. [nats,bits_per_dim]",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only that many pictures, chosen by --seed.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a pass.")] = 128,
-    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="Samples to draw. [50000]")] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of the samples, and of the pictures of a --limit. [0]")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Of the samples, as in 'zoo sample'.")
-    ] = None,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            "--features",
-            metavar="NAME|FILE",
-            help="The network that compares pictures: inception, vgg16, or a TorchScript file, whose code is run. "
-            "[inception for fid and kid, vgg16 for the others]",
-        ),
-    ] = None,
-    record: Annotated[bool, typer.Option("--record", help="Add the figures to the folder's config and card.")] = False,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    model: str,
+    weights: str | None,
+    locked: str | None,
+    metric: str | None,
+    record: bool,
+    device: str,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Measure a model on a data set.
 
     Several processes share the samples: torchrun --nproc-per-node 8 -m zoo.cli eval ...
     """
-    spec = registry.model_spec(model)
-    chosen = console.choose_weights(spec, weights)
-    if record and not Path(chosen).is_dir():
-        raise OptionError(f"--record writes into a weights folder, and '{chosen}' is none")
-    names = [name.strip() for name in metric.split(",") if name.strip()] if metric is not None else None
+    spec, weights = names.find(model, weights)
+    if locked is None:
+        weights = names.choose_weights(spec, weights)
+    if record and (locked is not None or not Path(weights or "").is_dir()):
+        raise OptionError(f"--record writes into a weights folder, and '{locked or weights}' is none")
+    if record:
+        names.check_finished(str(weights))
+    arguments = _arguments(spec, metric, **how)
     from zoo import hub, metrics
     from zoo.cli import memory
-    from zoo.metrics.samples import OF_SAMPLES
 
-    arguments: dict[str, Any] = {"data": data, "split": split, "metrics": names}
-    arguments |= {"limit": limit, "batch_size": batch_size}
-    drawn = {"count": count, "seed": seed, "option": option, "features": features}
-    given = {name: value for name, value in drawn.items() if value is not None}
-    if names is not None and set(metrics.parse(names)) & set(OF_SAMPLES):
-        arguments |= _drawing(spec, given)
-    elif unused := given.keys() - ({"seed"} if limit else set()):
-        raise OptionError(f"--{min(unused)} is for metrics of samples: {', '.join(OF_SAMPLES)}")
-    else:
-        arguments |= given
     memory.keep_freed()
-    loaded = hub.load(model, weights=chosen, device=_own_device(check_device(device)))
+    loaded = names.load(spec, weights, locked, _own_device(check_device(device)))
     with console.progress("evaluating", 100, "%") as update:
         receipts = metrics.evaluate(loaded, progress=lambda share: update(100 * share), **arguments)
     if not console.is_main_process():
         return
     if record:
-        hub.record(chosen, receipts)
+        hub.record(str(weights), receipts)
     if as_json:
         console.print_json(receipts)
         return
@@ -103,9 +88,31 @@ def evaluate(
     console.print_table(columns, rows)
 
 
+def _arguments(
+    spec: ModelSpec,
+    metric: str | None,
+    data: str,
+    split: str | None,
+    limit: int | None,
+    batch_size: int,
+    **drawing: Any,
+) -> dict[str, Any]:
+    """What `zoo.metrics.evaluate` takes; `drawing` has the flags of metrics of samples."""
+    from zoo import metrics
+    from zoo.metrics.samples import OF_SAMPLES
+
+    wanted = [name.strip() for name in metric.split(",") if name.strip()] if metric is not None else None
+    given = {name: value for name, value in drawing.items() if value not in (None, ())}
+    if wanted is not None and set(metrics.parse(wanted)) & set(OF_SAMPLES):
+        given = _drawing(spec, given)
+    elif unused := given.keys() - ({"seed"} if limit else set()):
+        raise OptionError(f"--{min(unused)} is for metrics of samples: {', '.join(OF_SAMPLES)}")
+    return {"data": data, "split": split, "metrics": wanted, "limit": limit, "batch_size": batch_size, **given}
+
+
 def _drawing(spec: ModelSpec, given: dict[str, Any]) -> dict[str, Any]:
     """The flags of metrics of samples, as `zoo.metrics.evaluate` takes them."""
-    options, files = parse_options(spec, given.pop("option", []))
+    options, files = parse_options(spec, given.pop("option", ()))
     if files:
         raise OptionError(f"zoo eval takes no pictures, but option '{next(iter(files))}' is one")
     if any(isinstance(value, list) for value in options.values()):

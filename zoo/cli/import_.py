@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from zoo.cli.console import ModelName
+from zoo.cli.console import MODEL, PLACE, out_option
 
 
-def import_(
-    model: ModelName,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint of another program.", show_default=False)],
-    out: Annotated[
-        str, typer.Option("-o", "--out", metavar="FOLDER", help="The new weights folder.", show_default=False)
-    ],
-) -> None:
+@click.command("import")
+@click.argument("model", metavar="MODEL", type=MODEL)
+@click.argument("file", metavar="FILE", type=PLACE)
+@out_option("The new weights folder.", required=True)
+def import_(model: str, file: str, out: str) -> None:
     """Make a weights folder of another program's checkpoint.
 
     Nothing in the file is run; its licence stays. Prints the folder.
     """
     from zoo.hub.imports import import_weights
 
-    typer.echo(str(import_weights(model, file, Path(out))))
+    click.echo(str(import_weights(model, file, Path(out))))

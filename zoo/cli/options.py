@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.console import expand
 from zoo.errors import DataError, OptionError, unknown
 from zoo.spec import ModelSpec, Option
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 RANGE = re.compile(r"(\d{1,5})-(\d{1,5})")
 
 
-def parse_options(spec: ModelSpec, assignments: list[str]) -> tuple[dict[str, Any], dict[str, list[Path]]]:
+def parse_options(spec: ModelSpec, assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Path]]]:
     """`name=value` texts as checked sampling options, and the files of those that are pictures.
 
     An option for each sample may be repeated; with several values in all it becomes a list.
@@ -39,7 +42,7 @@ def parse_options(spec: ModelSpec, assignments: list[str]) -> tuple[dict[str, An
         if known[name].type == "image":
             from zoo.media import picture_files
 
-            pictures[name] = [file for text in given for file in picture_files(Path(text))]
+            pictures[name] = [file for text in given for file in picture_files(Path(expand(text)))]
         else:
             values = [value for text in given for value in _values(known[name], text)]
             options[name] = values if len(values) > 1 else values[0]
@@ -56,6 +59,31 @@ def _values(option: Option, text: str) -> list[Any]:
         span = range(int(ends[1]), int(ends[2]) + 1) if ends else ()
         values += [option.parse(value) for value in span or [part.strip()]]
     return values
+
+
+def clip_length(spec: ModelSpec, options: dict[str, Any], *, wanted: bool) -> int | None:
+    """How many samples in succession are the frames of one clip; None if samples stand for themselves.
+
+    They are frames where an option that says so is given. If a clip is `wanted`, its first choice is set in `options`.
+    """
+    for option in spec.sample_options:
+        if option.frames and wanted and option.choices:
+            options.setdefault(option.name, option.choices[0])
+        if option.frames and options.get(option.name) is not None:
+            defaults = {other.name: other.default for other in spec.sample_options}
+            return math.prod(int(options.get(name, defaults[name])) for name in option.frames)
+    return None
+
+
+def table_columns(spec: ModelSpec, options: dict[str, Any]) -> tuple[str, int] | None:
+    """The option that makes the samples a table, and how many columns that has; None without one."""
+    tables = [option.name for option in spec.sample_options if option.table and options.get(option.name) is not None]
+    return (tables[0], options[tables[0]] + 1) if tables else None
+
+
+def completed(spec: ModelSpec) -> tuple[str | None, str | None]:
+    """The option with pictures to complete, and the one with how many of their rows are kept; None for neither."""
+    return next(((option.name, option.rows) for option in spec.sample_options if option.rows), (None, None))
 
 
 def share_out(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from zoo import registry
-from zoo.cli.console import print_table, size
+from zoo.cli.console import PLACE, print_table, size
 from zoo.errors import OptionError, WeightsError
 from zoo.plugins import checkout
 from zoo.spec import REPO
@@ -18,22 +18,26 @@ if TYPE_CHECKING:
     from zoo.hub.publish import Package
 
 
+@click.command()
+@click.argument("folder", metavar="FOLDER", type=PLACE, required=False)
+@click.option("--repo", metavar="OWNER/NAME", help="Where to.")
+@click.option(
+    "--all", "everything", is_flag=True, help="All that are bundled with the source, each to the repository of its pin."
+)
+@click.option("--licence", metavar="ID", help="Of the weights: apache-2.0, mit, cc-by-4.0, ...; or other.")
+@click.option("--private", is_flag=True, help="Make the repository private.")
+@click.option("--message", help="Of the commit.")
+@click.option("--force", is_flag=True, help="Replace other weights that the repository holds.")
+@click.option("--dry-run", is_flag=True, help="Show the whole commit, upload nothing.")
 def publish(
-    folder: Annotated[
-        str | None, typer.Argument(metavar="FOLDER", help="A weights folder, such as a finished run.")
-    ] = None,
-    repo: Annotated[str | None, typer.Option("--repo", metavar="OWNER/NAME", help="Where to.")] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="All that are bundled with the source, each to the repository of its pin.")
-    ] = False,
-    licence: Annotated[
-        str | None,
-        typer.Option("--licence", metavar="ID", help="Of the weights: apache-2.0, mit, cc-by-4.0, ...; or other."),
-    ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
-    message: Annotated[str | None, typer.Option("--message", help="Of the commit.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace other weights that the repository holds.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the whole commit, upload nothing.")] = False,
+    folder: str | None,
+    repo: str | None,
+    everything: bool,
+    licence: str | None,
+    private: bool,
+    message: str | None,
+    force: bool,
+    dry_run: bool,
 ) -> None:
     """Upload a weights folder to the Hub.
 
@@ -59,7 +63,7 @@ def publish(
         if dry_run:
             _show(package)
         else:
-            typer.echo(hub.pin_text(hub.send(package, private=private, message=message, force=force)))
+            click.echo(hub.pin_text(hub.send(package, private=private, message=message, force=force)))
 
 
 def _bundled() -> Iterator[tuple[Path, str]]:
@@ -80,6 +84,6 @@ def _show(package: Package) -> None:
 
     files = package.files.items()
     sizes = ((name, len(c) if isinstance(c, bytes) else c.stat().st_size) for name, c in files)
-    typer.echo(f"'{package.folder}' is sound; this would go to {package.repo} as \"{package.title}\":")
+    click.echo(f"'{package.folder}' is sound; this would go to {package.repo} as \"{package.title}\":")
     print_table(("file", "size"), ((name, size(count)) for name, count in sizes))
-    typer.echo(f"\n{CARD}:\n\n{bytes(package.files[CARD]).decode()}")
+    click.echo(f"\n{CARD}:\n\n{bytes(package.files[CARD]).decode()}")

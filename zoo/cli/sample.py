@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from zoo import registry
-from zoo.cli.console import Device, ModelName, choose, choose_weights, progress
-from zoo.cli.options import parse_options, per_sample, read_pictures, share_out
+from zoo.cli import names, output
+from zoo.cli.console import (
+    OLD_SPELLINGS,
+    PLACE,
+    choose,
+    device_option,
+    is_main_process,
+    model_argument,
+    note,
+    out_option,
+    progress,
+    weights_option,
+)
+from zoo.cli.options import clip_length, completed, parse_options, per_sample, read_pictures, share_out, table_columns
+from zoo.cli.output import Target
 from zoo.device import check_device
 from zoo.errors import OptionError
 from zoo.settings import PRECISIONS
@@ -21,191 +32,181 @@ from zoo.spec import ModelSpec
 if TYPE_CHECKING:
     import torch
 
-CLIP_FORMATS = (".gif", ".webp", ".apng", ".mp4")
-WALK_MILLISECONDS = 40  # of a frame
-CLIP_MILLISECONDS = 100
-DRAWING_MILLISECONDS = 40
-FINISHED_MILLISECONDS = 2000  # of the last frame of a drawing
+    from zoo.model import Model
+
+USUAL = (16, 8)  # samples in all, or of each of several values of an option
+USUAL_CLIPS = (4, 1)
 
 
+@click.command(context_settings=OLD_SPELLINGS)
+@model_argument
+@weights_option()
+@click.option("--locked", metavar="FILE", type=PLACE, help="Take the weights that 'zoo lock' wrote down.")
+@click.option(
+    "-n",
+    "--count",
+    "n",
+    type=click.IntRange(min=1),
+    help="How many samples. [16, or 8 for each of several values of an option, or 4 walks]",
+)
+@out_option(
+    "One grid; with {} or {:03d} in the name or a / at its end, one file a sample; - is stdout. A .gif, .apng or .mp4 "
+    "shows walks between samples, if the model can; .npy and .npz hold the values of the model. [samples.png]",
+    metavar="FILE",
+)
+@click.option("--format", "form", metavar="ENDING", help="Of what goes to - or into a folder: png, webp, npy. [png]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Sample i of a seed is always the same. [0]")
+@click.option("--start", type=click.IntRange(min=0), default=0, help="Index of the first sample. [0]")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples drawn at once. [the model's own]")
+@device_option
+@click.option("--precision", default="fp32", help="fp32, tf32, bf16 or fp16. [fp32]")
+@click.option("--columns", type=click.IntRange(min=1), help="Columns of the grid. [about a square]")
+@click.option("--scale", type=click.IntRange(1, 64), default=1, help="Enlarge pixels by this factor. [1]")
+@click.option(
+    "--option",
+    "assignments",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A sampling option; see 'zoo info'. Several values of one, by repeating it or as 3,1,4 or 0-9, "
+    "share the samples equally, a row of the grid for each.",
+)
+@click.option(
+    "--animate",
+    is_flag=True,
+    help="Show the pictures being drawn pixel by pixel, or walks between them, in a .gif, .webp, .apng or .mp4.",
+)
+@click.option(
+    "--show-given", is_flag=True, help="Begin each row with the picture to complete as it was kept; end it whole."
+)
 def sample(
-    model: ModelName,
-    weights: Annotated[
-        str | None, typer.Option("--weights", metavar="TAG|FOLDER|OWNER/REPO@REV", help="Default: the only ones.")
-    ] = None,
-    n: Annotated[
-        int | None,
-        typer.Option(
-            "-n",
-            "--count",
-            min=1,
-            help="How many samples. [16, or 8 for each of several values of an option, or 4 walks]",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="One grid; with {} in the name or a / at its end, one file a sample. A .gif, .webp, .apng or .mp4 "
-            "shows walks between samples, if the model can. [samples.png]",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Sample i of a seed is always the same.")] = 0,
-    start: Annotated[int, typer.Option("--start", min=0, help="Index of the first sample.")] = 0,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Samples drawn at once.")] = None,
-    device: Device = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="fp32, tf32, bf16 or fp16.")] = "fp32",
-    columns: Annotated[int | None, typer.Option("--columns", min=1, help="Columns of the grid.")] = None,
-    scale: Annotated[int, typer.Option("--scale", min=1, max=64, help="Enlarge pixels by this factor.")] = 1,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--option",
-            metavar="NAME=VALUE",
-            help="A sampling option; see 'zoo info'. Several values of one, by repeating it or as 3,1,4 or 0-9, "
-            "share the samples equally, a row of the grid for each.",
-        ),
-    ] = None,
-    animate: Annotated[
-        bool,
-        typer.Option(
-            "--animate", help="Show the pictures being drawn pixel by pixel, in a .gif, .webp, .apng or .mp4."
-        ),
-    ] = False,
-    show_given: Annotated[
-        bool,
-        typer.Option("--show-given", help="Begin each row with the picture to complete as it was kept; end it whole."),
-    ] = False,
+    model: str, weights: str | None, locked: str | None, scale: int, device: str, precision: str, **how: Any
 ) -> None:
     """Draw samples into a picture file."""
-    spec = registry.model_spec(model)
-    options, files = parse_options(spec, option or [])
-    length = walk_length(spec, options, output)
-    n, each = share_out(n, options, files, (4, 1) if length else (16, 8))
-    chosen = choose_weights(spec, weights)
+    spec, weights = names.find(model, weights)
+    plan = make_plan(spec, **how)
+    if locked is None:
+        weights = names.choose_weights(spec, weights)
     choose("--precision", precision, PRECISIONS)
-    target = Target.check(spec, output, start, animate, walk=length is not None)
-    kept_rows = options.get("given_rows", 0)
-    if show_given and not any(known.name == "given" for known in spec.sample_options):
-        raise OptionError(f"--show-given needs a model that completes pictures, which {spec.name} does not")
-    if "given" in files and not kept_rows:  # as the model itself would say, but before it is loaded
-        raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
-    if show_given and (target.each or "given" not in files):
-        raise OptionError("--show-given needs options given=PICTURE and given_rows=N, and one grid of all samples")
-    from zoo import hub, media
+    check_device(device)
+    target = plan.check(spec)
+    if not is_main_process():  # of a launch of several: one draws and writes
+        return
     from zoo.cli import memory
 
     memory.keep_freed()
     begun = time.monotonic()
-    loaded = hub.load(model, weights=chosen, device=check_device(device))
-    pictures = {name: read_pictures(loaded, name, paths) for name, paths in files.items()}
-    with progress("sampling", n, "samples") as update:
-        samples = loaded.sample(
-            n * (length or 1),
-            seed=seed,
-            start=start * (length or 1),
-            batch_size=batch_size,
-            precision=precision,
-            progress=lambda share: update(share * n),
-            **per_sample(options, pictures, each * (length or 1)),
-        )
-    samples = media.to_bytes(samples, loaded.levels)
-    if spec.is_video:
-        frames = list(samples.unbind(1))
-    elif length:
-        frames = list(samples.view(n, length, *samples.shape[1:]).unbind(1))
-    elif animate:
-        frames = media.drawing(samples, kept_rows)
+    loaded = names.load(spec, weights, locked, device)
+    pictures = {name: read_pictures(loaded, name, paths) for name, paths in plan.files.items()}
+    raw = draw(loaded, plan, pictures, precision)
+    frames, columns = ([], None) if target.is_array else compose(raw, plan, spec, loaded.levels, pictures)
+    where = target.write(frames, raw, columns, scale)
+    text = f"wrote {plan.n} sample{'s' * (plan.n != 1)} to {where} in {time.monotonic() - begun:.1f} s"
+    if target.to_stdout:
+        note(text)
     else:
-        frames = [samples]
-    if show_given:
-        given = media.to_bytes(pictures["given"], loaded.levels)
-        frames = [media.beside_given(frame, given, kept_rows, each) for frame in frames]
-        columns = columns or each + 2
-    where = target.write(frames, columns or (each if 1 < each < n else None), scale)
-    typer.echo(f"wrote {n} sample{'s' * (n != 1)} to {where} in {time.monotonic() - begun:.1f} s")
-
-
-def walk_length(spec: ModelSpec, options: dict[str, Any], output: str | None) -> int | None:
-    """How many frames a walk has, if it is walks that are to be drawn; an animation of a model that can walk is one."""
-    known = {option.name: option for option in spec.sample_options}
-    if "walk" not in known:
-        return None
-    if Path(output or "").suffix.lower() in CLIP_FORMATS:
-        options.setdefault("walk", "w")
-    if "walk" not in options:
-        return None
-    return int(options.get("keys", known["keys"].default) * options.get("steps", known["steps"].default))
+        click.echo(text)
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where samples go: one file of all, or by `pattern` one file each.
+class Plan:
+    """What to draw, checked as far as that goes without the model.
 
     Attributes:
-        path: the file; with `each` a path whose name has {} for the index.
-        milliseconds: how long an animation shows a frame, and its last; None for a still picture.
-        start: index of the first sample.
+        n: how many samples; clips count as one.
+        each: how many in succession share a value of an option that has several.
+        length: frames of a walk; None if it is none.
+        options: sampling options; files: those that are pictures.
+        kept: top rows of the given pictures that samples keep; given: the option with these pictures.
+        out, form, start, seed, batch_size, columns, animate, show_given: the flags.
     """
 
-    path: Path
-    each: bool
-    milliseconds: tuple[int, int] | None
+    n: int
+    each: int
+    length: int | None
+    options: dict[str, Any]
+    files: dict[str, list[Path]]
+    given: str | None
+    kept: int
+    out: str | None
+    form: str | None
     start: int
+    seed: int
+    batch_size: int | None
+    columns: int | None
+    animate: bool
+    show_given: bool
 
-    @classmethod
-    def check(cls, spec: ModelSpec, output: str | None, start: int, animate: bool, walk: bool = False) -> Target:
-        """Find out now whether it can be written; raises OptionError."""
-        if animate and (spec.kind != "autoregressive" or spec.is_video):
-            raise OptionError(f"--animate needs a model that draws pixel by pixel, which {spec.name} does not")
-        times = (CLIP_MILLISECONDS, CLIP_MILLISECONDS) if spec.is_video else None
-        times = (WALK_MILLISECONDS, WALK_MILLISECONDS) if walk else times
-        times = (DRAWING_MILLISECONDS, FINISHED_MILLISECONDS) if animate else times
-        ending = ".gif" if times else ".png"
-        if output == "":
-            raise OptionError("-o needs the name of a file, or of a folder with / at its end")
-        text = output or f"samples{ending}"
-        if text.endswith(("/", os.sep)):
-            text = f"{text}{{}}{ending}"
-        target = cls(Path(text), "{}" in Path(text).name, times, start)
-        if times and target.path.suffix.lower() not in CLIP_FORMATS:
-            raise OptionError(f"can't write '{text}': an animation needs {', '.join(CLIP_FORMATS)}")
-        from zoo.media import check_output
-
-        folder = target.path.parent
-        if target.each and output and output.endswith(("/", os.sep)):
-            while not folder.exists():  # it is made when there is something to put there
-                folder = folder.parent
-            if not folder.is_dir():
-                raise OptionError(f"can't write into '{target.path.parent}': '{folder}' is no folder")
-        check_output(folder / target.file(start).name, text if folder != target.path.parent else None)
+    def check(self, spec: ModelSpec) -> Target:
+        """Where the samples go; raises OptionError for flags that do not go together."""
+        if self.animate and not (self.length or output.draws_pixels(spec)):
+            table = table_columns(spec, self.options)
+            what = f"option '{table[0]}' makes a still table" if table else f"which {spec.name} does not"
+            raise OptionError(f"--animate needs a model that draws pixel by pixel or can walk, {what}")
+        animation = output.CLIP if spec.is_video else None
+        animation = output.WALK if self.length else animation
+        animation = output.DRAWING if self.animate and not self.length else animation
+        target = Target.check(spec, self.out, self.form, self.start, animation)
+        if self.given in self.files and not self.kept:  # as the model itself would say, but before it is loaded
+            raise OptionError(f"option '{self.given}' needs {completed(spec)[1]}=N, how many of its rows to keep")
+        if self.show_given:
+            given, rows = completed(spec)
+            if given is None:
+                raise OptionError(f"--show-given needs a model that completes pictures, which {spec.name} does not")
+            if target.each or given not in self.files:
+                raise OptionError(
+                    f"--show-given needs options {given}=PICTURE and {rows}=N, and one grid of all samples"
+                )
         return target
 
-    def file(self, index: int) -> Path:
-        """The file of one sample, or the only one."""
-        return self.path.with_name(self.path.name.replace("{}", f"{index:05d}")) if self.each else self.path
 
-    def write(self, frames: list[torch.Tensor], columns: int | None, scale: int) -> str:
-        """Write frames (N, C, H, W), uint8, a still picture being the only one; returns where, in words."""
-        from zoo.media import grid
+def make_plan(spec: ModelSpec, assignments: tuple[str, ...], n: int | None, columns: int | None, **flags: Any) -> Plan:
+    """The flags of `zoo sample` as a plan; raises UnknownNameError, OptionError or DataError."""
+    options, files = parse_options(spec, assignments)
+    ending = f".{flags['form'].lstrip('.')}" if flags["form"] else Path(flags["out"] or "").suffix
+    table = table_columns(spec, options)
+    length = clip_length(spec, options, wanted=not table and (flags["animate"] or output.is_animation(ending)))
+    if table:
+        n = n or table[1] ** 2
+        if n % table[1] or columns not in (None, table[1]):
+            raise OptionError(f"option '{table[0]}' makes a table of {table[1]} columns, and -n whole rows of it")
+        columns = table[1]
+    n, each = share_out(n, options, files, USUAL_CLIPS if length else USUAL)
+    given, rows = completed(spec)
+    kept = options.get(rows, 0) if rows else 0
+    return Plan(
+        n=n, each=each, length=length, options=options, files=files, given=given, kept=kept, columns=columns, **flags
+    )
 
-        if not self.each:
-            self._write_one([grid(frame, columns) for frame in frames], self.path, scale)
-            return str(self.path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for i in range(len(frames[0])):
-            try:
-                self._write_one([frame[i] for frame in frames], self.file(self.start + i), scale)
-            except OptionError as error:
-                raise OptionError(f"{error}; {i} of {len(frames[0])} files are written") from None
-        return str(self.path.parent / self.path.name.replace("{}", "*"))
 
-    def _write_one(self, frames: list[torch.Tensor], path: Path, scale: int) -> None:
-        from zoo.media import write_clip, write_image
+def draw(model: Model, plan: Plan, pictures: dict[str, torch.Tensor], precision: str) -> torch.Tensor:
+    """The samples as the model gives them, (N, C, H, W), or (N, T, C, H, W) for clips and walks."""
+    length = plan.length or 1
+    with progress("sampling", plan.n, "samples") as update:
+        raw = model.sample(
+            plan.n * length,
+            seed=plan.seed,
+            start=plan.start * length,
+            batch_size=plan.batch_size,
+            precision=precision,
+            progress=lambda share: update(share * plan.n),
+            **per_sample(plan.options, pictures, plan.each * length),
+        )
+    return raw.view(plan.n, length, *raw.shape[1:]) if plan.length else raw
 
-        if self.milliseconds is None:
-            write_image(frames[0], path, scale=scale)
-        else:
-            usual, last = self.milliseconds
-            write_clip(frames, path, [usual] * (len(frames) - 1) + [last], scale=scale)
+
+def compose(
+    raw: torch.Tensor, plan: Plan, spec: ModelSpec, levels: int, pictures: dict[str, torch.Tensor]
+) -> tuple[list[torch.Tensor], int | None]:
+    """Frames (N, C, H, W), uint8, that show the samples, of a still picture only one; and the columns of the grid."""
+    from zoo import media
+
+    samples = media.to_bytes(raw, levels)
+    if spec.is_video or plan.length:
+        frames = list(samples.unbind(1))
+    else:
+        frames = media.drawing(samples, plan.kept) if plan.animate else [samples]
+    if plan.show_given and plan.given:
+        given = media.to_bytes(pictures[plan.given], levels)
+        frames = [media.beside_given(frame, given, plan.kept, plan.each) for frame in frames]
+        return frames, plan.columns or plan.each + 2
+    return frames, plan.columns or (plan.each if 1 < plan.each < plan.n else None)

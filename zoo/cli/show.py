@@ -1,19 +1,34 @@
-"""The verbs that only look: list, info, plugins. They import no torch."""
+"""The verbs that only look: list, info, datasets, plugins. Only info imports torch, to name what --set takes."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+import os
+from pathlib import Path
+from typing import Any
 
-import typer
+import click
 
 from zoo import building, registry
-from zoo.cli.console import AsJson, ModelName, print_heading, print_json, print_mapping, print_table, size
+from zoo.cli.console import (
+    as_json_option,
+    model_argument,
+    note,
+    print_heading,
+    print_json,
+    print_mapping,
+    print_table,
+    size,
+)
 from zoo.cli.console import show as text
-from zoo.spec import ModelSpec, Option
+from zoo.cli.names import find
+from zoo.errors import unknown
+from zoo.spec import DataSpec, ModelSpec, Option
 
 
-def list_models(as_json: AsJson = False) -> None:
+@click.command("list")
+@as_json_option
+def list_models(as_json: bool) -> None:
     """All models, with their weights."""
     specs = registry.models()
     if as_json:
@@ -26,23 +41,45 @@ def list_models(as_json: AsJson = False) -> None:
     print_table(columns, ((s.name, s.kind, ", ".join(sorted(s.weights)) or "-", s.summary) for s in specs))
     for record in registry.plugins().records:
         if record.state == "broken":
-            typer.secho(f"plugin '{record.name}' is broken; see 'zoo plugins'", err=True)
+            note(f"plugin '{record.name}' is broken; see 'zoo plugins'")
 
 
-def info(
-    model: ModelName,
-    preset: Annotated[str | None, typer.Option("--preset", help="Show this experiment alone, in full.")] = None,
-    as_json: AsJson = False,
-) -> None:
+@click.command()
+@model_argument
+@click.option("--preset", help="Show this experiment alone, in full.")
+@click.option("--weights", metavar="TAG", help="Show these weights alone.")
+@as_json_option
+def info(model: str, preset: str | None, weights: str | None, as_json: bool) -> None:
     """Paper, presets, settings, options and weights of a model."""
-    spec = registry.model_spec(model)
+    spec, weights = find(model, weights)
+    if weights is not None:
+        if weights not in spec.weights:
+            raise unknown(f"weights of {spec.name}", weights, spec.weights)
+        spec = dataclasses.replace(spec, weights={weights: spec.weights[weights]})
     if preset is not None:
         _show_preset(spec, preset, as_json)
         return
     if as_json:
         print_json(_description(spec))
         return
-    typer.secho(spec.name, bold=True)
+    _show_paper(spec)
+    _show_settings(spec)
+    print_heading("sampling options")
+    if spec.sample_options:
+        options = ((o.name, _range(o), text(o.default), o.help) for o in spec.sample_options)
+        print_table(("name", "takes", "default", "help"), options)
+    else:
+        click.echo("none")
+    print_heading("weights")
+    if spec.weights:
+        pins = ((tag, p.repo, p.revision or "bundled", size(p.size), p.summary) for tag, p in spec.weights.items())
+        print_table(("tag", "repo", "revision", "size", "summary"), pins)
+    else:
+        click.echo("none")
+
+
+def _show_paper(spec: ModelSpec) -> None:
+    click.secho(spec.name, bold=True)
     record = registry.owner(spec)
     print_mapping(
         {
@@ -54,6 +91,10 @@ def info(
             "plugin": f"{record.name}, {record.distribution} {record.version}",
         }
     )
+
+
+def _show_settings(spec: ModelSpec) -> None:
+    """Presets, what `--set` takes, and the figures of the paper."""
     print_heading("presets")
     rows = (
         (name, _arguments(preset.model), _arguments(preset.recipe), _arguments(preset.settings))
@@ -68,18 +109,6 @@ def info(
         print_heading("figures")
         figures = ((f.preset, f.metric, f.data, str(f.paper), f.ours or "-") for f in spec.figures)
         print_table(("preset", "metric", "data", "paper", "ours"), figures)
-    print_heading("sampling options")
-    if spec.sample_options:
-        options = ((o.name, _range(o), text(o.default), o.help) for o in spec.sample_options)
-        print_table(("name", "takes", "default", "help"), options)
-    else:
-        typer.echo("none")
-    print_heading("weights")
-    if spec.weights:
-        pins = ((tag, p.repo, p.revision or "bundled", size(p.size), p.summary) for tag, p in spec.weights.items())
-        print_table(("tag", "repo", "revision", "size", "summary"), pins)
-    else:
-        typer.echo("none")
 
 
 def _show_preset(spec: ModelSpec, name: str, as_json: bool) -> None:
@@ -93,13 +122,50 @@ def _show_preset(spec: ModelSpec, name: str, as_json: bool) -> None:
     if as_json:
         print_json(whole)
         return
-    typer.secho(f"{spec.name}, preset {name}", bold=True)
+    click.secho(f"{spec.name}, preset {name}", bold=True)
     for heading, values in whole.items():
         print_heading(heading)
         print_mapping(values)
 
 
-def plugins(as_json: AsJson = False) -> None:
+@click.command()
+@as_json_option
+def datasets(as_json: bool) -> None:
+    """All named data sets: licence, and whether they are on this machine."""
+    found = [(spec, _local_data(spec)) for spec in registry.datasets()]
+    sizes = {spec.name: _bytes_in(folder) for spec, folder in found if folder is not None}
+    if as_json:
+        keys = ("name", "summary", "licence", "repo", "revision")
+        facts = [{**{key: getattr(spec, key) for key in keys}, "folder": folder} for spec, folder in found]
+        print_json([{**row, "bytes": sizes.get(row["name"])} for row in facts])
+        return
+    rows = (
+        (s.name, s.licence, text(s.repo), "yes" if folder else "no", size(sizes[s.name]) if folder else "-", s.summary)
+        for s, folder in found
+    )
+    print_table(("name", "licence", "from", "here", "size", "summary"), rows)
+
+
+def _local_data(spec: DataSpec) -> Path | None:
+    """Where a data set is on this machine: in $ZOO_DATA, or in the cache of the Hub; None if it must be fetched."""
+    from huggingface_hub import constants
+
+    shelf = os.environ.get("ZOO_DATA")
+    places = [Path(shelf) / spec.name] if shelf else []
+    if spec.repo is not None:
+        prepared = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
+        places.append(Path(prepared) / spec.repo.replace("/", "___").lower())
+        places.append(Path(constants.HF_HUB_CACHE) / f"datasets--{spec.repo.replace('/', '--')}")
+    return next((place for place in places if place.is_dir()), None)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@click.command()
+@as_json_option
+def plugins(as_json: bool) -> None:
     """All plugins, and what is wrong with broken ones."""
     records = registry.plugins().records
     if as_json:

@@ -5,99 +5,74 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from zoo import registry
 from zoo.cli import console
-from zoo.cli.console import AsJson, OptionalModelName
+from zoo.cli.console import MODEL, PLACE, as_json_option, out_option
 from zoo.errors import OptionError
+from zoo.settings import Settings
 from zoo.spec import ModelSpec
 
-if TYPE_CHECKING:
-    from zoo.settings import Settings
+# Field of Settings -> what `--help` says, its default there if that is not the field's own, and the least integer.
+FLAGS: dict[str, tuple[str, str | None, int | None]] = {
+    "examples": ("How many pictures to see in all, in whole batches.", None, 1),
+    "batch_size": ("Pictures of one update, over all processes.", None, 1),
+    "seed": ("Of weights, order and noise.", None, 0),
+    "max_minutes": ("Stop with a checkpoint after this time.", "no limit", None),
+    "precision": ("fp32, tf32, bf16 or fp16.", None, None),
+    "accumulate": ("Parts that a batch is computed in.", None, 1),
+    "ema_images": ("Half-life of the average of weights; 0: none.", None, 0),
+    "eval_every": ("Examples between evaluations; 0: never.", None, 0),
+    "eval_count": ("Held-out pictures of an evaluation.", None, 1),
+    "sample_every": ("Examples between sample grids; 0: never.", None, 0),
+    "checkpoint_every": ("Examples between checkpoints.", None, 0),
+    "log_every": ("Examples between lines of metrics.", None, 0),
+    "stream": ("Read the data as a stream, for what does not fit on the disk.", "no", None),
+    "resize": ("Bring pictures of other sizes to the model's: the middle, filtered.", "no", None),
+    "workers": ("Threads that read pictures.", None, 1),
+    "device": ("auto, cpu, cuda, cuda:N or mps.", None, None),
+}
 
 
-def _flag(flag: str, help: str, default: str, minimum: int | None = None) -> Any:
-    """An option that is None when not given, so that the run's stored setting or the default of Settings holds."""
-    return typer.Option(flag, help=f"{help} [default: {default}]", show_default=False, min=minimum)
+def _flags(command: Any) -> Any:
+    """A flag for each setting, None when not given, so that the run's stored one or the default of Settings holds."""
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    for name, (help, default, least) in reversed(FLAGS.items()):
+        field = fields[name]
+        kind: Any = click.IntRange(min=least) if least is not None else str if "str" in str(field.type) else float
+        how: dict[str, Any] = {"is_flag": True} if field.default is False else {"type": kind}
+        text = f"{help} [default: {field.default if default is None else default}]"
+        command = click.option(f"--{name.replace('_', '-')}", name, default=None, help=text, **how)(command)
+    return command
 
 
-Examples = Annotated[
-    int | None, _flag("--examples", "How many pictures to see in all, in whole batches.", "1000000", 1)
-]
-BatchSize = Annotated[int | None, _flag("--batch-size", "Pictures of one update, over all processes.", "32", 1)]
-LearningRate = Annotated[float | None, _flag("--learning-rate", "The same as --set learning_rate.", "the recipe's")]
-Seed = Annotated[int | None, _flag("--seed", "Of weights, order and noise.", "0", 0)]
-MaxMinutes = Annotated[float | None, _flag("--max-minutes", "Stop with a checkpoint after this time.", "no limit")]
-Precision = Annotated[str | None, _flag("--precision", "fp32, tf32, bf16 or fp16.", "fp32")]
-Accumulate = Annotated[int | None, _flag("--accumulate", "Parts that a batch is computed in.", "1", 1)]
-EmaImages = Annotated[int | None, _flag("--ema-images", "Half-life of the average of weights; 0: none.", "10000", 0)]
-EvalEvery = Annotated[int | None, _flag("--eval-every", "Examples between evaluations; 0: never.", "50000", 0)]
-EvalCount = Annotated[int | None, _flag("--eval-count", "Held-out pictures of an evaluation.", "1000", 1)]
-SampleEvery = Annotated[int | None, _flag("--sample-every", "Examples between sample grids; 0: never.", "50000", 0)]
-CheckpointEvery = Annotated[int | None, _flag("--checkpoint-every", "Examples between checkpoints.", "10000", 0)]
-LogEvery = Annotated[int | None, _flag("--log-every", "Examples between lines of metrics.", "2000", 0)]
-Workers = Annotated[int | None, _flag("--workers", "Threads that read pictures.", "2", 1)]
-Streaming = Annotated[
-    bool | None,
-    typer.Option("--stream", help="Read the data as a stream, for what does not fit on the disk. [default: no]"),
-]
-Resizing = Annotated[
-    bool | None,
-    typer.Option("--resize", help="Bring pictures of other sizes to the model's: the middle, filtered. [default: no]"),
-]
-TrainDevice = Annotated[str | None, _flag("--device", "auto, cpu, cuda, cuda:N or mps.", "auto")]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="On top of the preset; see 'zoo info MODEL'.",
-    ),
-]
-
-
-def train(
-    model: OptionalModelName = None,
-    data: Annotated[str | None, typer.Option("--data", help="A name, a Hub data set, or a local folder.")] = None,
-    preset: Annotated[str | None, typer.Option("--preset", help="Default: the one named like the data.")] = None,
-    overrides: Assignments = None,
-    out: Annotated[str | None, typer.Option("--out", help="The run folder. [runs/MODEL-DATA]")] = None,
-    init: Annotated[
-        str | None, typer.Option("--from", metavar="TAG|FOLDER|OWNER/REPO@REV", help="Begin with these weights.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
-    examples: Examples = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    seed: Seed = None,
-    max_minutes: MaxMinutes = None,
-    precision: Precision = None,
-    accumulate: Accumulate = None,
-    ema_images: EmaImages = None,
-    eval_every: EvalEvery = None,
-    eval_count: EvalCount = None,
-    sample_every: SampleEvery = None,
-    checkpoint_every: CheckpointEvery = None,
-    log_every: LogEvery = None,
-    stream: Streaming = None,
-    resize: Resizing = None,
-    workers: Workers = None,
-    device: TrainDevice = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved run and stop.")] = False,
-    as_json: AsJson = False,
-) -> None:
+@click.command()
+@click.argument("model", metavar="[MODEL]", type=MODEL, required=False)
+@click.option("--data", metavar="NAME|FOLDER|OWNER/NAME", type=PLACE, help="A name, a Hub data set, or a local folder.")
+@click.option("--preset", help="Default: the one named like the data.")
+@click.option(
+    "--set", "assignments", metavar="NAME=VALUE", multiple=True, help="On top of the preset; see 'zoo info MODEL'."
+)
+@out_option("The run folder. [runs/MODEL-DATA]")
+@click.option("--from", "init", metavar="TAG|FOLDER|OWNER/REPO@REV", type=PLACE, help="Begin with these weights.")
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
+@click.option("--learning-rate", type=float, help="The same as --set learning_rate. [default: the recipe's]")
+@_flags
+@click.option("--dry-run", is_flag=True, help="Print the resolved run and stop.")
+@as_json_option
+def train(assignments: tuple[str, ...], resume: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Train a model on your data.
 
     A run that was stopped goes on with: zoo train --resume --out FOLDER
     """
-    given = {name: value for name, value in locals().items() if name not in _OWN and value is not None}
-    settings = _settings(given, overrides, resume=resume, dry_run=dry_run)
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = _settings(given, assignments, resume=resume, dry_run=dry_run)
     from zoo.cli import memory
     from zoo.train import loop
 
@@ -110,10 +85,7 @@ def train(
         summary = loop.train(settings, resume=resume, progress=progress)
     _speak(lambda: console.print_json(summary) if as_json else _print_summary(summary))
     if summary["reason"] == "interrupted":
-        raise typer.Exit(130)
-
-
-_OWN = ("overrides", "resume", "dry_run", "as_json")
+        raise click.exceptions.Exit(130)
 
 
 def _speak(say: Callable[[], None]) -> None:
@@ -121,10 +93,9 @@ def _speak(say: Callable[[], None]) -> None:
         say()
 
 
-def _settings(given: dict[str, Any], assignments: list[str] | None, *, resume: bool, dry_run: bool) -> Settings:
+def _settings(given: dict[str, Any], assignments: Sequence[str] | None, *, resume: bool, dry_run: bool) -> Settings:
     """The settings of a new run, or the stored ones with what was given on top."""
     from zoo import building
-    from zoo.settings import Settings
 
     chosen = building.parse(assignments or ())
     if "learning_rate" in given:
@@ -169,30 +140,26 @@ def _preset(spec: ModelSpec, data: str) -> str | None:
 
 @contextmanager
 def _progress(examples: int) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """A bar for a terminal, a line at each log event for a file, nothing in the other processes of a launch."""
+    """A bar for a terminal; for a file a line at each log event, and between these one every ten seconds."""
     if not console.is_main_process():
         yield None
-        return
-    if not sys.stderr.isatty():
-        yield _log_line
         return
     with console.progress("training", examples, "images", resumes=True) as update:
         note = ""
 
         def report(event: dict[str, Any]) -> None:
             nonlocal note
-            losses = {k: v for k, v in event.get("metrics", {}).items() if k != "images_per_second"}
-            note = _in_words(losses) or note
-            update(event["seen"], note)
+            values = dict(event.get("metrics", {}))
+            rate = values.pop("images_per_second", event["images_per_second"])
+            note = _in_words(values) or note
+            if "metrics" in event and not sys.stderr.isatty():
+                seen = min(event["seen"], event["examples"])  # the last batch may go beyond
+                console.note(f"{seen}/{event['examples']}  {rate:.1f} images/s  {_in_words(values)}")
+                update(event["seen"], note, told=True)
+            else:
+                update(event["seen"], note)
 
         yield report
-
-
-def _log_line(event: dict[str, Any]) -> None:
-    if "metrics" in event:
-        rate = event["metrics"].get("images_per_second", event["images_per_second"])
-        values = {k: v for k, v in event["metrics"].items() if k != "images_per_second"}
-        typer.echo(f"{event['seen']}/{event['examples']}  {rate:.1f} images/s  {_in_words(values)}", err=True)
 
 
 def _in_words(values: dict[str, Any]) -> str:
@@ -201,8 +168,8 @@ def _in_words(values: dict[str, Any]) -> str:
 
 def _print_summary(summary: dict[str, Any]) -> None:
     reason = {"max_minutes": "stopped by --max-minutes"}.get(summary["reason"], summary["reason"])
-    typer.echo(f"{reason} after {summary['seen']} examples and {summary['minutes']} minutes; see {summary['folder']}")
+    click.echo(f"{reason} after {summary['seen']} examples and {summary['minutes']} minutes; see {summary['folder']}")
     if metrics := summary.get("metrics"):
-        typer.echo(_in_words({name: value for name, value in metrics.items() if name != "images_per_second"}))
+        click.echo(_in_words({name: value for name, value in metrics.items() if name != "images_per_second"}))
     if summary["reason"] != "finished":
-        typer.echo(f"go on with: zoo train --resume --out {summary['folder']}")
+        click.echo(f"go on with: zoo train --resume --out {summary['folder']}")

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
 
-import typer
+import click
 
-from zoo import registry
-from zoo.cli.console import AsJson, ModelName, choose_weights, model_name, print_json, print_table
+from zoo.cli.console import (
+    MODEL,
+    PLACE,
+    as_json_option,
+    model_argument,
+    print_json,
+    print_statuses,
+    print_table,
+    weights_option,
+)
+from zoo.cli.names import check_finished, choose_weights, find
 from zoo.errors import OptionError
 
 
-def download(
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="[MODEL | OWNER/REPO[@REV]]", help="Or any repository with one.", callback=model_name),
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option("--weights", metavar="TAG|OWNER/REPO@REV", help="Default: the only ones.")
-    ] = None,
-    locked: Annotated[
-        str | None, typer.Option("--locked", metavar="FILE", help="Exactly what 'zoo lock' wrote down.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+@click.command()
+@click.argument("model", metavar="[MODEL[:TAG] | OWNER/REPO[@REV]]", type=MODEL, required=False)
+@weights_option()
+@click.option("--locked", metavar="FILE", type=PLACE, help="Exactly what 'zoo lock' wrote down.")
+@as_json_option
+def download(model: str | None, weights: str | None, locked: str | None, as_json: bool) -> None:
     """Fetch weights for work without a network.
 
     Prints their folder.
@@ -36,17 +37,21 @@ def download(
         return
     if model is None:
         raise OptionError("zoo download needs a MODEL, owner/repo[@revision], or --locked FILE")
-    is_repo = weights is None and "/" in model
-    chosen = model if is_repo else choose_weights(registry.model_spec(model), weights)
     from zoo import hub
 
-    folder = hub.download(model) if is_repo else hub.download(model, chosen)
+    if weights is None and "/" in model.partition(":")[0]:
+        chosen, folder = model, hub.download(model)
+    else:
+        spec, weights = find(model, weights)
+        chosen = choose_weights(spec, weights)
+        check_finished(chosen)
+        folder = hub.download(spec.name, chosen)
     if as_json:
         from zoo.hub.config import read_config
 
         print_json({"model": read_config(folder).model, "weights": chosen, "folder": str(folder)})
     else:
-        typer.echo(str(folder))
+        click.echo(str(folder))
 
 
 def _download_locked(path: str, as_json: bool) -> None:
@@ -60,25 +65,28 @@ def _download_locked(path: str, as_json: bool) -> None:
         print_table(("name", "folder"), rows)
 
 
-def check(
-    model: ModelName,
-    weights: Annotated[
-        str | None, typer.Option("--weights", metavar="TAG|FOLDER|OWNER/REPO@REV", help="Redraw their golden sample.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+@click.command()
+@model_argument
+@weights_option("Redraw their golden sample.")
+@as_json_option
+def check(model: str, weights: str | None, as_json: bool) -> None:
     """Check that a model keeps the contract of the zoo.
 
     With --weights: that these load, and still draw the same sample.
     """
-    spec = registry.model_spec(model)
-    results = _golden(model, choose_weights(spec, weights)) if weights is not None else _conformance(model)
+    spec, weights = find(model, weights)
+    if weights is None:
+        results = _conformance(spec.name)
+    else:
+        chosen = choose_weights(spec, weights)
+        check_finished(chosen)
+        results = _golden(spec.name, chosen)
     if as_json:
         print_json(results)
     else:
-        _report(results)
+        print_statuses([(r["status"], r["name"], r["detail"]) for r in results], _COLOURS)
     if any(result["status"] == "fail" for result in results):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _conformance(model: str) -> list[dict[str, str]]:
@@ -103,12 +111,3 @@ def _golden(model: str, weights: str) -> list[dict[str, str]]:
 
 
 _COLOURS = {"pass": "green", "fail": "red", "n/a": "yellow"}
-
-
-def _report(results: list[dict[str, Any]]) -> None:
-    width = max((len(result["name"]) for result in results), default=0)
-    for result in results:
-        status = typer.style(result["status"].ljust(4), fg=_COLOURS[result["status"]])
-        typer.echo(f"{status}  {result['name'].ljust(width)}  {' '.join(result['detail'].split())}".rstrip())
-    counts = {status: sum(result["status"] == status for result in results) for status in _COLOURS}
-    typer.echo(", ".join(f"{count} {status}" for status, count in counts.items() if count))

@@ -88,12 +88,6 @@ class AutoregressiveModel(Model):
         return next(self.parameters()).dtype
 
     @property
-    def constant_buffers(self) -> set[str]:
-        """Names of the buffers that follow from the constructor's arguments: masks and indices, never saved."""
-        modules = self.named_modules()
-        return {f"{name}.{b}".lstrip(".") for name, m in modules for b in m._non_persistent_buffers_set}
-
-    @property
     def _ddp_params_and_buffers_to_ignore(self) -> set[str]:
         """DistributedDataParallel sends all other buffers around before every forward pass."""
         return self.constant_buffers

@@ -18,6 +18,12 @@ AUTOREGRESSIVE_OPTIONS = (
         choices=("cached", "naive"),
         help="cached computes what each pixel adds; naive runs the whole network for every sub-pixel",
     ),
-    Option(name="given", type="image", per_sample=True, help="pictures to complete, values 0 to levels - 1"),
+    Option(
+        name="given",
+        type="image",
+        per_sample=True,
+        rows="given_rows",
+        help="pictures to complete, values 0 to levels - 1",
+    ),
     Option(name="given_rows", type="int", default=0, minimum=0, help="how many top rows of `given` to keep"),
 )

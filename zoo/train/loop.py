@@ -151,17 +151,19 @@ class Run:
                 f"times {settings.accumulate} accumulated parts"
             )
         self.spec, self.model = _build(settings, device="cpu")
-        if self.accelerator.device.type == "cpu":
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feed, self.held_out = self._load_data()
         self.average = self.model.released().to(self.accelerator.device).eval().requires_grad_(False)
         self.trainer = building.make_trainer(self.spec, self.model, settings, self.accelerator, recipe(settings))
+        self._constant = self.model.constant_buffers
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.seen, self.minutes = 0, 0.0
         self.window: dict[str, torch.Tensor] = {}
         self.window_steps = 0
         self._timed = (self.seen, time.monotonic())  # examples and clock at the last log event
         self.last: dict[str, Any] = {}
+        # Examples at the last checkpoint. Every process decides by it: the disk may show another one more, or less.
+        self._kept: int | None = None
         self._judged: tuple[int, float, int] | None = None  # examples at the last evaluation, nats, pictures
         self.files = RunFolder(self.folder)
         self._begin(resume)
@@ -224,7 +226,8 @@ class Run:
             self.feed.load_state_dict(state["feed"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(f"the checkpoint in '{self.folder}' is of another model: {error}"[:300]) from None
-        self.seen, self.minutes = state["seen"], state["minutes"]
+        self.seen = self._kept = state["seen"]
+        self.minutes = state["minutes"]
         self.window = {name: value.to(self.accelerator.device) for name, value in state["window"].items()}
         self.window_steps = state["window_steps"]
 
@@ -236,6 +239,7 @@ class Run:
                     self._diverged(name, "not finite")
             path = self.checkpoints.write(self._state(), self.seen)
             registry.notify("zoo_run_checkpointed", run=self.view(), path=path)
+        self._kept = self.seen
         self.accelerator.wait_for_everyone()
 
     def log(self, values: dict[str, Any]) -> None:
@@ -266,7 +270,7 @@ class Run:
                 reason = self._agree("interrupted" if interrupted() else "max_minutes" if over else "finished")
                 if reason != "finished":
                     break
-            if reason != "finished" or self.checkpoints.last != self.seen:
+            if reason != "finished" or self._kept != self.seen:
                 self.checkpoint()
             return self._finish(reason, log=reason == "finished" and self.seen > first)
 
@@ -297,7 +301,8 @@ class Run:
         ours = dict(self.average.named_parameters())  # perhaps fewer: a GAN's discriminator is not averaged
         torch._foreach_lerp_([p.detach() for p in ours.values()], [theirs[name].detach() for name in ours], 1 - keep)
         for name, buffer in self.average.named_buffers():
-            buffer.copy_(theirs[name])
+            if name not in self._constant:
+                buffer.copy_(theirs[name])
 
     def _events(self) -> None:
         settings = self.settings
