@@ -31,6 +31,7 @@ from zoo.errors import DataError, HubError, OptionError, UnknownNameError
 from zoo.hub import card
 from zoo.metrics import distances, features, processes, samples
 from zoo.metrics.choice import choose
+from zoo.precision import tf32
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 CPU = torch.device("cpu")
@@ -58,6 +59,13 @@ class Broken(nn.Module):
 class Fussy(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.float().flatten(1) @ torch.ones(7, 1)
+
+
+class Brightness(nn.Module):
+    """The mean of each channel of each frame of clips (N, 3, T, H, W)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean([3, 4]).flatten(1)
 
 
 class Choosy(nn.Module):
@@ -499,6 +507,74 @@ def test_distances_are_the_same_under_any_default_dtype(default_dtype: torch.dty
     expected = figures()
     torch.set_default_dtype(default_dtype)
     assert figures() == expected
+
+
+def test_feature_networks_stay_in_float32_under_autocast() -> None:
+    """Convolutions, which autocast would bring to bfloat16."""
+    torch.manual_seed(0)
+    network = features.load(str(ROOT / "benchmarks" / "features" / "cifar10.pt"), CPU)
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    expected = network.of_pictures(images), network.of_paths(images / 127.5 - 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(network.of_pictures(images), expected[0])
+        assert torch.equal(network.of_paths(images / 127.5 - 1), expected[1])
+
+
+def test_feature_networks_run_without_tf32_and_leave_the_switches_as_they_were(quarters: str) -> None:
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    seen = []
+
+    def spy(x: torch.Tensor) -> torch.Tensor:
+        seen.append([switch.allow_tf32 for switch in switches])
+        return torch.zeros(len(x), 1)
+
+    network = dataclasses.replace(features.load(quarters, CPU), _module=spy)
+    with tf32(True):
+        network.of_pictures(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+        network.of_paths(torch.zeros(1, 3, 4, 4))
+        assert [switch.allow_tf32 for switch in switches] == [True, True]
+    assert seen == [[False, False]] * 2
+
+
+def test_figures_are_the_same_under_another_default_device(quarters: str) -> None:
+    """ "meta" holds no values, so whatever is made there shows."""
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(40, 6, generator=generator), torch.randn(30, 6, generator=generator) + 0.5
+    images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8, generator=generator)
+
+    def figures() -> list[object]:
+        return [
+            distances.frechet(real, fake),
+            distances.kernel(real, fake, subsets=5, size=20),
+            distances.coverage(real, fake),
+            features.load(quarters, CPU).of_pictures(images).tolist(),
+        ]
+
+    expected = figures()
+    with torch.device("meta"):
+        assert figures() == expected
+
+
+def test_path_lengths_are_gathered_on_the_cpu_whatever_the_default_device(
+    tiny: zoo.Model, pictures: Path, quarters: str
+) -> None:
+    first = torch.full((8, 1, 8, 8), -1.0)
+    tiny.path_images = lambda n, seed, epsilon: (first, first + epsilon * 100)
+    arguments = {"data": str(pictures), "metrics": ["pl"], "features": quarters, "count": 12}
+    [expected] = metrics.evaluate(tiny, **arguments)
+    with torch.device("meta"):
+        [receipt] = metrics.evaluate(tiny, **arguments)
+    assert receipt == expected
+
+
+def test_a_network_of_clips_gets_clips(tmp_path: Path) -> None:
+    """(N, C, T, H, W): grey becomes three channels there too."""
+    network = features.load(script(Brightness(), tmp_path / "clips.pt"), CPU)
+    clips = torch.arange(2 * 5 * 16, dtype=torch.uint8).view(2, 1, 5, 4, 4)
+    assert torch.equal(network.of_pictures(clips), clips.float().mean((3, 4)).expand(-1, 3, -1).flatten(1))
+    fussy = features.load(script(Fussy(), tmp_path / "fussy.pt"), CPU)
+    with pytest.raises(OptionError, match="fails on clips of 6x4"):
+        fussy.of_pictures(torch.zeros(2, 1, 5, 4, 6, dtype=torch.uint8))
 
 
 # Evaluation

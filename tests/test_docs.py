@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import re
+import subprocess
+import sys
 import textwrap
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from zoo import hookspecs, plugins, sampling, settings, spec, trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "writing-a-plugin.md"
 EXAMPLES = sorted((ROOT / "examples").glob("*/src/*/plugin.py"))
-PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md")})
+PAGES = sorted(
+    {
+        *(ROOT / "README.md", ROOT / "benchmarks" / "features" / "README.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "examples").glob("*/README.md"),
+    }
+)
 SHELLS = ("sh", "bash")
 FENCE = re.compile(r"^( *)(```+|~~~+)([^\n]*)\n(.*?)^ *\2 *$", re.MULTILINE | re.DOTALL)
 
@@ -120,6 +132,75 @@ def test_python_in_the_docs_compiles(page: Path) -> None:
     assert page.is_file(), f"there is no {page.relative_to(ROOT)}"
     for code in blocks(page, "python", "py"):
         compile(code, str(page), "exec")
+
+
+def chains(tree: ast.AST) -> Iterator[list[str]]:
+    """Every name with its attributes: a.b.c as ["a", "b", "c"]."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        while isinstance(node, ast.Attribute):
+            names, node = [node.attr, *names], node.value
+        if isinstance(node, ast.Name) and names:
+            yield [node.id, *names]
+
+
+def missing(code: str) -> list[str]:
+    """What a piece of code imports, or takes from an imported module or class, that is not there."""
+    tree, known, gone = ast.parse(code), {}, []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                module = importlib.import_module(alias.name)
+                top = alias.name.partition(".")[0]
+                known[alias.asname or top] = module if alias.asname else importlib.import_module(top)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                scope: dict[str, Any] = {}
+                try:
+                    exec(f"from {node.module} import {alias.name}", scope)
+                    known[alias.asname or alias.name] = scope[alias.name]
+                except ImportError:
+                    gone.append(f"{node.module}.{alias.name}")
+    for first, *names in chains(tree):
+        found: Any = known.get(first)
+        for i, name in enumerate(names, 1):
+            if not isinstance(found, types.ModuleType | type):
+                break  # what an instance has, only running the code would tell
+            if not hasattr(found, name):
+                gone.append(".".join([first, *names[:i]]))
+                break
+            found = getattr(found, name)
+    return list(dict.fromkeys(gone))
+
+
+def test_what_is_missing_is_found() -> None:
+    code = "from zoo import metrics, nothing\nimport zoo\nmetrics.nope()\nzoo.build.anything\nzoo.gone.further\n"
+    assert sorted(missing(code)) == ["metrics.nope", "zoo.gone", "zoo.nothing"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_names_in_the_docs_exist(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for source in (ROOT / "examples").glob("*/src"):
+        monkeypatch.syspath_prepend(str(source))
+    assert [name for code in blocks(page, "python", "py") for name in missing(code)] == []
+
+
+def test_modules_that_sentences_of_the_docs_name_exist_after_import_zoo() -> None:
+    """`zoo.metrics.evaluate(model, data="cifar10")` in a sentence, after no more than `import zoo`."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = set(re.findall(r"`(zoo\.[a-z_.]+)\(", text))
+    assert "zoo.metrics.evaluate" in named
+    lines = "".join(f"\nassert callable({name}), {name!r}" for name in sorted(named))
+    subprocess.run([sys.executable, "-c", f"import zoo{lines}"], cwd=ROOT, check=True)
+
+
+def test_the_readme_does_what_it_says() -> None:
+    """The code of the README, on the weights of this checkout, with fewer samples."""
+    [code] = [code for code in blocks(ROOT / "README.md", "python") if "zoo.load" in code]
+    scope: dict[str, Any] = {}
+    exec(code.replace("sample(16", "sample(2"), scope)
+    assert (tuple(scope["images"].shape), scope["nats"].shape) == ((2, 1, 28, 28), (2,))
+    assert torch.equal(scope["half"][:, :, :14], scope["images"][:, :, :14])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

@@ -45,6 +45,8 @@ _LAZY = {"Model": "zoo.model", "build": "zoo.building", "load": "zoo.hub", "save
 
 
 def __getattr__(name: str) -> Any:
+    if name == "metrics":  # a package, for `zoo.metrics.evaluate`
+        return importlib.import_module("zoo.metrics")
     if name not in _LAZY:
         raise AttributeError(f"module 'zoo' has no attribute '{name}'")
     return getattr(importlib.import_module(_LAZY[name]), name)

@@ -79,14 +79,14 @@ def kernel(
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features
-        arguments: dict[str, Any] = {"subsets": subsets, "subset_size": size, "sync_on_compute": False}
-        metric = KernelInceptionDistance(feature=_Given(real.shape[1]), **arguments)
-    for features, is_real in ((real, True), (fake, False)):
-        for chunk in _chunks(features, ROWS):
-            metric.update(chunk, real=is_real)
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):  # where its subsets and results are made
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it keeps all features
+            arguments: dict[str, Any] = {"subsets": subsets, "subset_size": size, "sync_on_compute": False}
+            metric = KernelInceptionDistance(feature=_Given(real.shape[1]), **arguments)
+        for features, is_real in ((real, True), (fake, False)):
+            for chunk in _chunks(features, ROWS):
+                metric.update(chunk, real=is_real)
         torch.manual_seed(derive_seed(seed, "subsets"))
         mean, deviation = metric.compute()
     return float(mean), float(deviation)

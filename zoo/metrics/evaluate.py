@@ -52,7 +52,7 @@ def evaluate(
         batch_size: pictures a pass.
         count: samples, or paths, of metrics of samples; of likelihoods none are drawn.
         seed: of the pictures of a limit, the samples, the paths and the subsets of KID.
-        features: the network of metrics of samples, as `zoo.features.load` takes it; None is each metric's own.
+        features: the network of metrics of samples, as `zoo.metrics.features.load` takes it; None is each metric's own.
         options: of `model.sample`; a list has a value for each of the samples.
         progress: called with the share that is done.
 

@@ -2,7 +2,7 @@
 
 TorchScript is code: it runs when it is loaded. The known files are loaded only with the bytes that are pinned here.
 
-Shapes: N pictures, C channels, H, W height and width, F features.
+Shapes: N pictures or clips, C channels, T frames, H, W height and width, F features.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 from torch.nn import functional as F
 
 from zoo.errors import HubError, OptionError, one_line, unknown
+from zoo.precision import tf32
 
 SECONDS = 20.0  # without a byte, and a download has failed
 PATH_SIDE = 256  # of pictures on a path, if they are larger
@@ -85,6 +86,8 @@ class Network:
     def of_pictures(self, images: torch.Tensor) -> torch.Tensor:
         """Features (N, F), float32, on the CPU, of pictures (N, C, H, W), uint8, C of 1 or 3.
 
+        A network of clips takes (N, C, T, H, W).
+
         Raises:
             OptionError: a network that fails, or whose answer is not (N, F) or not finite.
         """
@@ -98,16 +101,17 @@ class Network:
         return self._call(images, self._of_paths)
 
     def _call(self, images: torch.Tensor, arguments: Mapping[str, Any]) -> torch.Tensor:
-        images = images.to(self.device).expand(-1, 3, -1, -1).contiguous()
+        images = images.to(self.device).expand(-1, 3, *images.shape[2:]).contiguous()
         try:
             with torch.no_grad(), _float32(self.device):
                 found = self._module(images, **arguments)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, TypeError) as error:
-            size = f"{images.shape[3]}x{images.shape[2]}"
+            *_, height, width = images.shape
+            of = f"pictures of {width}x{height}" if images.ndim == 4 else f"clips of {width}x{height}"
             reason = one_line(str(error).strip().rpartition("\n")[2], 160)
-            raise OptionError(f"feature network '{self.name}' fails on pictures of {size}: {reason}") from error
+            raise OptionError(f"feature network '{self.name}' fails on {of}: {reason}") from error
         if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(images) or not found.shape[1]:
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             raise OptionError(f"feature network '{self.name}' must give (N, F) with N={len(images)}, not {shape}")
@@ -118,18 +122,14 @@ class Network:
 
 @contextmanager
 def _float32(device: torch.device) -> Iterator[None]:
-    """Float32 as on a CPU while the block runs, whatever the default dtype: rounding of TF32 would show in figures."""
-    switches: Any = (torch.backends.cudnn, torch.backends.cuda.matmul) if device.type == "cuda" else ()
-    before, dtype = [switch.allow_tf32 for switch in switches], torch.get_default_dtype()
+    """Float32 as on a CPU while the block runs, whatever the default dtype, TF32 and autocast outside say."""
+    dtype = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float32)
-        for switch in switches:
-            switch.allow_tf32 = False
-        yield
+        with tf32(False), torch.autocast(device.type, enabled=False):
+            yield
     finally:
         torch.set_default_dtype(dtype)
-        for switch, allowed in zip(switches, before, strict=True):
-            switch.allow_tf32 = allowed
 
 
 def load(source: str, device: torch.device) -> Network:

@@ -138,7 +138,7 @@ class Job:
     def _steps(self, network: Network, ours: Processes, meter: Meter) -> torch.Tensor:
         """Lengths (N,) of this process's steps; all blocks are whole, so there may be more than `count` of them."""
         model: Any = self.model
-        lengths = [torch.empty(0, dtype=torch.float64)]
+        lengths = [torch.empty(0, dtype=torch.float64, device="cpu")]
         for block in ours.share(math.ceil(self.count / BLOCK)):
             with torch.no_grad():
                 pair = model.path_images(BLOCK, seed=derive_seed(self.seed, "path", block), epsilon=EPSILON)
@@ -261,5 +261,7 @@ def _gathered(
         for network in networks:
             rows[network.sha256].append(network.of_pictures(images))
         meter.add(len(images))
-    gathered = {sha256: ours.gather(torch.cat(parts or [torch.empty(0, 0)])) for sha256, parts in rows.items()}
+    gathered = {
+        sha256: ours.gather(torch.cat(parts or [torch.empty(0, 0, device="cpu")])) for sha256, parts in rows.items()
+    }
     return {sha256: found for sha256, found in gathered.items() if found is not None}
