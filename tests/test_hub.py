@@ -757,3 +757,13 @@ def test_recording_a_figure_keeps_the_limitations(tiny, tmp_path):
     text = (folder / "README.md").read_text()
     assert text.endswith("## Limitations\n\nDraws\n\nnothing at all.\n")
     assert "| nats | 1.5 |" in text
+
+
+@pytest.mark.parametrize("address", ["https://me:{}@127.0.0.1:1", "me:{}@127.0.0.1:1", "http://me:{}@host:99999"])
+@pytest.mark.parametrize("password", ["s3cret", "s3/cret", "s3?cret", "s3#cret", "s3@cret"])
+def test_no_part_of_a_password_in_the_address_is_shown(address: str, password: str) -> None:
+    environment = {**os.environ, "HF_ENDPOINT": address.format(password), "HF_HUB_OFFLINE": "0"}
+    code = "import sys; from zoo.cli import main; sys.exit(main(['download', 'me/digits']))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert not [part for part in ("s3", "cret") if part in done.stdout + done.stderr], done.stderr

@@ -372,7 +372,7 @@ def test_damage_and_bombs_end_in_one_line(tmp_path, name):
     [
         ("sets of a list", "far more than the file"),
         ("one storage many times", "far more than the file"),
-        ("storage that is not there", "claims to be larger"),
+        ("storage that is not there", "without their values"),
         ("expanded", "claims to be larger"),
         ("values that are not there", "without their values"),
         ("compressed", "is compressed"),

@@ -494,7 +494,7 @@ def test_a_damaged_distribution_is_one_broken_record(
     assert capsys.readouterr().out.count(f"'{info}' is damaged") == 1
     from zoo_tools import doctor
 
-    findings = [*doctor._run(doctor._plugins), *doctor._run(doctor._installation)]
+    findings = [*doctor._run(doctor._versions), *doctor._run(doctor._plugins)]
     assert sum(f"'{info}' is damaged" in finding.detail for finding in findings) == 1
     assert not [finding for finding in findings if "can't be checked" in finding.detail]
     monkeypatch.setenv("ZOO_STRICT", "1")

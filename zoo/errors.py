@@ -7,6 +7,8 @@ exception.
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 
 
@@ -72,3 +74,18 @@ def one_line(text: object, limit: int = 400) -> str:
     line = " ".join(str(text).split())
     line = "".join(c if c.isprintable() else "?" for c in line)
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def discreet(text: object, limit: int = 1000) -> str:
+    """A text on one line, without the names and passwords of addresses."""
+    return one_line(without_passwords(str(text)), limit)
+
+
+def without_passwords(text: str) -> str:
+    """A text in which addresses like https://me:secret@host are without names and passwords.
+
+    Of the Hub's own address everything before its last "@" goes, whatever it is, with a scheme or without.
+    """
+    if user := os.environ.get("HF_ENDPOINT", "").rpartition("@")[0].rpartition("://")[2]:
+        text = text.replace(f"{user}@", "")
+    return re.sub(r"//[^/\s@]*@", "//", text)

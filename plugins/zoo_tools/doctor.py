@@ -13,15 +13,13 @@ import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import zoo
 from zoo import registry
-from zoo.cli.console import PASSWORD
-from zoo.errors import ZooError, one_line
+from zoo.errors import ZooError, discreet, one_line
 from zoo.files import digest
 from zoo.hub.config import TENSORS, is_pointer
 from zoo.plugins import DISTRIBUTION, checkout
@@ -202,15 +200,13 @@ def _endpoint() -> Iterator[Finding]:
 
     from zoo.hub.network import unreachable
 
-    name = PASSWORD.sub("//", constants.ENDPOINT)
+    name = discreet(constants.ENDPOINT)
     if constants.HF_HUB_OFFLINE:
         detail = f"{name}; offline mode is on, so that only the cache is used"
         yield Finding("endpoint", WARNING, detail, "unset HF_HUB_OFFLINE to download")
     elif (trouble := unreachable()) is not None:
         mend = "check the network and HF_ENDPOINT; without a network, HF_HUB_OFFLINE=1 saves the wait"
-        yield Finding(
-            "endpoint", WARNING, f"{name} can't be reached: {one_line(PASSWORD.sub('//', trouble), 160)}", mend
-        )
+        yield Finding("endpoint", WARNING, f"{name} can't be reached: {discreet(trouble, 160)}", mend)
     else:
         yield Finding("endpoint", OK, f"{name} answers")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,10 +16,9 @@ from typing import Any
 
 import click
 
-from zoo.errors import OptionError
+from zoo.errors import OptionError, without_passwords
 
 PROGRESS_SECONDS = 10.0  # between lines of progress where there is no terminal
-PASSWORD = re.compile(r"//[^/\s@]*@")  # in an address
 
 
 # Parameters
@@ -104,7 +102,7 @@ def choose(flag: str, value: str, choices: Iterable[str]) -> str:
 
 def complain(text: str) -> None:
     """One red line on stderr, whatever is in the message; passwords of addresses are left out."""
-    line = PASSWORD.sub("//", " ".join(text.split()))
+    line = without_passwords(" ".join(text.split()))
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     note(line, fg="red", color=False if "NO_COLOR" in os.environ else None)
 

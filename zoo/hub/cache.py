@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.errors import HubError
+from zoo.errors import HubError, discreet
 from zoo.files import write_atomically
 from zoo.hub.config import CONFIG, TENSORS
-from zoo.hub.network import discreet, endpoint, library, unreachable
+from zoo.hub.network import endpoint, library, unreachable
 from zoo.spec import REVISION
 
 STALE_SECONDS = 600  # a download that still runs writes far more often

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from zoo.errors import HubError, one_line
+from zoo.errors import HubError, discreet
 
 PROBE_SECONDS = 3.0
-
-
-def discreet(text: object, limit: int = 1000) -> str:
-    """A text on one line, without the names and passwords of addresses like https://me:secret@host."""
-    return one_line(re.sub(r"//[^/\s]*@", "//", str(text)), limit)
 
 
 class _Discreet(logging.Filter):
@@ -32,7 +26,8 @@ def library() -> Any:
     try:
         _ = urlsplit(address).port
     except ValueError as error:
-        raise HubError(f"HF_ENDPOINT is no address, '{discreet(address)}': {error}; correct or unset it") from None
+        reason = "" if "@" in address else f": {error}"  # which may quote a part of a password
+        raise HubError(f"HF_ENDPOINT is no address, '{discreet(address)}'{reason}; correct or unset it") from None
     import huggingface_hub.constants
     import huggingface_hub.errors
 
