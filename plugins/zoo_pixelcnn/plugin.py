@@ -41,9 +41,9 @@ PIXELCNN = ModelSpec(
         "binarized_mnist": Weights(
             repo="pixelzoo/pixelcnn-binarized-mnist",
             revision=None,
-            sha256="31eef0fe59658cf9833e05273c2a573d4c2c76c6effede4507ff507c40b7bf21",
+            sha256="85dd9ac2e5ffadbbd539b7a9086a459fc47ef059674cd22d793767780dc08b02",
             size=646448,
-            summary="fixed binarised MNIST, 110,000 examples on a CPU",
+            summary="fixed binarised MNIST, 500,000 examples on a CPU",
         ),
     },
 )
@@ -133,9 +133,9 @@ CONDITIONAL_PIXELCNN = ModelSpec(
         "mnist": Weights(
             repo="pixelzoo/conditional-pixelcnn-mnist",
             revision=None,
-            sha256="2e410505a971402d9f5b04f609c58aff040ea1a27f94c40d9e09df3bb2fc4c78",
-            size=749712,
-            summary="MNIST in 4 levels with its classes, 66,000 examples on a CPU",
+            sha256="67b3130eca9e1f06f1de1ddf9e7ba0096e7863bbc83c33ffa60add24966aa6ff",
+            size=2085472,
+            summary="MNIST in 16 levels with its classes, 200,000 examples on a CPU",
         ),
         "emoji": Weights(
             repo="pixelzoo/conditional-pixelcnn-emoji",
