@@ -20,7 +20,7 @@ from zoo.errors import DataError, OptionError
 from zoo.hub import card
 from zoo.metrics.choice import choose
 from zoo.settings import Settings
-from zoo.train import loop
+from zoo.train import loop, planning
 from zoo_pixelcnn.text_encoder import LIMIT, TextEncoder, encode
 
 CAPTIONS = ["a red apple", "snowflake", "x", "Cat face with tears of joy!"]
@@ -300,7 +300,7 @@ def test_two_steps_on_captions_move_the_encoder(tmp_path: Path, sample_texts: tu
     settings = run(tmp_path / "rows.parquet", tmp_path / "run", overrides={"sample_texts": sample_texts})
     summary = loop.train(settings)
     assert summary["reason"] == "finished"
-    fresh = loop._build(settings, device="cpu")[1].state_dict()
+    fresh = planning.build(settings, device="cpu")[1].state_dict()
     trained = load_file(tmp_path / "run" / "model.safetensors")
     assert not [name for name in fresh if name.startswith("encoder") and torch.equal(fresh[name], trained[name])]
     receipts = json.loads((tmp_path / "run" / "config.json").read_text())["metrics"]
@@ -311,7 +311,7 @@ def test_two_steps_on_captions_move_the_encoder(tmp_path: Path, sample_texts: tu
 def test_data_without_captions_are_named_before_anything_is_written(tmp_path: Path) -> None:
     emoji(20, (4, 4)).remove_columns("caption").to_parquet(tmp_path / "rows.parquet")
     settings = run(tmp_path / "rows.parquet", tmp_path / "run")
-    for start in (loop.plan, loop.train):
+    for start in (planning.plan, loop.train):
         with pytest.raises(DataError, match="rows.parquet has no caption column, on which .* is conditioned"):
             start(settings)
     assert not (tmp_path / "run").exists()

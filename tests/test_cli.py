@@ -30,7 +30,7 @@ from zoo.hub import config, golden, read
 from zoo.media import write_clip
 from zoo.plugins import PluginRecord
 from zoo.spec import ModelSpec, Option, Preset, Weights
-from zoo.train import loop
+from zoo.train import loop, planning
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -528,7 +528,7 @@ def test_train_resumes_with_the_stored_settings(trained, tmp_path, output):
 
 def test_dry_run(trained, monkeypatch, output):
     plan = {"settings": {"model": "pixelcnn"}, "parameters": 123_456, "data": {"train": 60_000}}
-    monkeypatch.setattr(loop, "plan", lambda settings: plan)
+    monkeypatch.setattr(planning, "plan", lambda settings: plan)
     base = ("train", "pixelcnn", "--data", "mnist", "--dry-run")
     assert re.search(r"parameters +123,456", output(*base))
     assert json.loads(output(*base, "--json")) == plan

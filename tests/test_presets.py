@@ -16,7 +16,7 @@ from zoo.cli import main
 from zoo.errors import OptionError, UnknownNameError
 from zoo.hub.config import CONFIG
 from zoo.settings import Settings
-from zoo.train import loop
+from zoo.train import loop, planning
 
 SPECS = {spec.name: spec for spec in zoo.models()}
 PRESETS = [(spec, preset) for spec in SPECS.values() for preset in spec.presets]
@@ -62,11 +62,11 @@ def test_a_preset_alone_says_everything_but_what_is_given(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     plans: list[Settings] = []
-    monkeypatch.setattr(loop, "plan", lambda settings: plans.append(settings) or {})
+    monkeypatch.setattr(planning, "plan", lambda settings: plans.append(settings) or {})
     assert main(["train", "stylegan2", "--preset", "noto_emoji64", "--batch-size", "8", "--dry-run"]) == 0
     [settings] = plans
     assert (settings.data, settings.examples, settings.batch_size) == ("noto_emoji64", 500_000, 8)
-    assert loop.recipe(settings)["r1_gamma"] == 0.05
+    assert planning.recipe(settings)["r1_gamma"] == 0.05
     assert main(["train", "stylegan2", "--preset", "F", "--dry-run"]) == 2
     assert "needs --data" in capsys.readouterr().err
 

@@ -23,7 +23,7 @@ from zoo.hub.golden import check_golden, draw_golden
 from zoo.plugins import DISTRIBUTION, PluginRecord, PluginSet, candidates
 from zoo.settings import Settings
 from zoo.spec import ModelSpec, Option, Preset
-from zoo.train import loop
+from zoo.train import loop, planning
 
 
 class Walk(zoo.Model):
@@ -236,7 +236,7 @@ def test_data_that_lack_what_a_model_trains_on_are_named_before_training(
     model: str, missing: str, pictures: Path, tmp_path: Path
 ) -> None:
     settings = Settings(model=model, data=str(pictures), out=str(tmp_path / "run"), device="cpu")
-    for start in (loop.plan, loop.train):
+    for start in (planning.plan, loop.train):
         with pytest.raises(DataError):
             start(settings)
     assert not (tmp_path / "run").exists()
@@ -244,7 +244,7 @@ def test_data_that_lack_what_a_model_trains_on_are_named_before_training(
 
     colour = write_pictures(tmp_path / "colour", 4, mode="RGB")
     settings = Settings(model=model, data=str(colour), out=str(tmp_path / "run"), device="cpu")
-    for start in (loop.plan, loop.train):
+    for start in (planning.plan, loop.train):
         with pytest.raises(DataError, match=f"{model} trains on '{missing}', but .* gives image"):
             start(settings)
     assert not (tmp_path / "run").exists()
@@ -256,7 +256,7 @@ def test_a_run_begins_with_existing_weights(pictures: Path, tmp_path: Path) -> N
     loop.train(Settings(**first, **quiet, out=str(tmp_path / "first"), examples=16))
     weights = zoo.load("pixelcnn", weights=tmp_path / "first").state_dict()
     settings = Settings(**first, **quiet, out=str(tmp_path / "second"), examples=8, init=str(tmp_path / "first"))
-    begun = loop._build(settings, device="cpu")[1].state_dict()
+    begun = planning.build(settings, device="cpu")[1].state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in begun.items())
     assert loop.train(settings)["reason"] == "finished"
     other = Settings(**first, out=str(tmp_path / "third"), init=str(tmp_path / "first"), overrides={"width": 16})
@@ -266,7 +266,7 @@ def test_a_run_begins_with_existing_weights(pictures: Path, tmp_path: Path) -> N
 
 def test_a_gan_goes_on_from_released_weights_with_a_fresh_discriminator() -> None:
     settings = Settings(model="stylegan2", data="-", out="-", init="emoji", preset="noto_emoji64")
-    begun = loop._build(settings, device="cpu")[1]
+    begun = planning.build(settings, device="cpu")[1]
     released = zoo.load("stylegan2", weights="emoji").state_dict()
     assert begun.discriminator is not None
     assert all(torch.equal(begun.state_dict()[name], value) for name, value in released.items())

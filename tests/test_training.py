@@ -23,7 +23,7 @@ from zoo import metrics
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.files import write_atomically
 from zoo.settings import Settings
-from zoo.train import loop
+from zoo.train import loop, planning
 from zoo.train.checkpoints import Checkpoints
 
 SMALL: dict[str, Any] = {
@@ -256,12 +256,12 @@ def test_the_time_limit_ends_a_run_with_a_checkpoint(finished: Path, tmp_path: P
 
 
 def test_the_plan_builds_nothing_and_writes_nothing(pictures: Path, tmp_path: Path) -> None:
-    plan = loop.plan(settings(pictures, tmp_path / "run", overrides={"width": 16}))
+    plan = planning.plan(settings(pictures, tmp_path / "run", overrides={"width": 16}))
     assert plan["config"]["width"] == 16
     assert plan["parameters"] == sum(p.numel() for p in zoo.build("pixelcnn", "tiny", width=16).parameters())
     assert plan["data"]["train"] == 38
     assert not (tmp_path / "run").exists()
-    huge = loop.plan(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
+    huge = planning.plan(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
     assert huge["parameters"] > 10**14
     with pytest.raises(OptionError, match="pixelcnn of these settings does not fit into the memory"):
         loop.train(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))

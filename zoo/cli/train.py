@@ -74,12 +74,12 @@ def train(assignments: tuple[str, ...], resume: bool, dry_run: bool, as_json: bo
     given = {name: value for name, value in flags.items() if value is not None}
     settings = _settings(given, assignments, resume=resume, dry_run=dry_run)
     from zoo.cli import memory
-    from zoo.train import loop
+    from zoo.train import loop, planning
 
     memory.keep_freed()
     if dry_run:
-        plan = loop.plan(settings)
-        _speak(lambda: console.print_json(plan) if as_json else console.print_mapping(plan))
+        shown = planning.plan(settings)
+        _speak(lambda: console.print_json(shown) if as_json else console.print_mapping(shown))
         return
     with _progress(settings.examples) as progress:
         summary = loop.train(settings, resume=resume, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.train.loop import plan, train
+from zoo.train.loop import train
+from zoo.train.planning import plan
 
 __all__ = ["plan", "train"]

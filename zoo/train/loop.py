@@ -19,46 +19,23 @@ from typing import Any, NoReturn
 
 import torch
 
-from zoo import building, hub, media, metrics, registry
+from zoo import building, hub, media, registry
 from zoo.data.order import Shuffled, Stream
-from zoo.data.pictures import Pictures
 from zoo.data.tables import load, stream
-from zoo.errors import DataError, OptionError, TrainingError
-from zoo.metrics.choice import choose
-from zoo.model import Model
+from zoo.errors import OptionError, TrainingError
 from zoo.precision import tf32
-from zoo.sampling import evaluating
 from zoo.seeds import derive_seed
 from zoo.settings import Settings
-from zoo.spec import ModelSpec
 from zoo.train.accelerator import make_accelerator
 from zoo.train.checkpoints import Checkpoints
+from zoo.train.evaluation import HeldOut, to_device
+from zoo.train.planning import build, check_batch, reading, recipe
 from zoo.train.run_folder import RunFolder
 from zoo.train.signals import interrupts
-from zoo.train.state import load_state, take_state
+from zoo.train.state import MovingAverage, load_state, take_state
 from zoo.trainer import RunView
 
 Progress = Callable[[dict[str, Any]], None]
-
-
-def plan(settings: Settings) -> dict[str, Any]:
-    """The resolved run, without starting it: settings, constructor arguments, parameter count, data."""
-    settings.check()
-    spec, model = _build(settings, device="meta")
-    data: dict[str, Any] = {"name": settings.data, "image_shape": list(model.image_shape)}
-    if not settings.stream:
-        how: dict[str, Any] = {"threads": settings.workers, "resize": settings.resize}
-        train = load(settings.data, "train", model.image_shape, **how)
-        _check_batch(model, train)
-        data["train"] = len(train)
-    return {
-        "settings": asdict(settings),
-        "config": dict(model.config),
-        "recipe": recipe(settings),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "data": data,
-        "paper": spec.paper,
-    }
 
 
 def train(settings: Settings, *, resume: bool = False, progress: Progress | None = None) -> dict[str, Any]:
@@ -88,54 +65,13 @@ def train(settings: Settings, *, resume: bool = False, progress: Progress | None
     return summary
 
 
-def _build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
-    spec = registry.model_spec(settings.model)
-    torch.manual_seed(derive_seed(settings.seed, "weights"))
-    if settings.init is not None:
-        return spec, _initial(spec, settings)
-    with torch.device(device):
-        return spec, building.build(settings.model, settings.preset, **settings.overrides)
-
-
-def _initial(spec: ModelSpec, settings: Settings) -> Model:
-    """The model that begins with existing weights: of their architecture, and with fresh weights where released ones
-    lack what only training needs, such as a discriminator."""
-    weights = hub.load(spec.name, weights=settings.init, device="cpu")
-    network = building.schema(spec)
-    config = {**weights.config, **spec.preset(settings.preset).model, **settings.overrides}
-    missing = {name: value for name, value in network.defaults().items() if weights.config.get(name) is False}
-    fresh = building.build_from_config(spec, {**config, **missing})
-    given, wanted = weights.state_dict(), fresh.state_dict()
-    for name, value in given.items():
-        if name not in wanted or wanted[name].shape != value.shape:
-            raise TrainingError(f"the weights in '{settings.init}' do not fit this {spec.name}: '{name}' differs")
-    fresh.load_state_dict({**wanted, **given})
-    return fresh
-
-
-def recipe(settings: Settings) -> dict[str, Any]:
-    """What the trainer gets: its defaults, the preset's recipe on top of them, and on top of that the settings'."""
-    spec = registry.model_spec(settings.model)
-    return building.schema(spec, "recipe").check({**spec.preset(settings.preset).recipe, **settings.recipe})
-
-
-def _check_batch(model: Model, data: Pictures | Stream) -> None:
-    """Raise DataError if the data lack something that `step` needs."""
-    found = ("image", *data.given)
-    for name in model.batch_shapes:
-        if name in model.condition_names and name not in found:
-            raise DataError(f"{data.source.name} has no {name} column, on which this {model.spec.name} is conditioned")
-        if name not in found:
-            raise DataError(f"{model.spec.name} trains on '{name}', but {data.source.name} gives {', '.join(found)}")
-
-
 class Run:
     """One training run; hooks `zoo_run_*` receive a `RunView` of it.
 
     Attributes:
         folder: the run folder; `files` writes into it.
         settings: as given.
-        spec, model: what is trained; `average` is the moving average that is evaluated, sampled and saved.
+        spec, model, recipe: what is trained, and how; `average` is what is evaluated, sampled and saved.
         seen: examples so far.
         is_main: whether this process writes.
     """
@@ -150,12 +86,14 @@ class Run:
                 f"batch_size {settings.batch_size} can't be split into {self.accelerator.num_processes} processes "
                 f"times {settings.accumulate} accumulated parts"
             )
-        self.spec, self.model = _build(settings, device="cpu")
+        self.spec, self.model = build(settings, device="cpu")
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feed, self.held_out = self._load_data()
-        self.average = self.model.released().to(self.accelerator.device).eval().requires_grad_(False)
-        self.trainer = building.make_trainer(self.spec, self.model, settings, self.accelerator, recipe(settings))
-        self._constant = self.model.constant_buffers
+        device, half_life = self.accelerator.device, settings.ema_images
+        self._moving = MovingAverage(self.model, device, half_life=half_life, batch_size=settings.batch_size)
+        self.average = self._moving.model
+        self.recipe = recipe(settings)
+        self.trainer = building.make_trainer(self.spec, self.model, settings, self.accelerator, self.recipe)
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.seen, self.minutes = 0, 0.0
         self.window: dict[str, torch.Tensor] = {}
@@ -164,25 +102,26 @@ class Run:
         self.last: dict[str, Any] = {}
         # Examples at the last checkpoint. Every process decides by it: the disk may show another one more, or less.
         self._kept: int | None = None
-        self._judged: tuple[int, float, int] | None = None  # examples at the last evaluation, nats, pictures
         self.files = RunFolder(self.folder)
         self._begin(resume)
 
-    def _load_data(self) -> tuple[Stream | Shuffled, Pictures | None]:
-        settings, shape = self.settings, self.model.image_shape
-        how: dict[str, Any] = {"threads": settings.workers, "resize": settings.resize}
+    def _load_data(self) -> tuple[Stream | Shuffled, HeldOut | None]:
+        settings, shape, how = self.settings, self.model.image_shape, reading(self.settings)
         can_judge = self.model.has_likelihood or hasattr(registry.call(self.spec, "zoo_train"), "evaluate")
         judged = bool(settings.eval_every) and can_judge
+        feed: Stream | Shuffled
+        validation = None
         if settings.stream:
-            feed, held_out = stream(
-                settings.data, shape, settings.seed, threads=settings.workers, resize=settings.resize
-            )
-            _check_batch(self.model, feed)
-            return feed, held_out if judged else None
-        train = load(settings.data, "train", shape, **how)
-        _check_batch(self.model, train)
-        validation = load(settings.data, "validation", shape, **how) if judged else None
-        return Shuffled(train, settings.seed), validation
+            feed, validation = stream(settings.data, shape, settings.seed, **how)
+            check_batch(self.model, feed)
+        else:
+            train = load(settings.data, "train", shape, **how)
+            check_batch(self.model, train)
+            feed = Shuffled(train, settings.seed)
+            validation = load(settings.data, "validation", shape, **how) if judged else None
+        if validation is None or not judged:
+            return feed, None
+        return feed, HeldOut(validation, settings, self.model, self.accelerator.device)
 
     def view(self) -> RunView:
         """What listeners get."""
@@ -199,7 +138,7 @@ class Run:
             if resume:
                 self._restore()
             if self.is_main:
-                described = {"config": dict(self.model.config), "recipe": recipe(self.settings)}
+                described = {"config": dict(self.model.config), "recipe": self.recipe}
                 self.files.begin({"settings": asdict(self.settings), **described}, self.seen)
         except BaseException:
             self.files.release()
@@ -283,26 +222,13 @@ class Run:
         size = share // settings.accumulate
         for part in range(settings.accumulate):
             chunk = {name: values[part * size : (part + 1) * size] for name, values in batch.items()}
-            chunk = {name: v if isinstance(v, list) else v.to(self.accelerator.device) for name, v in chunk.items()}
+            chunk = to_device(chunk, self.accelerator.device)
             with self.accelerator.accumulate(*self.trainer.modules().values()):
                 for name, value in self.trainer.step(chunk, self.seen).items():
                     self.window[name] = self.window.get(name, 0) + value.detach().float() / settings.accumulate
         self.window_steps += 1
         self.seen += settings.batch_size
-        self._update_average()
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """The average forgets with a half-life of `ema_images` examples, faster in the beginning."""
-        steps = self.seen / self.settings.batch_size
-        half_life = self.settings.ema_images
-        keep = min(0.5 ** (self.settings.batch_size / half_life), steps / (steps + 10)) if half_life else 0.0
-        theirs = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
-        ours = dict(self.average.named_parameters())  # perhaps fewer: a GAN's discriminator is not averaged
-        torch._foreach_lerp_([p.detach() for p in ours.values()], [theirs[name].detach() for name in ours], 1 - keep)
-        for name, buffer in self.average.named_buffers():
-            if name not in self._constant:
-                buffer.copy_(theirs[name])
+        self._moving.update(self.seen)
 
     def _events(self) -> None:
         settings = self.settings
@@ -311,7 +237,7 @@ class Run:
         if self._due(settings.log_every):
             report["metrics"] = self._log_window()
         if self.held_out is not None and self._due(settings.eval_every):
-            report["metrics"] = {**report.get("metrics", {}), **self._evaluate(self.held_out, log=True)}
+            report["metrics"] = {**report.get("metrics", {}), **self._evaluate(log=True)}
         if self._due(settings.sample_every) and self.is_main and self.model.levels <= 256:
             self._draw_samples()
         if self._due(settings.checkpoint_every):
@@ -348,37 +274,15 @@ class Run:
             f"{last}. Try a lower --learning-rate, or --precision fp32"
         )
 
-    def _evaluate(self, held_out: Pictures, *, log: bool) -> dict[str, Any]:
-        """Figures of held-out examples: the likelihood of a model that has one, and what the trainer measures."""
-        values = {}
-        if self.model.has_likelihood:
-            nats, count = metrics.likelihood(self.average, held_out, limit=self.settings.eval_count)
-            bits = metrics.in_unit(nats, "bits_per_dim", self.model.image_shape)
-            values = {"validation/bits_per_dim": round(bits, 6), "validation/nats": round(nats, 4)}
-            self._judged = (self.seen, nats, count)
-        if hasattr(self.trainer, "evaluate"):
-            values |= self._measured(held_out, self.trainer.evaluate)
+    def _evaluate(self, *, log: bool) -> dict[str, Any]:
+        """Figures of held-out examples, once after the same update."""
+        assert self.held_out is not None
+        values = self.held_out.measure(self.average, self.trainer, self.seen)
         if log:
             self.log(values)
         else:
             self.last.update(values)
         return values
-
-    @torch.no_grad()
-    def _measured(self, held_out: Pictures, evaluate: Callable[..., Any]) -> dict[str, Any]:
-        """The mean of what the trainer finds in batches of held-out examples."""
-        sums: dict[str, float] = {}
-        seen = 0
-        with evaluating(self.model):
-            chosen = choose(len(held_out), self.settings.eval_count, seed=0)
-            for first in range(0, len(chosen), self.settings.batch_size):
-                batch = held_out.batch(chosen[first : first + self.settings.batch_size])
-                n = len(batch["image"])
-                moved = {k: v if isinstance(v, list) else v.to(self.accelerator.device) for k, v in batch.items()}
-                for name, value in evaluate(moved).items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * n
-                seen += n
-        return {f"validation/{name}": round(total / seen, 6) for name, total in sums.items()}
 
     def _draw_samples(self) -> None:
         try:
@@ -401,15 +305,9 @@ class Run:
         """The last figures, which a run that ends between two events logs too; the weights; the summary."""
         if log and self.settings.log_every and self.window_steps:
             self._log_window()
-        receipts = []
-        if self.held_out is not None and not self.model.has_likelihood:
-            self._evaluate(self.held_out, log=log)
-        elif self.held_out is not None:
-            if self._judged is None or self._judged[0] != self.seen:
-                self._evaluate(self.held_out, log=log)
-            assert self._judged is not None
-            _, nats, count = self._judged
-            receipts = [metrics.receipt(m, nats, self.average, self.held_out, count) for m in metrics.LIKELIHOODS]
+        if self.held_out is not None and self.held_out.seen != self.seen:
+            self._evaluate(log=log)
+        receipts = self.held_out.receipts(self.average) if self.held_out is not None else []
         summary = {"reason": reason, "seen": self.seen, "minutes": round(self.minutes, 2), "folder": str(self.folder)}
         summary["metrics"] = dict(self.last)
         if self.is_main:
@@ -439,6 +337,6 @@ class Run:
             "processes": self.accelerator.num_processes,
             "torch": torch.__version__,
             "data_licence": self.feed.source.spec.licence,
-            "recipe": recipe(self.settings),
+            "recipe": self.recipe,
             **{name: getattr(self.settings, name) for name in kept},
         }

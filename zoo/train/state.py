@@ -1,9 +1,12 @@
-"""The state of a trainer, for checkpoints."""
+"""The state of a run, for checkpoints: its trainer's, and the moving average of what is trained."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from zoo.model import Model
 from zoo.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -28,3 +31,30 @@ def load_state(trainer: Trainer, accelerator: Accelerator, state: dict[str, Any]
         optimizer.load_state_dict(state["optimizers"][name])
     if accelerator.scaler is not None and state["scaler"]:
         accelerator.scaler.load_state_dict(state["scaler"])
+
+
+class MovingAverage:
+    """The moving average of a model's weights, which is evaluated, sampled and saved: `model`, in evaluation mode.
+
+    Args:
+        source: what is trained; its `released` form is averaged.
+        half_life: examples after which the average has forgotten half; 0 follows the source at once.
+        batch_size: examples of an update.
+    """
+
+    def __init__(self, source: Model, device: torch.device, *, half_life: int, batch_size: int) -> None:
+        self.source, self.half_life, self.batch_size = source, half_life, batch_size
+        self.model = source.released().to(device).eval().requires_grad_(False)
+        self._constant = source.constant_buffers
+
+    @torch.no_grad()
+    def update(self, seen: int) -> None:
+        """Take in the weights after `seen` examples; in the beginning the average forgets faster."""
+        steps = seen / self.batch_size
+        keep = min(0.5 ** (self.batch_size / self.half_life), steps / (steps + 10)) if self.half_life else 0.0
+        theirs = dict(self.source.named_parameters()) | dict(self.source.named_buffers())
+        ours = dict(self.model.named_parameters())  # perhaps fewer: a GAN's discriminator is not averaged
+        torch._foreach_lerp_([p.detach() for p in ours.values()], [theirs[name].detach() for name in ours], 1 - keep)
+        for name, buffer in self.model.named_buffers():
+            if name not in self._constant:
+                buffer.copy_(theirs[name])

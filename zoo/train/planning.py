@@ -1,0 +1,84 @@
+"""What a run will be, before it is one: the model, the recipe, and whether the data have what training needs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from zoo import building, hub, registry
+from zoo.data.order import Stream
+from zoo.data.pictures import Pictures
+from zoo.data.tables import load
+from zoo.errors import DataError, TrainingError
+from zoo.model import Model
+from zoo.seeds import derive_seed
+from zoo.settings import Settings
+from zoo.spec import ModelSpec
+
+
+def plan(settings: Settings) -> dict[str, Any]:
+    """The resolved run, without starting it: settings, constructor arguments, parameter count, data."""
+    settings.check()
+    spec, model = build(settings, device="meta")
+    data: dict[str, Any] = {"name": settings.data, "image_shape": list(model.image_shape)}
+    if not settings.stream:
+        train = load(settings.data, "train", model.image_shape, **reading(settings))
+        check_batch(model, train)
+        data["train"] = len(train)
+    return {
+        "settings": asdict(settings),
+        "config": dict(model.config),
+        "recipe": recipe(settings),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "data": data,
+        "paper": spec.paper,
+    }
+
+
+def build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
+    """The model that a run begins with: fresh, or with the weights of `settings.init`."""
+    spec = registry.model_spec(settings.model)
+    torch.manual_seed(derive_seed(settings.seed, "weights"))
+    if settings.init is not None:
+        return spec, _initial(spec, settings)
+    with torch.device(device):
+        return spec, building.build(settings.model, settings.preset, **settings.overrides)
+
+
+def _initial(spec: ModelSpec, settings: Settings) -> Model:
+    """The model that begins with existing weights: of their architecture, and with fresh weights where released ones
+    lack what only training needs, such as a discriminator."""
+    weights = hub.load(spec.name, weights=settings.init, device="cpu")
+    network = building.schema(spec)
+    config = {**weights.config, **spec.preset(settings.preset).model, **settings.overrides}
+    missing = {name: value for name, value in network.defaults().items() if weights.config.get(name) is False}
+    fresh = building.build_from_config(spec, {**config, **missing})
+    given, wanted = weights.state_dict(), fresh.state_dict()
+    for name, value in given.items():
+        if name not in wanted or wanted[name].shape != value.shape:
+            raise TrainingError(f"the weights in '{settings.init}' do not fit this {spec.name}: '{name}' differs")
+    fresh.load_state_dict({**wanted, **given})
+    return fresh
+
+
+def recipe(settings: Settings) -> dict[str, Any]:
+    """What the trainer gets: its defaults, the preset's recipe on top of them, and on top of that the settings'."""
+    spec = registry.model_spec(settings.model)
+    return building.schema(spec, "recipe").check({**spec.preset(settings.preset).recipe, **settings.recipe})
+
+
+def reading(settings: Settings) -> dict[str, Any]:
+    """How the data of a run are read: the keywords of `load` and `stream`."""
+    return {"threads": settings.workers, "resize": settings.resize}
+
+
+def check_batch(model: Model, data: Pictures | Stream) -> None:
+    """Raise DataError if the data lack something that `step` needs."""
+    found = ("image", *data.given)
+    for name in model.batch_shapes:
+        if name in model.condition_names and name not in found:
+            raise DataError(f"{data.source.name} has no {name} column, on which this {model.spec.name} is conditioned")
+        if name not in found:
+            raise DataError(f"{model.spec.name} trains on '{name}', but {data.source.name} gives {', '.join(found)}")
