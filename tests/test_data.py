@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import datasets
@@ -429,3 +430,18 @@ def test_pictures_of_any_size_are_brought_to_the_model_where_the_user_asks_for_i
     train = data.load(str(tmp_path / "wide"), "train", SHAPE, resize=True)
     assert train.batch([0])["image"].unique().tolist() == [255]
     assert train.source.resizer(8, 8) == "centre crop, antialiased to 8x8"
+
+
+def test_what_was_trained_on_resized_pictures_is_measured_on_them(tmp_path: Path) -> None:
+    from zoo.cli import main
+
+    photos = write_pictures(tmp_path / "photos", 20, size=(20, 12))
+    train = ["train", "pixelcnn", "--preset", "tiny", "--data", str(photos), "--resize", "--examples", "8"]
+    flags = ["--batch-size", "8", "--device", "cpu", "--sample-every", "0", "-o", str(tmp_path / "run")]
+    assert main([*train, *flags]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["training"]["resize"] is True
+    assert config["metrics"][0]["resizer"] == "centre crop, antialiased to 8x8"
+    measure = ["eval", "pixelcnn", "--weights", str(tmp_path / "run"), "--data", str(photos)]
+    assert main(measure) == 2
+    assert main([*measure, "--resize"]) == 0

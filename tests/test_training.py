@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from conftest import ROOT, write_pictures
@@ -435,3 +436,32 @@ def test_a_full_disk_is_one_clear_error(pictures: Path, tmp_path: Path, monkeypa
 def test_a_gpu_trains(finished: Path, tmp_path: Path) -> None:
     summary = loop.train(settings(finished / "pictures", tmp_path / "run", device="cuda", precision="bf16"))
     assert summary["metrics"]["train/bits_per_dim"] < 1.6
+
+
+@pytest.mark.parametrize(("bad", "found"), [(None, "no label"), (-1, "label -1")])
+def test_a_bad_label_is_named_before_a_model_of_classes_trains(bad: int | None, found: str, tmp_path: Path) -> None:
+    rows = {"image": [str(path) for path in sorted(write_pictures(tmp_path / "png", 20).iterdir())]}
+    labels = [bad] * 20  # so that none is held out alone
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    datasets.Dataset.from_dict({**rows, "label": labels}, features=features).to_parquet(tmp_path / "rows.parquet")
+    config = settings(tmp_path / "rows.parquet", tmp_path / "run", model="conditional_pixelcnn")
+    for start in (planning.plan, loop.train):
+        with pytest.raises(DataError, match=f"row 0 of .* has {found} in column 'label'"):
+            start(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_certain_device_is_the_one_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuda:1 is not cuda:0; where there is no GPU, a stand-in tells which device accelerate was given."""
+    from zoo.train import accelerator
+
+    asked: list[str | None] = []
+    monkeypatch.setattr(accelerator, "pick_device", lambda name: torch.device(name))
+    monkeypatch.setattr(accelerator, "Accelerator", lambda **how: asked.append(os.environ.get(accelerator.CHOSEN)))
+    for device in ("cuda:1", "cuda", "cpu"):
+        accelerator.make_accelerator(Settings(model="pixelcnn", data="-", out="-", device=device))
+    assert asked == ["cuda:1", None, None]
+    assert accelerator.CHOSEN not in os.environ
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OptionError, match="device 'cuda:1' is for one process"):
+        accelerator.make_accelerator(Settings(model="pixelcnn", data="-", out="-", device="cuda:1"))

@@ -23,6 +23,7 @@ from zoo.files import whole
 ARRAYS = (".npy", ".npz")
 GREY = 128  # of a pixel that is not drawn yet
 DRAWING_FRAMES = 100
+ORIENTATION = 0x0112  # EXIF
 
 
 def to_bytes(images: torch.Tensor, levels: int = 256) -> torch.Tensor:
@@ -119,7 +120,8 @@ def to_array(image: Image.Image, channels: int, where: str = "the picture") -> n
     """
     if image.mode in ("LAB", "F"):
         raise DataError(f"{where} is of mode {image.mode}, which is not read; convert it to RGB or grey")
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, 1) != 1:  # turning by nothing would copy the picture
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         if wide.size and (wide.min() < 0 or wide.max() > 65535):
@@ -127,7 +129,8 @@ def to_array(image: Image.Image, channels: int, where: str = "the picture") -> n
         image = Image.fromarray((wide >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "P", "PA", "La", "RGBa") or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    array = np.array(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
+    mode = "L" if channels == 1 else "RGB"
+    array = np.array(image if image.mode == mode else image.convert(mode), dtype=np.uint8)
     return array.reshape(image.height, image.width, channels)
 
 

@@ -265,8 +265,9 @@ class ProGANTrainer(GANTrainer):
         betas: tuple[float, float] = (0.0, 0.99),
         mirror: bool = False,
     ) -> None:
-        recipe: dict[str, Any] = {"learning_rate": learning_rate, "betas": betas, "mirror": mirror}
-        super().__init__(model, settings, accelerator, loss="wgan-gp", **recipe)
+        super().__init__(
+            model, settings, accelerator, learning_rate=learning_rate, betas=betas, loss="wgan-gp", mirror=mirror
+        )
 
 
 class StyleGANTrainer(GANTrainer):
@@ -294,9 +295,17 @@ class StyleGANTrainer(GANTrainer):
         style_mixing_prob: float = 0.9,
         mirror: bool = True,
     ) -> None:
-        recipe: dict[str, Any] = {"learning_rate": learning_rate, "betas": betas, "mirror": mirror}
-        recipe |= {"loss": loss, "r1_gamma": r1_gamma, "style_mixing_prob": style_mixing_prob}
-        super().__init__(model, settings, accelerator, **recipe)
+        super().__init__(
+            model,
+            settings,
+            accelerator,
+            learning_rate=learning_rate,
+            betas=betas,
+            loss=loss,
+            r1_gamma=r1_gamma,
+            style_mixing_prob=style_mixing_prob,
+            mirror=mirror,
+        )
 
 
 class StyleGAN2Trainer(GANTrainer):
@@ -332,10 +341,21 @@ class StyleGAN2Trainer(GANTrainer):
         augment_target: float = 0.6,
         mirror: bool = True,
     ) -> None:
-        recipe: dict[str, Any] = {"learning_rate": learning_rate, "betas": betas, "mirror": mirror}
-        recipe |= {"r1_gamma": r1_gamma, "r1_every": r1_every, "style_mixing_prob": style_mixing_prob}
-        recipe |= {"path_length_weight": path_length_weight, "path_length_every": path_length_every}
-        super().__init__(model, settings, accelerator, augment=augment, augment_target=augment_target, **recipe)
+        super().__init__(
+            model,
+            settings,
+            accelerator,
+            learning_rate=learning_rate,
+            betas=betas,
+            r1_gamma=r1_gamma,
+            r1_every=r1_every,
+            path_length_weight=path_length_weight,
+            path_length_every=path_length_every,
+            style_mixing_prob=style_mixing_prob,
+            augment=augment,
+            augment_target=augment_target,
+            mirror=mirror,
+        )
 
 
 def _check_batch(model: GAN, settings: Settings, accelerator: Accelerator) -> None:

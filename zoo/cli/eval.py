@@ -33,6 +33,7 @@ SHORT = {"features_sha256": 12}  # characters of a value in the table
     "fd, kd, pl with other features. [nats,bits_per_dim]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only that many pictures, chosen by --seed.")
+@click.option("--resize", is_flag=True, help="Bring pictures of other sizes to the model's, as in 'zoo train'.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, help="Pictures a pass. [128]")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="Samples to draw. [50000]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the samples, and of the pictures of a --limit. [0]")
@@ -95,6 +96,7 @@ def _arguments(
     split: str | None,
     limit: int | None,
     batch_size: int,
+    resize: bool,
     **drawing: Any,
 ) -> dict[str, Any]:
     """What `zoo.metrics.evaluate` takes; `drawing` has the flags of metrics of samples."""
@@ -107,6 +109,7 @@ def _arguments(
         given = _drawing(spec, given)
     elif unused := given.keys() - ({"seed"} if limit else set()):
         raise OptionError(f"--{min(unused)} is for metrics of samples: {', '.join(OF_SAMPLES)}")
+    given |= {"resize": True} if resize else {}
     return {"data": data, "split": split, "metrics": wanted, "limit": limit, "batch_size": batch_size, **given}
 
 

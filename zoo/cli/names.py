@@ -84,14 +84,11 @@ def locked_weights(spec: ModelSpec, weights: str | None, path: str) -> str:
     from zoo.hub import lock as locks
 
     items = locks.read(path)
-    repo = REPO_AT.fullmatch(weights or "")
-    if repo:
-        found = [item for item in items if item.repo == repo["repo"] and repo["revision"] in (None, item.revision)]
-    else:
-        names = [f"{spec.name}:{weights}"] if weights else [f"{spec.name}:{tag}" for tag in spec.weights]
-        found = [item for item in items if item.name in names]
+    tags = [weights] if weights else list(spec.weights)
+    names = [tag if "/" in tag else f"{spec.name}:{tag}" for tag in tags]
+    found = [item for name in names for item in locks.matching(items, name)]
     if len(found) != 1:
-        wanted = f"{spec.name}:{weights}" if weights and not repo else weights or spec.name
+        wanted = names[0] if weights else spec.name
         there = ", ".join(item.name for item in found or items) or "nothing"
         raise OptionError(f"'{path}' has {'several' if found else 'no'} weights for {wanted}; --weights takes: {there}")
     return str(locks.download(found[0]))

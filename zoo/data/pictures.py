@@ -88,11 +88,10 @@ class Pictures:
             batch["caption"] = [self.captions[i] for i in indices]
         return batch
 
-    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """All pictures in order, or the first `limit`."""
-        n = len(self) if limit is None else min(limit, len(self))
-        for first in range(0, n, size):
-            yield self.batch(range(first, min(first + size, n)))
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All pictures in order."""
+        for first in range(0, len(self), size):
+            yield self.batch(range(first, min(first + size, len(self))))
 
     def _decode(self, indices: Sequence[int]) -> torch.Tensor:
         channels, height, width = self.image_shape

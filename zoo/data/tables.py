@@ -6,8 +6,8 @@ decodes them: once into memory where they fit, else batch by batch.
 
 from __future__ import annotations
 
-import random
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from zoo.data.pictures import MODES, Columns, Pictures
 from zoo.data.source import SUFFIXES, Source, find
 from zoo.errors import DataError, unknown
 from zoo.hub.network import unreachable
-from zoo.seeds import derive_seed
+from zoo.seeds import choose
 from zoo.spec import DataSpec
 
 __all__ = ["Pictures", "Shuffled", "Stream", "find", "load", "stream"]
@@ -57,7 +57,10 @@ def load(
     table = tables[own] if own in tables else tables[source.spec.splits["train"]]
     if holdout and source.spec.splits.get("validation", "validation") not in tables:
         held = holdout if holdout > 0 else min(5000, max(1, len(table) // 20))
-        validation = range(max(0, len(table) - held), len(table)) if holdout > 0 else _chosen(len(table), held)
+        if holdout > 0:
+            validation: Sequence[int] = range(max(0, len(table) - held), len(table))
+        else:  # of one picture alone nothing
+            validation = choose(len(table), held, 0, "holdout") if len(table) > 1 else ()
         if split == "validation":
             table = table.select(validation)
         elif split == "train":
@@ -65,11 +68,6 @@ def load(
     if not len(table):
         raise DataError(f"split '{split}' of {data} is empty")
     return Pictures(*_undecoded(table, source), source, split, image_shape, threads)
-
-
-def _chosen(n: int, held: int) -> list[int]:
-    """Which of n examples are held out: a seeded choice, as the last ones of a sorted table are all alike."""
-    return sorted(random.Random(derive_seed(0, "holdout")).sample(range(n), held)) if n > 1 else []
 
 
 def stream(
@@ -107,10 +105,10 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
     try:
         if trouble:  # what is in the cache needs no network, and the library would retry for half a minute
             loaded = _from_cache(source)
-        elif (folder := _folder(source)) is not None:
-            loaded = {name: table.to_iterable_dataset() if streaming else table for name, table in folder.items()}
         elif (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
             loaded = datasets.load_from_disk(source.path)
+        elif (folder := _folder(source)) is not None:
+            loaded = {name: table.to_iterable_dataset() if streaming else table for name, table in folder.items()}
         else:
             loaded = datasets.load_dataset(source.path, streaming=streaming, **source.arguments)
     except DataError:
@@ -132,8 +130,7 @@ def _folder(source: Source) -> dict[str, Any] | None:
     import datasets
 
     path = Path(source.path)
-    known = ("dataset_dict.json", "state.json")
-    if not path.is_dir() or any((path / name).is_file() for name in known) or (found := read_folder(path)) is None:
+    if not path.is_dir() or (found := read_folder(path)) is None:
         return None
     parts, unused = found
     if unused:

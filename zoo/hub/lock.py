@@ -124,6 +124,15 @@ def _problem(raw: Any) -> str | None:
     return None
 
 
+def matching(found: Sequence[Locked], name: str) -> list[Locked]:
+    """What of a lock file "model:tag" means, or "owner/repo" with any revision or the one that is asked for."""
+    match = REPO_AT.fullmatch(name)
+    same_repo = [item for item in found if match and item.repo == match["repo"]]
+    return [item for item in found if item.name == name] or [
+        item for item in same_repo if match and match["revision"] in (None, item.revision)
+    ]
+
+
 def locked(path: str | Path, name: str) -> Locked:
     """What a lock file says of "model:tag", or of "owner/repo" with any revision or the one that is asked for.
 
@@ -132,12 +141,8 @@ def locked(path: str | Path, name: str) -> Locked:
         WeightsError: as of `read`.
     """
     found = read(path)
-    match = REPO_AT.fullmatch(name)
-    for item in found:
-        if item.name == name:
-            return item
-        if match and item.repo == match["repo"] and match["revision"] in (None, item.revision):
-            return item
+    if meant := matching(found, name):
+        return meant[0]
     names = ", ".join(item.name for item in found) or "nothing"
     raise OptionError(f"'{path}' does not lock '{name}', but {names}; 'zoo lock' writes another")
 

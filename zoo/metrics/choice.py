@@ -1,18 +1,15 @@
-"""The examples that a limit leaves of a split: a seeded choice, as the first ones of a sorted table are all alike."""
+"""The examples that a limit leaves of a split: a seeded choice, as receipts name it."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
-from zoo.seeds import derive_seed
+from zoo import seeds
 
 
 def choose(n: int, limit: int | None, seed: int) -> Sequence[int]:
     """The numbers of at most `limit` of n examples, in order; all without a limit."""
-    if limit is None or limit >= n:
-        return range(n)
-    return sorted(random.Random(derive_seed(seed, "limit")).sample(range(n), limit))
+    return seeds.choose(n, limit, seed, "limit")
 
 
 def named(split: str, count: int, n: int, seed: int) -> str:

@@ -34,6 +34,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     limit: int | None = None,
     batch_size: int = 128,
+    resize: bool = False,
     count: int = COUNT,
     seed: int = 0,
     features: str | None = None,
@@ -50,6 +51,7 @@ def evaluate(
         metrics: names out of `METRICS`, or "precision_recall"; the likelihoods if None.
         limit: only that many pictures of the split, chosen by the seed; the receipt says so.
         batch_size: pictures a pass.
+        resize: bring pictures of other sizes to the model's; receipts say so.
         count: samples, or paths, of metrics of samples; of likelihoods none are drawn.
         seed: of the pictures of a limit, the samples, the paths and the subsets of KID.
         features: the network of metrics of samples, as `zoo.metrics.features.load` takes it; None is each metric's own.
@@ -72,12 +74,12 @@ def evaluate(
         raise OptionError(f"{model.spec.name} has no likelihood, so no {' or '.join(likelihoods)}{hint}")
     receipts: dict[str, Any] = {}
     if of_samples:
-        job = Job(model, data, split or "train", limit, batch_size, count, seed, features, dict(options or {}))
+        job = Job(model, data, split or "train", limit, batch_size, resize, count, seed, features, dict(options or {}))
         receipts |= job.measure(of_samples, progress)
         if not receipts:
             return []
     if likelihoods:
-        pictures = load(data, split, model.image_shape)
+        pictures = load(data, split, model.image_shape, resize=resize)
         nats, n = likelihood(model, pictures, limit=limit, seed=seed, batch_size=batch_size, progress=progress)
         if not math.isfinite(nats):
             raise DataError(f"the likelihood of {data} is {nats}; the weights are broken")

@@ -47,6 +47,7 @@ class Job:
     split: str
     limit: int | None
     batch_size: int
+    resize: bool
     count: int
     seed: int
     features: str | None
@@ -58,8 +59,8 @@ class Job:
         networks = self._networks(names)
         compared = [name for name in names if name not in PATHS]
         walked = [name for name in names if name in PATHS]
-        real = Reals.load(self.data, self.split, self.model, self.limit, self.seed) if compared else None
-        source = real.source if real else find(self.data)
+        real = Reals.load(self.data, self.split, self.model, self.limit, self.seed, self.resize) if compared else None
+        source = real.source if real else find(self.data, resize=self.resize)
         for name in compared:
             if real and len(real) < (least := LEAST.get(name, 2)):
                 raise OptionError(f"{name} needs at least {least} pictures, and {self.data} gives {len(real)}")
@@ -194,9 +195,9 @@ class Reals:
     chosen: Sequence[int]
 
     @classmethod
-    def load(cls, data: str, split: str, model: Model, limit: int | None, seed: int) -> Reals:
+    def load(cls, data: str, split: str, model: Model, limit: int | None, seed: int, resize: bool = False) -> Reals:
         """Errors as of `zoo.data.load`."""
-        parts = tuple(load(data, part.strip(), model.image_shape) for part in split.split("+"))
+        parts = tuple(load(data, part.strip(), model.image_shape, resize=resize) for part in split.split("+"))
         whole = sum(map(len, parts))
         chosen = choose(whole, limit, seed)
         return cls(parts, named(split, len(chosen), whole, seed), chosen)

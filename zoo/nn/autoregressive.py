@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.model import Model
+from zoo.sampling import evaluating
 
 
 class CachedNetwork(Protocol):
@@ -130,14 +131,10 @@ class AutoregressiveModel(Model):
         images = self.check_images(images)
         conditions = {name: v.cpu() if isinstance(v, torch.Tensor) else v for name, v in conditions.items()}
         given = self.conditions(conditions, len(images))
-        was_training = self.training
-        self.eval()
-        try:
-            batches = []
+        batches = []
+        with evaluating(self):
             for first in range(0, len(images), batch_size):
                 rows = slice(first, first + batch_size)
                 logits = self(images[rows], **{name: value[rows] for name, value in given.items()})
                 batches.append(-self.nats(images[rows], logits))
-        finally:
-            self.train(was_training)
         return torch.cat(batches) if batches else torch.zeros(0, dtype=torch.float32, device=self.device)

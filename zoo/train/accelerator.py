@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -11,6 +15,8 @@ from zoo.device import pick_device
 from zoo.errors import OptionError
 from zoo.settings import Settings
 
+CHOSEN = "ACCELERATE_TORCH_DEVICE"  # by which accelerate takes one certain device
+
 
 def make_accelerator(settings: Settings) -> Accelerator:
     """The device, precision, processes and accumulation that the settings ask for."""
@@ -18,12 +24,32 @@ def make_accelerator(settings: Settings) -> Accelerator:
     if not torch.distributed.is_initialized():  # accelerate keeps the first device and precision of a process
         AcceleratorState._reset_state(reset_partial_state=True)
     try:
-        return Accelerator(
-            cpu=device.type == "cpu",
-            mixed_precision={"fp32": "no", "tf32": "no"}.get(settings.precision, settings.precision),
-            gradient_accumulation_plugin=GradientAccumulationPlugin(
-                num_steps=settings.accumulate, sync_with_dataloader=False
-            ),
-        )
+        with _chosen(device):
+            return Accelerator(
+                cpu=device.type == "cpu",
+                mixed_precision={"fp32": "no", "tf32": "no"}.get(settings.precision, settings.precision),
+                gradient_accumulation_plugin=GradientAccumulationPlugin(
+                    num_steps=settings.accumulate, sync_with_dataloader=False
+                ),
+            )
     except ValueError as error:
         raise OptionError(f"precision {settings.precision}: {error}") from None
+
+
+@contextmanager
+def _chosen(device: torch.device) -> Iterator[None]:
+    """Let accelerate take cuda:N where N is said; by itself it takes the first, or in a launch one a process."""
+    if ":" not in str(device):
+        yield
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise OptionError(f"device '{device}' is for one process; in a launch of several, take cuda")
+    before = os.environ.get(CHOSEN)
+    os.environ[CHOSEN] = str(device)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CHOSEN]
+        else:
+            os.environ[CHOSEN] = before

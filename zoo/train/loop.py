@@ -338,5 +338,6 @@ class Run:
             "torch": torch.__version__,
             "data_licence": self.feed.source.spec.licence,
             "recipe": self.recipe,
+            **({"resize": True} if self.settings.resize else {}),
             **{name: getattr(self.settings, name) for name in kept},
         }

@@ -78,6 +78,8 @@ def check_batch(model: Model, data: Pictures | Stream) -> None:
     """Raise DataError if the data lack something that `step` needs."""
     found = ("image", *data.given)
     for name in model.batch_shapes:
+        if name == "label" and isinstance(data, Pictures) and data.trouble:
+            raise DataError(data.trouble)
         if name in model.condition_names and name not in found:
             raise DataError(f"{data.source.name} has no {name} column, on which this {model.spec.name} is conditioned")
         if name not in found:
