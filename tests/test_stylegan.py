@@ -13,10 +13,11 @@ from torch.nn import functional as F
 import zoo
 from zoo import building
 from zoo.errors import OptionError
+from zoo.nn.adversarial import from_pixels, to_pixels
 
 zoo.models()  # puts plugins/ on the path
 from zoo_stylegan import layers, stylegan2, winograd  # noqa: E402
-from zoo_stylegan.gan import GAN, Growth, from_pixels, to_pixels  # noqa: E402
+from zoo_stylegan.gan import GAN, Growth  # noqa: E402
 from zoo_stylegan.layers import downsample, fir, halved, minibatch_stddev, upsample  # noqa: E402
 from zoo_stylegan.mapping import truncate  # noqa: E402
 from zoo_stylegan.progan import DownConv, UpConv  # noqa: E402

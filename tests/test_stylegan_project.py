@@ -12,7 +12,7 @@ from zoo import metrics
 from zoo.errors import OptionError
 
 zoo.models()  # puts plugins/ on the path
-from zoo_stylegan.gan import from_pixels, to_pixels  # noqa: E402
+from zoo.nn.adversarial import from_pixels, to_pixels  # noqa: E402
 from zoo_stylegan.project import Projection, project, pyramid_distance  # noqa: E402
 
 

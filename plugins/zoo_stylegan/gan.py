@@ -5,7 +5,6 @@ Shapes: B batch, C colour channels, H, W height and width, Z latent size, K clas
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
-from zoo.model import Model
+from zoo.nn.adversarial import AdversarialModel
 from zoo_stylegan.layers import levels_of
 
 
@@ -40,7 +39,7 @@ class Growth:
         return max(float(self.level - self.start - stages) - faded, 0.0)
 
 
-class GAN(Model):
+class GAN(AdversarialModel):
     """A generator and a discriminator of pictures; `draw` and `judge` are theirs.
 
     Args:
@@ -89,31 +88,10 @@ class GAN(Model):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Pictures (B, C, H, W) to scores (B,), high for real ones, and logits of an auxiliary classifier (B, K)."""
 
-    def released(self) -> GAN:
-        """A copy without the discriminator, which only training needs."""
-        discriminator, self.discriminator = self.discriminator, None
-        try:
-            model = copy.deepcopy(self)
-        finally:
-            self.discriminator = discriminator
-        if hasattr(self, "config"):
-            model.config = {**self.config, "discriminator": False}
-        return model
-
 
 def one_hot(label: torch.Tensor, classes: int) -> torch.Tensor:
     """Classes (B,) as (B, K), float32."""
     return F.one_hot(label, classes).float()
-
-
-def to_pixels(images: torch.Tensor) -> torch.Tensor:
-    """-1 to 1 as bytes, uint8, in the same shape."""
-    return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def from_pixels(pixels: torch.Tensor) -> torch.Tensor:
-    """Bytes as -1 to 1, float32, in the same shape; undone by `to_pixels`."""
-    return pixels.float() / 127.5 - 1
 
 
 def check_labels(label: torch.Tensor, classes: int) -> torch.Tensor:

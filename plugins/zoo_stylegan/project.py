@@ -13,8 +13,9 @@ import torch
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
+from zoo.nn.adversarial import from_pixels
 from zoo.seeds import derive_seed
-from zoo_stylegan.gan import check_labels, from_pixels
+from zoo_stylegan.gan import check_labels
 from zoo_stylegan.styles import StyleBased
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

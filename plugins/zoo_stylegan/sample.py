@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from zoo.errors import OptionError
+from zoo.nn.adversarial import to_pixels
 from zoo.request import SampleRequest
-from zoo_stylegan.gan import GAN, check_labels, to_pixels
+from zoo_stylegan.gan import GAN, check_labels
 from zoo_stylegan.layers import doubled
 from zoo_stylegan.mapping import truncate
 from zoo_stylegan.styles import Noise, StyleBased

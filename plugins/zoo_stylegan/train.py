@@ -19,9 +19,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
+from zoo.nn.adversarial import discriminator_loss, from_pixels, generator_loss, gradients, r1_penalty, share
 from zoo.settings import Settings
 from zoo_stylegan.augment import Augment, AugmentController
-from zoo_stylegan.gan import GAN, from_pixels
+from zoo_stylegan.gan import GAN
 from zoo_stylegan.layers import doubled, halved
 from zoo_stylegan.styles import StyleBased
 
@@ -157,7 +158,7 @@ class GANTrainer:
     def _generator_step(self, n: int, label: torch.Tensor | None, lod: float) -> torch.Tensor:
         self._only(self.model.generator)
         scores, class_loss = self._judge(self._fake(n, label, lod), label, lod)
-        loss = (-scores if self.wgan else F.softplus(-scores)).mean() + class_loss
+        loss = generator_loss("wasserstein" if self.wgan else "logistic", scores) + class_loss
         self._update(self.generator_optimizer, loss)
         return loss.detach()
 
@@ -175,7 +176,7 @@ class GANTrainer:
             loss = (fake_scores - real_scores + DRIFT_WEIGHT * real_scores.square()).mean()
             loss = loss + GP_WEIGHT * self._gradient_penalty(real, fake, label, lod)
         else:
-            loss = (F.softplus(fake_scores) + F.softplus(-real_scores)).mean()
+            loss = discriminator_loss("logistic", real_scores, fake_scores)
         total = loss + fake_class_loss + real_class_loss
         if every_step:
             total = total + self.r1_gamma / 2 * self._r1(real, real_scores)
@@ -193,8 +194,7 @@ class GANTrainer:
 
     def _r1(self, real: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """E |grad_x D(x)|^2 over real pictures."""
-        (gradients,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
-        penalty = gradients.square().sum((1, 2, 3)).mean()
+        penalty = r1_penalty(real, scores)
         self.state.r1.copy_(self.accelerator.reduce(penalty.detach(), "mean"))
         return penalty
 
@@ -204,8 +204,8 @@ class GANTrainer:
         """E (|grad_x D(x)| - 1)^2 between real and generated pictures (Gulrajani et al., arXiv 1704.00028)."""
         between = torch.lerp(real, fake, torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_(True)
         scores, _ = self._judge(between, label, lod)
-        (gradients,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
-        return (gradients.square().sum((1, 2, 3)).sqrt() - 1).square().mean()
+        (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
+        return (slope.square().sum((1, 2, 3)).sqrt() - 1).square().mean()
 
     def _path_length_step(self, n: int, label: torch.Tensor | None, lod: float) -> None:
         """Lazy path length regularisation, eq. 4 of StyleGAN2, on `n` new pictures."""
@@ -215,8 +215,8 @@ class GANTrainer:
         w = self.model.mixed_styles(z, None if label is None else label[:n], self.mixing, lod)
         images = self.model.generator.synthesis(w, self.model.fresh_noise(n), lod)
         noise = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
-        (gradients,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)  # B S D
-        lengths = gradients.square().sum(2).mean(1).sqrt()
+        (slope,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)  # B S D
+        lengths = slope.square().sum(2).mean(1).sqrt()
         self.state.path_length.copy_(self.accelerator.reduce(lengths.detach().mean(), "mean"))
         self.state.path_mean.lerp_(self.state.path_length, PATH_DECAY)
         penalty = (lengths - self.state.path_mean).square().mean()
@@ -232,18 +232,10 @@ class GANTrainer:
     def _update(self, optimizer: Any, loss: torch.Tensor) -> None:
         self.accelerator.backward(loss)
         if self.accelerator.num_processes > 1:
-            self._share_gradients(optimizer)
+            means = [self.model.generator.mapping.mean_w] if isinstance(self.model, StyleBased) else []
+            share([*gradients(optimizer), *means], self.accelerator)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-
-    def _share_gradients(self, optimizer: Any) -> None:
-        """Mean of the gradients, and of the mean w, over all processes."""
-        tensors = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if isinstance(self.model, StyleBased):
-            tensors.append(self.model.generator.mapping.mean_w)
-        flat = self.accelerator.reduce(torch.cat([t.flatten().float() for t in tensors]), "mean")
-        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
 
 
 class ProGANTrainer(GANTrainer):
