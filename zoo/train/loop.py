@@ -33,7 +33,7 @@ from zoo.train.evaluation import HeldOut, to_device
 from zoo.train.planning import build, check_batch, reading, recipe
 from zoo.train.run_folder import RunFolder
 from zoo.train.signals import interrupts
-from zoo.train.state import MovingAverage, load_state, take_state
+from zoo.train.state import MovingAverage, channels_last, load_state, take_state
 from zoo.trainer import RunView
 
 Progress = Callable[[dict[str, Any]], None]
@@ -89,7 +89,7 @@ class Run:
                 f"times {settings.accumulate} accumulated parts"
             )
         self.spec, self.model = build(settings, device="cpu")
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self.model, self.accelerator.device)
         feed, self.held_out = self._load_data()
         self.feed = Ahead(feed, step=settings.batch_size, pin=self.accelerator.device.type == "cuda")
         self.data_licence = feed.source.spec.licence
