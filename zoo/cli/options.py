@@ -134,3 +134,14 @@ def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
         found, needed = (f"{size[-1]}x{size[-2]}" for size in (pictures.shape, shape))
         raise DataError(f"option '{name}': '{files[0]}' is {found} pixels, but {model.spec.name} needs {needed}")
     return media.quantise(pictures, model.levels) if option.shape is None else pictures
+
+
+def parse_columns(assignments: Sequence[str]) -> dict[str, str]:
+    """`--column condition=pose`, one for each key."""
+    columns = {}
+    for text in assignments:
+        key, equals, name = text.partition("=")
+        if not (key and equals and name):
+            raise OptionError(f"--column takes KEY=NAME, such as condition=pose, not {text!r}")
+        columns[key] = name
+    return columns
