@@ -5,7 +5,7 @@
 
 Without --logits the file gives features for `zoo eval --metric fd --features FILE`: clips (N, 3, T, H, W) of 0 to 255,
 uint8, to (N, F) float32, the means over time and space of its last activations. With --logits it gives those of the
-actions, for `benchmarks/judge_actions.py`. Batch normalisation is folded into the convolutions, weights are kept in half
+actions, for `benchmarks/judge_actions.py`. Batch normalisation is folded into the convolutions, weights are in half
 precision, clips are resized to 32x32 by the network. The receipt is measured on the file: accuracy on clips that it was
 not trained on, and on the same clips with their frames in an order of chance, which shows how far it sees motion.
 """
