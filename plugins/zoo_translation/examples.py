@@ -1,0 +1,51 @@
+"""Conditions made by a rule, to show what a model does where there are no data.
+
+Shapes: C channels, H, W height and width, K classes.
+"""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from zoo.seeds import derive_seed
+
+
+def picture(channels: int, height: int, width: int, seed: int, index: int) -> torch.Tensor:
+    """Coloured rectangles, or white strokes on black where there is one channel; uint8 (C, H, W)."""
+    chance = random.Random(derive_seed(seed, "example", index))
+    if channels == 1:
+        canvas = torch.zeros(1, height, width, dtype=torch.uint8)
+        for _ in range(8):
+            _stroke(canvas, chance)
+        return canvas
+    canvas = torch.full((channels, height, width), chance.randrange(256), dtype=torch.uint8)
+    for _ in range(12):
+        rows, columns = _span(chance, height), _span(chance, width)
+        for channel in range(channels):
+            canvas[channel, rows, columns] = chance.randrange(256)
+    return canvas
+
+
+def label_map(classes: int, height: int, width: int, seed: int, index: int) -> torch.Tensor:
+    """Rectangles of classes on class 0; uint8 (1, H, W)."""
+    chance = random.Random(derive_seed(seed, "example", index))
+    canvas = torch.zeros(1, height, width, dtype=torch.uint8)
+    for _ in range(12):
+        canvas[:, _span(chance, height), _span(chance, width)] = chance.randrange(classes)
+    return canvas
+
+
+def _span(chance: random.Random, size: int) -> slice:
+    first = chance.randrange(size)
+    return slice(first, first + 1 + chance.randrange(max(size // 2, 1)))
+
+
+def _stroke(canvas: torch.Tensor, chance: random.Random) -> None:
+    """A straight line between two points, one pixel thick."""
+    height, width = canvas.shape[1:]
+    ends = [(chance.uniform(0, height - 1), chance.uniform(0, width - 1)) for _ in range(2)]
+    steps = torch.linspace(0, 1, 2 * max(height, width))
+    rows, columns = ((a + (b - a) * steps).round().long() for a, b in zip(*ends, strict=True))
+    canvas[:, rows, columns] = 255

@@ -1,0 +1,32 @@
+"""What the zoo sees of pix2pix and Everybody Dance Now. Free of torch."""
+
+from __future__ import annotations
+
+from zoo import hookimpl
+from zoo_translation.pix2pix_spec import PIX2PIX
+
+
+@hookimpl
+def zoo_models():
+    return [PIX2PIX]
+
+
+@hookimpl
+def zoo_build(spec, config):
+    from zoo_translation.pix2pix import Pix2Pix
+
+    return Pix2Pix(**config)
+
+
+@hookimpl
+def zoo_train(spec):
+    from zoo_translation.pix2pix_train import Pix2PixTrainer
+
+    return Pix2PixTrainer
+
+
+@hookimpl
+def zoo_sample(spec, model, request):
+    from zoo_translation import pix2pix
+
+    return pix2pix.sample(model, request)
