@@ -10,6 +10,7 @@ Shapes: B batch, C channels, H, W height and width.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -114,16 +115,17 @@ class UNet(nn.Module):
             self.decoder.append(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=biases or i == last))
             if i < last:
                 self.decoder_norms[str(i)] = Norm(after, norm)
-        self.widths = widths
+        self.channels = [*widths[-2::-1], outputs]  # of the decoder's layers
         initialise(self)
 
     def mask_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
         """The shape of each dropout mask, by the name of its layer, for pictures of this size."""
         depth = len(self.encoder)
-        return {
-            f"decoder {i}": (self.decoder[i].out_channels, height >> (depth - 1 - i), width >> (depth - 1 - i))  # type: ignore[operator]
-            for i in sorted(self.dropout)
-        }
+        shapes = {}
+        for i in sorted(self.dropout):
+            halved = depth - 1 - i
+            shapes[f"decoder {i}"] = (self.channels[i], height >> halved, width >> halved)
+        return shapes
 
     def forward(self, x: torch.Tensor, masks: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """(B, C_in, H, W) to (B, C_out, H, W), -1 to 1; dropout by `masks`, or at random."""
@@ -190,16 +192,16 @@ class ResNetGenerator(nn.Module):
         super().__init__()
         widths = [min(width << i, width_max) for i in range(downs + 1)]
         self.dropout = {block for block in dropout if block < blocks}
-        self.downs, self.final = downs, final
+        self.downs, self.channels, self.final = downs, widths[-1], final
         self.first = nn.Conv2d(inputs, width, 7, 1, 3, bias=biases, padding_mode="reflect")
         self.first_norm = Norm(width, norm)
         self.encoder, self.encoder_norms = nn.ModuleList(), nn.ModuleList()
         self.decoder, self.decoder_norms = nn.ModuleList(), nn.ModuleList()
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             self.encoder.append(nn.Conv2d(before, after, 3, 2, 1, bias=biases))
             self.encoder_norms.append(Norm(after, norm))
         self.blocks = nn.ModuleList(ResidualBlock(widths[-1], norm=norm, biases=biases) for _ in range(blocks))
-        for before, after in zip(widths[::-1], widths[-2::-1], strict=False):
+        for before, after in pairwise(widths[::-1]):
             self.decoder.append(nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=1, bias=biases))
             self.decoder_norms.append(Norm(after, norm))
         self.last = nn.Conv2d(width, outputs, 7, 1, 3, padding_mode="reflect")
@@ -207,8 +209,7 @@ class ResNetGenerator(nn.Module):
 
     def mask_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
         """The shape of each dropout mask, by the name of its block, for pictures of this size."""
-        channels = self.encoder_norms[-1].weight.numel() if self.downs else self.first.out_channels  # type: ignore[operator,union-attr]
-        shape = (int(channels), height >> self.downs, width >> self.downs)
+        shape = (self.channels, height >> self.downs, width >> self.downs)
         return {f"block {i}": shape for i in sorted(self.dropout)}
 
     def forward(self, x: torch.Tensor, masks: dict[str, torch.Tensor] | None = None) -> torch.Tensor:

@@ -4,7 +4,8 @@
 Against a GAN (Goodfellow et al., arXiv 1406.2661) there is no latent: the generator sees the condition, and dropout is
 its only noise, in training and at test time alike. The discriminator scores patches, together with the condition.
 
-As in the paper: both networks (section 6.1), their first weights, the normalisation by the statistics of the test picture.
+As in the paper: both networks (section 6.1), their first weights, and normalisation by the statistics of the test
+picture.
 Left out: the tasks whose output is no picture (colourisation in Lab), and the paper's evaluation by an FCN.
 
 Shapes: B batch, C channels of the picture, K channels of the condition as the networks see it, H, W height and width.
@@ -35,7 +36,8 @@ class Pix2Pix(AdversarialModel):
         condition_classes: how many classes a label map has, which the networks see one by one; 0 for pictures.
         generator: "unet", as deep as the size allows up to 8 halvings, or "resnet" (two halvings and `blocks`).
         blocks: residual blocks of a ResNet.
-        width: channels of the generator's first layer; width_max: the most of any layer.
+        width: channels of the generator's first layer, which double with every halving.
+        width_max: the most channels of any of its layers.
         norm: "batch" or "instance"; without difference where the batch size is 1.
         biases: give convolutions biases that a normalisation follows, as the Torch code has them; it cancels them.
         dropout_layers: which decoder layers of a U-Net, counted from the innermost 0, or which blocks of a ResNet.

@@ -2,8 +2,8 @@
 
     G* = arg min_G max_D L_cGAN(G, D) + lambda L_L1(G)                                        (eq. 4)
 
-The losses can be had one by one, as in the paper's ablation (table 1): "l1", "gan", "cgan", "l1+gan", "l1+cgan". GAN and
-cGAN differ in what the discriminator sees, which is the model's `conditional`.
+The losses can be had one by one, as in the paper's ablation (table 1): "l1", "gan", "cgan", "l1+gan", "l1+cgan". GAN
+and cGAN differ in what the discriminator sees, which is the model's `conditional`.
 
 As in the authors' code both networks learn from one pass: the discriminator scores an output once, and the generator's
 gradient is that of the same scores. The generator minimises -log D, the discriminator's loss is halved (section 3.3).
@@ -62,8 +62,6 @@ class Pix2PixTrainer:
         check_share("constant", constant)
         if jitter < 0:
             raise ValueError(f"jitter must not be negative, but is {jitter}")
-        if min(settings.batch_size // accelerator.num_processes // settings.accumulate, 1) < 1:
-            raise ValueError("a batch must have an example for each process and each accumulated part")
         self.adversarial, self.l1_weight = losses != "l1", l1_weight if "l1" in losses else 0.0
         _check_losses(model, losses)
         self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
