@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from zoo_translation.small import double, halve
+
 Kind = Literal["batch", "instance"]
 EPS = 1e-5
 SLOPE = 0.2
@@ -39,9 +41,9 @@ class Norm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to the same shape."""
-        if len(x) == 1 or (self.kind == "batch" and self.training):
+        if self.kind == "batch" and self.training and len(x) > 1:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=EPS)
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=EPS)
+        return F.group_norm(x, x.shape[1], self.weight, self.bias, eps=EPS)  # a group for each channel
 
 
 def initialise(module: nn.Module) -> None:
@@ -131,13 +133,13 @@ class UNet(nn.Module):
         """(B, C_in, H, W) to (B, C_out, H, W), -1 to 1; dropout by `masks`, or at random."""
         skips: list[torch.Tensor] = []
         for i, layer in enumerate(self.encoder):
-            x = layer(F.leaky_relu(x, SLOPE) if i else x)
+            x = halve(layer, F.leaky_relu(x, SLOPE) if i else x)
             if str(i) in self.encoder_norms:
                 x = self.encoder_norms[str(i)](x)
             skips.append(x)  # B C_i H/2^(i+1) W/2^(i+1)
         skips.pop()
         for i, layer in enumerate(self.decoder):
-            x = layer(F.relu(torch.cat([skips.pop(), x], 1) if i else x))
+            x = double(layer, F.relu(torch.cat([skips.pop(), x], 1) if i else x))
             if str(i) in self.decoder_norms:
                 x = self.decoder_norms[str(i)](x)
             if i in self.dropout:

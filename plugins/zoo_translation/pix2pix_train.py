@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from zoo.errors import OptionError
-from zoo.nn.adversarial import Loss, Player, discriminator_loss, from_pixels, frozen, generator_loss
+from zoo.nn.adversarial import Loss, Player, discriminator_loss, from_pixels, generator_loss
 from zoo.settings import Settings
 from zoo_translation.pix2pix import Pix2Pix
 from zoo_translation.training import BETAS, RATE, adam, check_share, falling, jitter
@@ -85,10 +85,17 @@ class Pix2PixTrainer:
         condition, image = self._pairs(batch)
         with self.accelerator.autocast():
             fake = self.model(condition)
-            metrics = self._generator_step(condition, image, fake)
-            if self.adversarial:
-                metrics |= self._discriminator_step(condition, image, fake.detach())
-        return metrics
+            l1 = (fake.float() - image).abs().mean()
+            if not self.adversarial:
+                self.players["generator"].update(self.l1_weight * l1)
+                return {"l1": l1.detach()}
+            real_scores, fake_scores = self._scores(condition, image, fake)
+            gan = generator_loss(self.gan_loss, fake_scores)
+            loss = discriminator_loss(self.gan_loss, real_scores, fake_scores)
+            self._update("generator", self.l1_weight * l1 + gan, retain_graph=True)
+            self._update("discriminator", loss / 2)
+        scores = {"generator": gan, "discriminator": loss / 2, "real_score": real_scores.mean()}
+        return {"l1": l1.detach(), **{name: value.detach() for name, value in scores.items()}}
 
     def _pairs(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Conditions (B, K, H, W) and pictures (B, C, H, W), -1 to 1, jittered alike."""
@@ -97,29 +104,19 @@ class Pix2PixTrainer:
         condition, image = jitter(pair, self.jitter, mirror=self.mirror, nearest=[is_map, False])
         return self.model.encode(condition), from_pixels(image)
 
-    def _generator_step(
+    def _scores(
         self, condition: torch.Tensor, image: torch.Tensor, fake: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        l1 = (fake.float() - image).abs().mean()
-        loss, metrics = self.l1_weight * l1, {"l1": l1.detach()}
-        if self.adversarial:
-            assert self.model.discriminator is not None
-            with frozen(self.model.discriminator):
-                scores = self.model.discriminator(self.model.seen(condition, fake))
-            gan = generator_loss(self.gan_loss, scores.float())
-            loss, metrics["generator"] = loss + gan, gan.detach()
-        self.players["generator"].update(loss)
-        return metrics
-
-    def _discriminator_step(
-        self, condition: torch.Tensor, image: torch.Tensor, fake: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of true pictures and of generated ones, (B, 1, H', W') each."""
         assert self.model.discriminator is not None
-        real_scores = self.model.discriminator(self.model.seen(condition, image)).float()
-        fake_scores = self.model.discriminator(self.model.seen(condition, fake)).float()
-        loss = discriminator_loss(self.gan_loss, real_scores, fake_scores)
-        self.players["discriminator"].update(loss / 2)
-        return {"discriminator": loss.detach() / 2, "real_score": real_scores.detach().mean()}
+        real, made = (self.model.discriminator(self.model.seen(condition, x)) for x in (image, fake))
+        return real.float(), made.float()
+
+    def _update(self, name: str, loss: torch.Tensor, **how: Any) -> None:
+        """A step of one player: the gradient of its own weights alone."""
+        player = self.players[name]
+        own = [p for group in player.optimizer.param_groups for p in group["params"]]
+        player.update(loss, inputs=own, **how)
 
     @torch.no_grad()
     def evaluate(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
