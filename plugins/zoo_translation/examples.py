@@ -37,6 +37,12 @@ def label_map(classes: int, height: int, width: int, seed: int, index: int) -> t
     return canvas
 
 
+def moving(count: int, is_map: bool, frames: int, height: int, width: int, seed: int, index: int) -> torch.Tensor:
+    """A clip of what `picture` or `label_map` makes, moved to the right pixel by pixel; uint8 (T, C, H, W)."""
+    first = (label_map if is_map else picture)(count, height, width, seed, index)
+    return torch.stack([first.roll(t, 2) for t in range(frames)])
+
+
 def _span(chance: random.Random, size: int) -> slice:
     first = chance.randrange(size)
     return slice(first, first + 1 + chance.randrange(max(size // 2, 1)))

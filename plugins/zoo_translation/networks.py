@@ -133,13 +133,13 @@ class UNet(nn.Module):
         """(B, C_in, H, W) to (B, C_out, H, W), -1 to 1; dropout by `masks`, or at random."""
         skips: list[torch.Tensor] = []
         for i, layer in enumerate(self.encoder):
-            x = halve(layer, F.leaky_relu(x, SLOPE) if i else x)
+            x = halve(layer, F.leaky_relu(x, SLOPE) if i else x)  # type: ignore[arg-type]
             if str(i) in self.encoder_norms:
                 x = self.encoder_norms[str(i)](x)
             skips.append(x)  # B C_i H/2^(i+1) W/2^(i+1)
         skips.pop()
         for i, layer in enumerate(self.decoder):
-            x = double(layer, F.relu(torch.cat([skips.pop(), x], 1) if i else x))
+            x = double(layer, F.relu(torch.cat([skips.pop(), x], 1) if i else x))  # type: ignore[arg-type]
             if str(i) in self.decoder_norms:
                 x = self.decoder_norms[str(i)](x)
             if i in self.dropout:
@@ -162,7 +162,7 @@ class ResidualBlock(nn.Module):
         h = F.relu(self.first_norm(self.first(x)))
         if dropout:
             h = drop(h, mask)
-        return x + self.second_norm(self.second(h))
+        return x + self.second_norm(self.second(h))  # type: ignore[no-any-return]
 
 
 class ResNetGenerator(nn.Module):
@@ -288,3 +288,15 @@ def patch_scores(side: int, patch: int) -> int:
     for _ in range(halvings):
         side //= 2
     return side - 2 if halvings else side
+
+
+def check_shapes(shape: tuple[int, int, int], channels: int, classes: int, *widths: int) -> None:
+    """Raise ValueError for pictures, conditions or widths that make no sense."""
+    if shape[0] not in (1, 3) or min(shape) < 1:
+        raise ValueError(f"image_shape must be (1 or 3, H, W), not {shape}")
+    if channels not in (1, 3):
+        raise ValueError(f"condition_channels must be 1 or 3, not {channels}")
+    if classes and (channels != 1 or not 2 <= classes <= 256):
+        raise ValueError(f"condition_classes needs one channel and 2 to 256 classes, not {channels} and {classes}")
+    if min(widths) < 1:
+        raise ValueError("widths must be at least 1")

@@ -22,7 +22,16 @@ from zoo.nn.adversarial import AdversarialModel, to_pixels
 from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation.examples import label_map, picture
-from zoo_translation.networks import DROPPED, PATCHES, PatchGAN, ResNetGenerator, UNet, encode, patch_scores
+from zoo_translation.networks import (
+    DROPPED,
+    PATCHES,
+    PatchGAN,
+    ResNetGenerator,
+    UNet,
+    check_shapes,
+    encode,
+    patch_scores,
+)
 
 DEEPEST = 8  # halvings of the paper's U-Net, which reach one pixel at 256
 
@@ -68,7 +77,7 @@ class Pix2Pix(AdversarialModel):
         discriminator: bool = True,
     ) -> None:
         super().__init__()
-        _check(image_shape, condition_channels, condition_classes, width, width_max, discriminator_width)
+        check_shapes(image_shape, condition_channels, condition_classes, width, width_max, discriminator_width)
         channels, height, wide = image_shape
         self.image_shape, self.condition_channels, self.classes = image_shape, condition_channels, condition_classes
         self.conditional = conditional
@@ -147,14 +156,3 @@ def halvings(height: int, width: int) -> int:
     if depth < 3:
         raise ValueError(f"a U-Net halves both sides at least 3 times, which {height}x{width} does not allow")
     return depth
-
-
-def _check(shape: tuple[int, int, int], channels: int, classes: int, *widths: int) -> None:
-    if shape[0] not in (1, 3) or min(shape) < 1:
-        raise ValueError(f"image_shape must be (1 or 3, H, W), not {shape}")
-    if channels not in (1, 3):
-        raise ValueError(f"condition_channels must be 1 or 3, not {channels}")
-    if classes and (channels != 1 or not 2 <= classes <= 256):
-        raise ValueError(f"condition_classes needs one channel and 2 to 256 classes, not {channels} and {classes}")
-    if min(widths) < 1:
-        raise ValueError("widths must be at least 1")
