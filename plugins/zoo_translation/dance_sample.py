@@ -1,7 +1,7 @@
 """Clips of Everybody Dance Now, frame by frame from the frame before.
 
 A clip can go on from any of its frames: with option `previous` the rest of it is drawn anew, where its figures were
-edited. It goes on from that frame in bytes, not from the numbers that were rounded to them, so it may differ by a level.
+edited. It goes on from that frame in bytes, not from the numbers that were rounded to them, so levels may differ.
 
 Shapes: B batch, T frames, C channels, H, W height and width, J joints.
 """

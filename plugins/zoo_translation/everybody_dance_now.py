@@ -25,8 +25,9 @@ from torch import nn
 from zoo.errors import DataError
 from zoo.nn.adversarial import AdversarialModel
 from zoo.spec import Option
-from zoo_translation.examples import moving
+from zoo_translation.examples import dancer, moving
 from zoo_translation.networks import MultiScale, PatchGAN, ResNetGenerator, check_shapes, encode, patch_scores
+from zoo_translation.pose import draw
 
 
 class EverybodyDanceNow(AdversarialModel):
@@ -137,10 +138,17 @@ class EverybodyDanceNow(AdversarialModel):
         return (None, *self.condition_shape) if option.name == "condition" else super().input_shape(option)
 
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
-        """Clips of eight frames made up of shapes that move."""
+        """Clips of eight frames: a stick figure that swings its limbs, or shapes that move."""
         count, size = self.classes or self.condition_channels, self.image_shape[1:]
-        clips = [moving(count, bool(self.classes), 8, *size, seed, i) for i in range(n)]
-        options: dict[str, Any] = {"condition": torch.stack(clips)}
+        options: dict[str, Any] = {}
+        if self.condition_channels == 3:
+            joints = torch.stack([dancer(8, *size, seed, i) for i in range(n)])
+            options["condition"] = torch.stack([draw(clip, size) for clip in joints])
+            if self.joints == joints.shape[2]:
+                options["joints"] = joints
+        else:
+            clips = [moving(count, bool(self.classes), 8, *size, seed, i) for i in range(n)]
+            options["condition"] = torch.stack(clips)
         if self.people:
             options["label"] = [i % self.people for i in range(n)]
         if self.reference:

@@ -5,6 +5,7 @@ Shapes: C channels, H, W height and width, K classes.
 
 from __future__ import annotations
 
+import math
 import random
 
 import torch
@@ -35,6 +36,39 @@ def label_map(classes: int, height: int, width: int, seed: int, index: int) -> t
     for _ in range(12):
         canvas[:, _span(chance, height), _span(chance, width)] = chance.randrange(classes)
     return canvas
+
+
+def dancer(frames: int, height: int, width: int, seed: int, index: int) -> torch.Tensor:
+    """Keypoints of `pose.FIGURE` that swing their arms and legs, (T, 18, 2) in pixels."""
+    chance = random.Random(derive_seed(seed, "dancer", index))
+    phase, swing, pace = chance.uniform(0, math.tau), chance.uniform(0.3, 0.9), chance.uniform(0.3, 0.7)
+    waves = (swing * torch.sin(pace * torch.arange(frames) + phase)).tolist()
+    unit = 0.11 * height
+    middle = (width / 2 + chance.uniform(-0.1, 0.1) * width, 0.5 * height)
+    return torch.tensor([_stance(middle, unit, wave) for wave in waves])
+
+
+def _stance(hips: tuple[float, float], unit: float, wave: float) -> list[tuple[float, float]]:
+    """One frame of `dancer`: the limbs of both sides swing against each other by `wave`, an angle."""
+
+    def limb(start: tuple[float, float], *angles: float) -> list[tuple[float, float]]:
+        points = []
+        for angle in angles:
+            start = (start[0] + unit * math.sin(angle), start[1] + unit * math.cos(angle))
+            points.append(start)
+        return points
+
+    (x, y), half = hips, unit / 3
+    neck = (x, y - 1.8 * unit)
+    parts = [(x, neck[1] - unit), neck]
+    for side, angle in ((-1, wave), (1, -wave)):
+        shoulder = (x + side * half, neck[1])
+        parts += [shoulder, *limb(shoulder, angle + side * 0.4, 1.6 * angle + side * 0.4)]
+    for side, angle in ((-1, -wave), (1, wave)):
+        hip = (x + side * half / 2, y)
+        knee, ankle = limb(hip, angle / 2, angle / 4)
+        parts += [hip, knee, ankle, (ankle[0] + side * half, ankle[1])]
+    return [*parts, hips, (x, y - 0.9 * unit)]
 
 
 def moving(count: int, is_map: bool, frames: int, height: int, width: int, seed: int, index: int) -> torch.Tensor:

@@ -43,3 +43,13 @@ def zoo_sample(spec, model, request):
     from zoo_translation import pix2pix
 
     return pix2pix.sample(model, request)
+
+
+@hookimpl
+def zoo_import_weights(spec, source):
+    from zoo.errors import OptionError
+    from zoo_translation import pix2pix_import
+
+    if spec.name != PIX2PIX.name:
+        raise OptionError(f"{spec.name} can't import weights of other programs; pix2pix can")
+    return pix2pix_import.read(source)
