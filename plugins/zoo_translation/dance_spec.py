@@ -74,7 +74,7 @@ DANCE = ModelSpec(
         # Ours.
         "mocap_figure64": Preset(
             model={**_SMALL, "window": 3, "people": 4, "detail": 16, "joints": 18, "head": 0},
-            recipe={"l1_weight": 10.0, "mirror": True},
+            recipe={"l1_weight": 10.0},
             settings={
                 "data": "mocap_figure64",
                 "columns": {"label": "actor"},
