@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.data.pictures import Pictures
+from zoo.data.examples import Examples
 from zoo.data.tables import load
 
 WIDTHS = (32, 40, 80, 144)
@@ -108,7 +108,7 @@ def augment(images: torch.Tensor, generator: torch.Generator, flip: bool) -> tor
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
-def train(pictures: Pictures, options: argparse.Namespace) -> tuple[Classifier, int]:
+def train(pictures: Examples, options: argparse.Namespace) -> tuple[Classifier, int]:
     """The trained classifier and the examples it saw. The rate rises over a fifth of the run, then falls to 0."""
     torch.manual_seed(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
@@ -147,7 +147,7 @@ def export(classifier: Classifier, path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def accuracy(path: Path, head: nn.Linear, pictures: Pictures) -> float:
+def accuracy(path: Path, head: nn.Linear, pictures: Examples) -> float:
     """The share of the pictures that the file and the head put into their class."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -36,7 +36,7 @@ def table(folder: Path, n: int, **columns: list[object]) -> datasets.Dataset:
     return datasets.Dataset.from_dict({"image": paths, **columns}, features=features)
 
 
-def levels(pictures: data.Pictures) -> list[int]:
+def levels(pictures: data.Examples) -> list[int]:
     return [int(batch["image"][0, 0, 0, 0]) for batch in pictures.batches(1)]
 
 
@@ -106,7 +106,7 @@ def test_pictures_that_do_not_fit_into_memory_are_decoded_batch_by_batch(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = data.load(str(pictures), "train", SHAPE)
-    monkeypatch.setattr("zoo.data.pictures.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("zoo.data.examples.MEMORY_LIMIT", 0)
     lazy = data.load(str(pictures), "train", SHAPE)
     assert lazy._decoded is None
     assert torch.equal(whole.batch([5, 2, 2])["image"], lazy.batch([5, 2, 2])["image"])

@@ -15,7 +15,7 @@ from conftest import write_pictures
 from PIL import Image
 
 import zoo
-from zoo import hub, media, registry
+from zoo import hub, media, registry, video
 from zoo.cli import main
 from zoo.cli.options import parse_options, share_out
 from zoo.errors import OptionError
@@ -116,14 +116,14 @@ def test_a_drawing_has_about_a_hundred_frames(size, rows, expected):
 
 def test_a_drawing_of_a_whole_picture_is_that_picture(tmp_path):
     [only] = media.drawing(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), 4)
-    media.write_clip([only[0]], tmp_path / "a.gif", [2000])
+    video.write_clip([only[0]], tmp_path / "a.gif", [2000])
     assert not still(tmp_path / "a.gif").any()
 
 
 def test_a_drawing_in_colour_keeps_one_palette(tmp_path):
     final = torch.randint(0, 256, (1, 3, 12, 12), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     drawn = [frame[0] for frame in media.drawing(final)]
-    media.write_clip(drawn, tmp_path / "a.gif", [40] * len(drawn))
+    video.write_clip(drawn, tmp_path / "a.gif", [40] * len(drawn))
     with Image.open(tmp_path / "a.gif") as clip:
         middle, last = (media.from_pil(seek(clip, i).convert("RGB"), 3) for i in (36, clip.n_frames - 1))
     assert torch.equal(middle.flatten(1)[:, :72], last.flatten(1)[:, :72])
@@ -199,7 +199,7 @@ def test_a_full_disk_is_found_out_first(error, monkeypatch, tmp_path):
 def test_a_picture_too_large_for_its_format_is_one_line(tmp_path, ending, scale):
     wide = torch.zeros(1, 1, 300, dtype=torch.uint8)
     with pytest.raises(OptionError, match=f"{300 * scale}x{scale} pixels are too many for .{ending}"):
-        media.write_clip([wide, wide], tmp_path / f"a.{ending}", [40, 40], scale=scale)
+        video.write_clip([wide, wide], tmp_path / f"a.{ending}", [40, 40], scale=scale)
     assert list(tmp_path.iterdir()) == []
 
 

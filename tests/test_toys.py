@@ -5,12 +5,14 @@ They hold the interfaces to what a stranger's model needs, whatever the models o
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from torch import nn
@@ -231,9 +233,11 @@ def test_golden_sample_and_card_draw_with_the_examples(tmp_path: Path) -> None:
     assert same, text
 
 
-@pytest.mark.parametrize(("model", "missing"), [("walk", "video"), ("paint", "condition")])
+@pytest.mark.parametrize(
+    ("model", "missing", "key"), [("walk", "clip", "video"), ("paint", "pair of image and condition", "condition")]
+)
 def test_data_that_lack_what_a_model_trains_on_are_named_before_training(
-    model: str, missing: str, pictures: Path, tmp_path: Path
+    model: str, missing: str, key: str, pictures: Path, tmp_path: Path
 ) -> None:
     settings = Settings(model=model, data=str(pictures), out=str(tmp_path / "run"), device="cpu")
     for start in (planning.plan, loop.train):
@@ -245,7 +249,14 @@ def test_data_that_lack_what_a_model_trains_on_are_named_before_training(
     colour = write_pictures(tmp_path / "colour", 4, mode="RGB")
     settings = Settings(model=model, data=str(colour), out=str(tmp_path / "run"), device="cpu")
     for start in (planning.plan, loop.train):
-        with pytest.raises(DataError, match=f"{model} trains on '{missing}', but .* gives image"):
+        with pytest.raises(DataError, match=f"there is no {missing} in it; put"):
+            start(settings)
+    write_pictures(tmp_path / "png", 4, mode="RGB")
+    table = datasets.Dataset.from_dict({"image": [str(path) for path in sorted((tmp_path / "png").iterdir())]})
+    table.cast_column("image", datasets.Image()).to_parquet(tmp_path / "rows.parquet")
+    settings = dataclasses.replace(settings, data=str(tmp_path / "rows.parquet"))
+    for start in (planning.plan, loop.train):
+        with pytest.raises(DataError, match=f"{model} trains on '{key}', but .* gives image"):
             start(settings)
     assert not (tmp_path / "run").exists()
 

@@ -152,7 +152,7 @@ def check_output(path: Path, name: str | None = None) -> None:
     if path.is_dir():
         raise OptionError(f"can't write '{path}': it is a folder; with / at its end, each sample becomes a file in it")
     if path.suffix.lower() == ".mp4":
-        if importlib.util.find_spec("imageio_ffmpeg") is None:
+        if importlib.util.find_spec("av") is None:
             raise OptionError(
                 f"can't write '{path}': .mp4 needs pip install \"pixelzoo[video]\"; or take .gif or .webp"
             )
@@ -173,62 +173,31 @@ def check_output(path: Path, name: str | None = None) -> None:
 
 def write_image(image: torch.Tensor, path: Path, *, scale: int = 1) -> None:
     """Write one picture (C, H, W), uint8, enlarged `scale` times without smoothing; whole or not at all."""
-    _write([to_pil(image)], path, scale)
+    write_pictures([to_pil(image)], path, scale)
 
 
 def write_array(values: torch.Tensor, path: Path) -> None:
     """Write a tensor as it is, as .npy, or under the name "samples" as .npz; whole or not at all."""
-    with _whole(path) as part, part.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         if path.suffix.lower() == ".npz":
             np.savez_compressed(file, samples=values.numpy())
         else:
             np.save(file, values.numpy())
 
 
-def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[int], *, scale: int = 1) -> None:
-    """Write frames (C, H, W), uint8, each shown for its `milliseconds`, as an endless animation; like `write_image`."""
-    pictures = [to_pil(frame) for frame in frames]
-    if path.suffix.lower() == ".mp4":
-        _write_mp4(pictures, path, milliseconds, scale)
-        return
-    if path.suffix.lower() == ".gif" and pictures[0].mode == "RGB":  # a palette for each frame would flicker
-        palette = to_pil(torch.cat(list(frames), 1)).quantize(method=Image.Quantize.FASTOCTREE)
-        pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    _write(pictures, path, scale, save_all=True, duration=list(milliseconds), loop=0, lossless=True)
-
-
-def _write_mp4(pictures: list[Image.Image], path: Path, milliseconds: Sequence[int], scale: int) -> None:
-    """H.264; frames are shown all alike long, those with more milliseconds several times."""
-    import imageio_ffmpeg
-
-    shortest = min(milliseconds)
-    width, height = (-(-side * scale // 2) * 2 for side in pictures[0].size)  # even, as the codec wants it
-    with _whole(path) as part:
-        writer = imageio_ffmpeg.write_frames(
-            part, (width, height), fps=1000 / shortest, quality=8, macro_block_size=1, ffmpeg_log_level="error"
-        )
-        writer.send(None)
-        for picture, shown in zip(pictures, milliseconds, strict=True):
-            canvas = Image.new("RGB", (width, height), "white")
-            size = (picture.width * scale, picture.height * scale)
-            canvas.paste(picture.resize(size, Image.Resampling.NEAREST))
-            for _ in range(round(shown / shortest)):
-                writer.send(canvas.tobytes())
-        writer.close()
-
-
-def _write(pictures: list[Image.Image], path: Path, scale: int, **how: Any) -> None:
+def write_pictures(pictures: list[Image.Image], path: Path, scale: int, **how: Any) -> None:
+    """Write a picture or the frames of an animation, enlarged `scale` times, whole or not at all; `how` is Pillow's."""
     size = (pictures[0].width * scale, pictures[0].height * scale)
     first, *others = [picture.resize(size, Image.Resampling.NEAREST) for picture in pictures]
     try:
-        with _whole(path) as part:
+        with whole_file(path) as part:
             first.save(part, append_images=others, **how)
     except (OverflowError, RuntimeError):  # Pillow's, for GIF and WebP
         raise OptionError(f"can't write '{path}': {size[0]}x{size[1]} pixels are too many for {path.suffix}") from None
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when it is complete; raises OptionError if it can't be written."""
     try:
         with whole(path) as part:

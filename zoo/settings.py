@@ -11,6 +11,7 @@ from zoo.device import check_device
 from zoo.errors import OptionError, TrainingError
 
 LOCK = ".lock"
+PAIRS = ("left-right", "right-left")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 # All that is in the folder of a run that ended before its first checkpoint, from which nothing could go on.
 LEFT = {"run.json", "metrics.jsonl", "checkpoints", "samples", "tensorboard"}
@@ -36,6 +37,9 @@ class Settings:
         eval_count: held-out pictures of an evaluation.
         stream: read the data as a stream, for what does not fit on the disk; shuffled in blocks.
         resize: bring pictures of other sizes to the model's.
+        frame_stride: frames of a clip from one frame of a training window to the next.
+        columns: names of columns of the data, by the key of a batch that they fill.
+        pairs: "left-right" or "right-left" where each picture holds a condition and what belongs to it.
         workers: threads that decode pictures.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
     """
@@ -61,6 +65,9 @@ class Settings:
     eval_count: int = 1_000
     stream: bool = False
     resize: bool = False
+    frame_stride: int = 1
+    columns: dict[str, str] = field(default_factory=dict)
+    pairs: str | None = None
     workers: int = 2
     device: str = "auto"
 
@@ -100,7 +107,7 @@ class Settings:
 
     def check(self) -> None:
         """Raise OptionError for a value that makes no sense."""
-        for name in ("examples", "batch_size", "accumulate", "eval_count", "workers"):
+        for name in ("examples", "batch_size", "accumulate", "eval_count", "workers", "frame_stride"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("ema_images", "eval_every", "sample_every", "checkpoint_every", "log_every", "seed"):
@@ -110,4 +117,6 @@ class Settings:
             raise OptionError(f"max_minutes must be positive, not {self.max_minutes}")
         if self.precision not in PRECISIONS:
             raise OptionError(f"precision takes one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.pairs not in (None, *PAIRS):
+            raise OptionError(f"pairs takes one of {', '.join(PAIRS)}, not {self.pairs!r}")
         check_device(self.device)

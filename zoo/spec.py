@@ -24,7 +24,7 @@ REVISION = re.compile(r"[0-9a-f]{40}")
 
 OPTION_TYPES = ("int", "float", "bool", "str", "label", "image", "video", "tensor")
 INPUTS = ("image", "video", "tensor")  # options that are tensors, given as such or as files
-COLUMN_KINDS = ("image", "video", "label", "caption")
+COLUMN_KINDS = ("image", "video", "label", "caption", "tensor")
 AXES = (("C", "H", "W"), ("T", "C", "H", "W"))
 RESERVED = ("n", "seed", "start", "batch_size", "precision", "progress", "frames")  # keywords of `model.sample` itself
 
@@ -282,7 +282,8 @@ class Column:
     """One column of a data set.
 
     Attributes:
-        kind: "image", "video" (a list of pictures, or a video file), "label" (a class), or "caption" (a text).
+        kind: "image", "video" (a list of pictures, or a video file), "label" (a class), "caption" (a text), or "tensor"
+            (numbers).
         name: in the table; None where it is called like the batch key.
     """
 

@@ -142,7 +142,8 @@ class Target:
         return str(self.path.parent / NUMBER.sub("*", self.path.name))
 
     def _write_one(self, frames: list[torch.Tensor], raw: torch.Tensor, path: Path, scale: int) -> None:
-        from zoo.media import write_array, write_clip, write_image
+        from zoo.media import write_array, write_image
+        from zoo.video import write_clip
 
         if self.is_array:
             write_array(raw, path)

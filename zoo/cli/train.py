@@ -35,6 +35,8 @@ FLAGS: dict[str, tuple[str, str | None, int | None]] = {
     "log_every": ("Examples between lines of metrics.", None, 0),
     "stream": ("Read the data as a stream, for what does not fit on the disk.", "no", None),
     "resize": ("Bring pictures of other sizes to the model's: the middle, filtered.", "no", None),
+    "frame_stride": ("Frames of a clip from one frame of a training window to the next.", None, 1),
+    "pairs": ("left-right or right-left: each picture holds a condition and what belongs to it.", "no", None),
     "workers": ("Threads that read pictures.", None, 1),
     "device": ("auto, cpu, cuda, cuda:N or mps.", None, None),
 }
@@ -59,6 +61,9 @@ def _flags(command: Any) -> Any:
 @click.option(
     "--set", "assignments", metavar="NAME=VALUE", multiple=True, help="On top of the preset; see 'zoo info MODEL'."
 )
+@click.option(
+    "--column", "columns", metavar="KEY=NAME", multiple=True, help="The column of the data for a key of the batch."
+)
 @out_option("The run folder. [runs/MODEL-DATA]")
 @click.option("--from", "init", metavar="TAG|FOLDER|OWNER/REPO@REV", type=PLACE, help="Begin with these weights.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
@@ -72,6 +77,8 @@ def train(assignments: tuple[str, ...], resume: bool, dry_run: bool, as_json: bo
     A run that was stopped goes on with: zoo train --resume --out FOLDER
     """
     given = {name: value for name, value in flags.items() if value is not None}
+    if columns := _columns(given.pop("columns")):
+        given["columns"] = columns
     settings = _settings(given, assignments, resume=resume, dry_run=dry_run)
     from zoo.cli import memory
     from zoo.train import loop, planning
@@ -125,6 +132,17 @@ def _settings(given: dict[str, Any], assignments: Sequence[str] | None, *, resum
         Settings(**given).check_folder(resume=False)
     given["overrides"], given["recipe"] = building.split(spec, chosen)
     return Settings(**given)
+
+
+def _columns(assignments: Sequence[str]) -> dict[str, str]:
+    """`--column condition=pose`, one for each key."""
+    columns = {}
+    for text in assignments:
+        key, equals, name = text.partition("=")
+        if not (key and equals and name):
+            raise OptionError(f"--column takes KEY=NAME, such as condition=pose, not {text!r}")
+        columns[key] = name
+    return columns
 
 
 def _data_name(data: str) -> str:

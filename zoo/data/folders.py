@@ -1,51 +1,87 @@
-"""A folder of pictures as rows: what is in it, told by its own names and by nothing else. Free of torch.
+"""A folder of pictures, clips or pairs as rows: what is in it, told by its names and by nothing else. Free of torch.
 
 Sub-folders are classes, or splits if all of them are named like splits; whatever lies deeper belongs to the class above
 it. Paths are paths, never patterns, and no word in a file's name means anything.
+
+A clip is a video file, or a folder of numbered pictures. Pairs lie in folders that are called like the keys of a batch,
+`condition/` beside `image/` or `video/`, under equal names; or in `trainA/` beside `trainB/`, A being the condition.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import DataError
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+CLIPS = {".mp4", ".webm", ".gif", ".webp", ".mov", ".avi", ".mkv", ".m4v"}
 TABLES = {".parquet", ".arrow", ".csv", ".json", ".jsonl", ".tar", ".zip"}
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+
+Entry = Any  # the path of a picture, or the list of paths of a clip: its frames, or one video file
+Find = Callable[[Path, list[str]], list[tuple[Path, Entry]]]
 
 
 @dataclass
 class Rows:
-    """The pictures of one split, and the number of each one's class; `classes` are their names, or () without any."""
+    """The examples of one split, and the number of each one's class.
 
-    paths: list[str] = field(default_factory=list)
+    Attributes:
+        paths: by key of a batch.
+        clips: whether a key's entries are clips.
+        classes: their names, or () without any.
+    """
+
+    paths: dict[str, list[Entry]] = field(default_factory=dict)
+    clips: dict[str, bool] = field(default_factory=dict)
     labels: list[int] = field(default_factory=list)
     classes: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return len(next(iter(self.paths.values()), []))
 
-def read_folder(folder: Path) -> tuple[dict[str, Rows], list[str]] | None:
-    """The splits of a folder of pictures, and the names of files that are none; None if it holds tables, which say
-    themselves what is in them.
+
+def read_folder(folder: Path, wanted: Mapping[str, bool] | None = None) -> tuple[dict[str, Rows], list[str]] | None:
+    """The splits of a folder, and the names of files that are not used; None if it holds tables, which say themselves
+    what is in them.
+
+    Args:
+        folder: where.
+        wanted: keys of a batch, and whether each is a clip; pictures alone by default.
 
     Raises:
-        DataError: no picture, or pictures beside folders of classes, which would be without a class.
+        DataError: nothing of that kind; examples beside folders of classes, which would be without a class; pairs that
+            do not match.
     """
     if any(path.suffix.lower() in TABLES for path in folder.iterdir()) or (folder / "data").is_dir():
         return None
-    folders = sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
-    are_splits = bool(folders) and all(path.name.lower() in SPLITS for path in folders) and "train" in _names(folders)
-    unused: list[str] = []
-    if are_splits:
-        parts = {SPLITS[path.name.lower()]: _rows(path, unused) for path in folders}
+    wanted, unused = dict(wanted or {"image": False}), list[str]()
+    folders = _folders(folder)
+    names = {path.name.lower() for path in folders}
+    if len(wanted) > 1:
+        parts = _pairs(folder, folders, wanted, unused)
+    elif folders and names <= SPLITS.keys() and "train" in names:
+        parts = {SPLITS[path.name.lower()]: _rows(path, wanted, unused) for path in folders}
         _same_classes(folder, parts)
     else:
-        parts = {"train": _rows(folder, unused)}
-    if not parts["train"].paths:
-        raise DataError(f"can't load '{folder}': there is no picture in it")
+        parts = {"train": _rows(folder, wanted, unused)}
+    if "train" not in parts or not len(parts["train"]):
+        what = f"pair of {' and '.join(wanted)}" if len(wanted) > 1 else "clip" if any(wanted.values()) else "picture"
+        raise DataError(f"can't load '{folder}': there is no {what} in it{_hint(folder, wanted)}")
     return parts, unused
+
+
+def _hint(folder: Path, wanted: Mapping[str, bool]) -> str:
+    if len(wanted) > 1:
+        keys = " and ".join(f"train/{key}" for key in wanted)
+        return f"; put them into {keys} under equal names, into trainA and trainB, or side by side (--pairs)"
+    if any(wanted.values()) and any(path.suffix.lower() in PICTURES for path in folder.iterdir()):
+        return "; put the frames of each clip into a folder of its own"
+    return ""
 
 
 def natural(path: Path) -> list[tuple[int, int | str]]:
@@ -54,35 +90,102 @@ def natural(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(word)) if word.isdecimal() else (1, word) for word in words]
 
 
-def _names(folders: list[Path]) -> set[str]:
-    return {path.name.lower() for path in folders}
+def _folders(folder: Path) -> list[Path]:
+    return sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
 
 
-def _rows(folder: Path, unused: list[str]) -> Rows:
-    loose = _pictures(folder, unused, deep=False)
-    folders = sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
-    found = {path.name: _pictures(path, unused, deep=True) for path in folders}
-    found = {name: paths for name, paths in found.items() if paths}
+def _rows(folder: Path, wanted: Mapping[str, bool], unused: list[str]) -> Rows:
+    [(key, is_clip)] = wanted.items()
+    find = clips if is_clip else pictures
+    loose = [entry for _, entry in find(folder, unused, deep=False)]
+    folders = [path for path in _folders(folder) if not (is_clip and is_frames(path))]
+    found = {path.name: [entry for _, entry in find(path, unused, deep=True)] for path in folders}
+    found = {name: entries for name, entries in found.items() if entries}
     if loose and found:
         raise DataError(
-            f"'{folder}' has {len(loose)} pictures beside folders of classes ({', '.join(list(found)[:3])}); put them "
-            "into a folder of their own"
+            f"'{folder}' has {len(loose)} {'clips' if is_clip else 'pictures'} beside folders of classes "
+            f"({', '.join(list(found)[:3])}); put them into a folder of their own"
         )
-    if not found:
-        return Rows([str(path) for path in loose])
-    rows = Rows(classes=tuple(found))
-    for number, paths in enumerate(found.values()):
-        rows.paths += [str(path) for path in paths]
-        rows.labels += [number] * len(paths)
+    rows = Rows(clips={key: is_clip}, classes=tuple(found))
+    rows.paths[key] = [entry for entries in found.values() for entry in entries] or loose
+    rows.labels = [number for number, entries in enumerate(found.values()) for _ in entries]
     return rows
 
 
-def _pictures(folder: Path, unused: list[str], *, deep: bool) -> list[Path]:
+def pictures(folder: Path, unused: list[str], *, deep: bool) -> list[tuple[Path, Entry]]:
+    """The pictures of a folder, each with its path within it; names of other files are added to `unused`."""
     files = [path for path in (folder.rglob("*") if deep else folder.iterdir()) if path.is_file()]
     visible = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     unused += [path.name for path in visible if path.suffix.lower() not in PICTURES]
-    pictures = [path for path in visible if path.suffix.lower() in PICTURES]
-    return sorted(pictures, key=lambda path: [natural(Path(part)) for part in path.relative_to(folder).parts])
+    found = [path.relative_to(folder) for path in visible if path.suffix.lower() in PICTURES]
+    return [(path, str(folder / path)) for path in sorted(found, key=_natural_parts)]
+
+
+def clips(folder: Path, unused: list[str], *, deep: bool) -> list[tuple[Path, Entry]]:
+    """The clips of a folder: its video files, and its folders of frames; as `pictures`."""
+    found: list[tuple[Path, Entry]] = []
+    for path in sorted(folder.iterdir(), key=natural):
+        inside = Path(path.name)
+        if path.name.startswith("."):
+            continue
+        if path.is_file() and path.suffix.lower() in CLIPS:
+            found.append((inside, [str(path)]))
+        elif path.is_file():
+            unused.append(path.name)
+        elif is_frames(path):
+            frames = [str(path / name) for name in _frames(path)]
+            found.append((inside, frames))
+            unused += [p.name for p in path.iterdir() if p.is_file() and p.name not in _frames(path)]
+        elif deep:
+            found += [(inside / deeper, entry) for deeper, entry in clips(path, unused, deep=True)]
+    return found
+
+
+def is_frames(folder: Path) -> bool:
+    """Whether a folder holds the pictures of one clip."""
+    return bool(_frames(folder))
+
+
+def _frames(folder: Path) -> list[str]:
+    """The names of a clip's pictures; a .gif or .webp is a clip of its own, unless it lies among other pictures."""
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    stills = [path for path in files if path.suffix.lower() in PICTURES - CLIPS]
+    return [path.name for path in sorted(stills, key=natural)]
+
+
+def _natural_parts(path: Path) -> list[Any]:
+    return [natural(Path(part)) for part in path.parts]
+
+
+def _pairs(folder: Path, folders: list[Path], wanted: Mapping[str, bool], unused: list[str]) -> dict[str, Rows]:
+    """Pairs by split: `train/condition` and `train/image`, the same without `train/`, or `trainA` and `trainB`."""
+    named = {path.name.lower(): path for path in folders}
+    drawn = next((key for key in ("video", "image") if key in wanted), None)
+    sides = {"condition": "a", drawn: "b"} if set(wanted) == {"condition", drawn} else {}
+    parts: dict[str, Rows] = {}
+    for name, split in ({"": "train"} | SPLITS).items():
+        where = named.get(name, None if name else folder)
+        inner = {path.name.lower(): path for path in _folders(where)} if where else {}
+        if all(key in inner for key in wanted):
+            parts[split] = _matched({key: inner[key] for key in wanted}, wanted, unused)
+        elif name and sides and all(name + side in named for side in sides.values()):
+            parts[split] = _matched({key: named[name + side] for key, side in sides.items() if key}, wanted, unused)
+    return parts
+
+
+def _matched(folders: Mapping[str, Path], wanted: Mapping[str, bool], unused: list[str]) -> Rows:
+    """The examples that all folders have under one name; raises DataError for one that some of them lack."""
+    found: dict[str, dict[str, Entry]] = {}
+    for key, folder in folders.items():
+        entries = clips(folder, unused, deep=True) if wanted[key] else pictures(folder, unused, deep=True)
+        found[key] = {str(path.with_suffix("")): entry for path, entry in entries}
+    for key, folder in folders.items():
+        others = set().union(*(names for other, names in found.items() if other != key))
+        if missing := sorted(others - set(found[key])):
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise DataError(f"'{folder}' lacks {', '.join(missing[:3])}{more}, which the other folder of pairs has")
+    names: Iterable[str] = next(iter(found.values()))
+    return Rows({key: [entries[name] for name in names] for key, entries in found.items()}, dict(wanted))
 
 
 def _same_classes(folder: Path, parts: dict[str, Rows]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.data.pictures import Batch, Columns, Pictures, decode_picture
-from zoo.data.source import Source
+from zoo.data.examples import Batch, Examples
+from zoo.data.reader import Reader
 from zoo.errors import DataError
 from zoo.seeds import derive_seed
 
@@ -22,14 +22,9 @@ class Stream:
 
     BLOCK = 4096
 
-    def __init__(
-        self, table: Any, columns: Columns, source: Source, image_shape: tuple[int, int, int], seed: int
-    ) -> None:
-        self.source, self.image_shape, self.seed = source, image_shape, seed
-        self.column = columns.image
-        self._given = {
-            name: column for name, column in (("label", columns.label), ("caption", columns.caption)) if column
-        }
+    def __init__(self, table: Any, reader: Reader, seed: int) -> None:
+        self.reader, self.source, self.seed = reader, reader.source, seed
+        self._whole = {key: cells.column for key, cells in reader.cells.items() if key not in reader.decoded}
         # A buffer of 1 shuffles the order of the files alone; within them the blocks do. One file is read at a time:
         # the threads that read several end with a pause of 5 s.
         self._table = table.shuffle(seed=seed, buffer_size=1, max_buffer_input_shards=1)
@@ -41,20 +36,20 @@ class Stream:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """What a batch holds beside "image"."""
-        return tuple(self._given)
+        """The keys of a batch."""
+        return tuple(self.reader.cells)
 
     def take(self, first: int, count: int) -> Batch:
         """Examples `first` to `first + count - 1` of the stream, which only goes forward."""
-        cells = [self._cell(position) for position in range(first, first + count)]
-        pictures = [decode_picture(cell[self.column], self.column, self.source, self.image_shape) for cell in cells]
-        batch: Batch = {"image": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()}
-        for name, column in self._given.items():
-            values = [cell[column] for cell in cells]
-            batch[name] = torch.tensor(values) if name == "label" else values
+        rows = [self._row(position) for position in range(first, first + count)]
+        examples = [self.reader.cut(self.reader.read(row), first + i) for i, row in enumerate(rows)]
+        batch: Batch = {key: torch.stack([example[key] for example in examples]) for key in self.reader.decoded}
+        for key, column in self._whole.items():
+            values = [row[column] for row in rows]
+            batch[key] = torch.tensor(values) if key == "label" else values
         return batch
 
-    def _cell(self, position: int) -> dict[str, Any]:
+    def _row(self, position: int) -> dict[str, Any]:
         number, offset = divmod(position, self.BLOCK)
         while self._number < number:
             self._state = self._here()
@@ -68,9 +63,9 @@ class Stream:
 
     def _next(self) -> dict[str, Any]:
         for _ in range(2):
-            row: dict[str, Any] | None = next(self._rows, None)
-            if row is not None:
-                return row
+            for row in self._rows:
+                if not self.reader.clips or self.reader.length(row) >= self.reader.window:
+                    return dict(row)
             self._epoch += 1
             self._table.set_epoch(self._epoch)
             self._rows = iter(self._table)
@@ -95,20 +90,21 @@ class Stream:
 class Shuffled:
     """A split in memory or on disk, in the order of training: one permutation an epoch, from (seed, epoch)."""
 
-    def __init__(self, pictures: Pictures, seed: int) -> None:
-        self.pictures, self.source, self.seed = pictures, pictures.source, seed
+    def __init__(self, examples: Examples, seed: int) -> None:
+        self.examples, self.source, self.seed = examples, examples.source, seed
         self._orders: dict[int, list[int]] = {}
 
     def take(self, first: int, count: int) -> Batch:
         """Examples `first` to `first + count - 1` of all epochs laid end to end."""
-        return self.pictures.batch([self._index(position) for position in range(first, first + count)])
+        places = range(first, first + count)
+        return self.examples.batch([self._index(place) for place in places], places)
 
     def _index(self, position: int) -> int:
-        epoch, offset = divmod(position, len(self.pictures))
+        epoch, offset = divmod(position, len(self.examples))
         if epoch not in self._orders:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
             kept = {e: order for e, order in self._orders.items() if e >= epoch - 1}
-            self._orders = {**kept, epoch: torch.randperm(len(self.pictures), generator=generator).tolist()}
+            self._orders = {**kept, epoch: torch.randperm(len(self.examples), generator=generator).tolist()}
         return self._orders[epoch][offset]
 
     def state_dict(self) -> dict[str, Any]:

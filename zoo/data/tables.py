@@ -7,45 +7,61 @@ decodes them: once into memory where they fit, else batch by batch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.data.columns import Cells, Shape, find_columns
+from zoo.data.examples import Examples
 from zoo.data.folders import read_folder
-from zoo.data.order import Shuffled, Stream
-from zoo.data.pictures import MODES, Columns, Pictures
+from zoo.data.order import Stream
+from zoo.data.pictures import MODES
+from zoo.data.reader import Reader
 from zoo.data.source import SUFFIXES, Source, find
 from zoo.errors import DataError, unknown
 from zoo.hub.network import unreachable
 from zoo.seeds import choose
-from zoo.spec import DataSpec
-
-__all__ = ["Pictures", "Shuffled", "Stream", "find", "load", "stream"]
 
 STREAM_HOLDOUT = 1000
+TEXTS = ("string", "large_string")
 
 
 def load(
-    data: str, split: str | None, image_shape: tuple[int, int, int], *, threads: int = 2, resize: bool = False
-) -> Pictures:
+    data: str,
+    split: str | None,
+    shapes: Mapping[str, Shape] | Shape,
+    *,
+    threads: int = 2,
+    resize: bool = False,
+    stride: int = 1,
+    seed: int = 0,
+    columns: Mapping[str, str] | None = None,
+    pairs: str | None = None,
+    who: str = "the model",
+) -> Examples:
     """One split of a data set, ready to use.
 
     Args:
-        data: a registered name, a Hub id, a folder of pictures, a folder or file of tables.
-        split: "train", "validation" or "test". A set without validation split gives the end of its training split.
+        data: a registered name, a Hub id, a folder of pictures or clips, a folder or file of tables.
+        split: "train", "validation" or "test". A set without validation split gives a share of its training split.
             None is "test", or "validation" where there is no test split.
-        image_shape: (C, H, W) that every picture must have, or be brought to if the set is to be resized.
+        shapes: what a batch is to hold, key by key, and the shape of one example of it, as `Model.batch_shapes` has it;
+            or (C, H, W) of pictures alone. Pictures must have that size, or be brought to it.
         threads: decoding threads.
         resize: bring pictures of other sizes to the model's: the middle of each, filtered.
+        stride: frames from one frame of a clip's window to the next.
+        seed: of the places of windows.
+        columns: of the table, by the key of a batch that they fill.
+        pairs: "left-right" or "right-left" where each picture holds a condition and what belongs to it.
+        who: wants the data, for errors.
 
     Raises:
         UnknownNameError: no such data set or split.
-        DataError: no picture column, or pictures of another size or mode.
+        DataError: a column is missing, or pictures are of another size or mode.
     """
-    if image_shape[0] not in MODES:
-        raise DataError(f"pictures have 1 or 3 channels, but the model has {image_shape[0]}")
+    shapes = _wanted(shapes)
     source = find(data, resize=resize)
-    tables = _tables(source)
+    tables = _tables(source, shapes, pairs=pairs)
     holdout = source.spec.holdout
     ours = {own: name for name, own in source.spec.splits.items()}
     splits = {ours.get(own, own) for own in tables} | ({"validation"} if holdout else set())
@@ -67,33 +83,53 @@ def load(
             table = table.select(sorted(set(range(len(table))) - set(validation)))
     if not len(table):
         raise DataError(f"split '{split}' of {data} is empty")
-    return Pictures(*_undecoded(table, source), source, split, image_shape, threads)
+    undecoded, cells = _undecoded(table, source, shapes, columns, pairs, who)
+    return Examples(undecoded, Reader(cells, source, stride, seed), split, threads)
 
 
 def stream(
-    data: str, image_shape: tuple[int, int, int], seed: int, *, threads: int = 2, resize: bool = False
-) -> tuple[Stream, Pictures]:
+    data: str,
+    shapes: Mapping[str, Shape] | Shape,
+    seed: int,
+    *,
+    threads: int = 2,
+    resize: bool = False,
+    stride: int = 1,
+    columns: Mapping[str, str] | None = None,
+    pairs: str | None = None,
+    who: str = "the model",
+) -> tuple[Stream, Examples]:
     """The training split of a data set read as a stream, and its validation split in memory.
 
     Without a validation split the first pictures of the stream are held out. Arguments and errors as of `load`.
     """
     from datasets import Dataset
 
-    source = find(data, resize=resize)
-    tables = _tables(source, streaming=True)
+    source, shapes = find(data, resize=resize), _wanted(shapes)
+    tables = _tables(source, shapes, pairs=pairs, streaming=True)
     train, own = tables[source.spec.splits["train"]], source.spec.splits.get("validation", "validation")
     held = source.spec.holdout if source.spec.holdout > 0 else STREAM_HOLDOUT
     if own not in tables:
         tables[own], train = train.take(held), train.skip(held)
-    undecoded, columns = _undecoded(train, source)
-    rows = list(_undecoded(tables[own].take(5000), source)[0])
-    validation = Pictures(
-        Dataset.from_list(rows, features=undecoded.features), columns, source, "validation", image_shape, threads
-    )
-    return Stream(undecoded, columns, source, image_shape, seed), validation
+    undecoded, cells = _undecoded(train, source, shapes, columns, pairs, who)
+    rows = list(_undecoded(tables[own].take(5000), source, shapes, columns, pairs, who)[0])
+    reader = Reader(cells, source, stride, seed)
+    held_out = Examples(Dataset.from_list(rows, features=undecoded.features), reader, "validation", threads)
+    return Stream(undecoded, reader, seed), held_out
 
 
-def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
+def _wanted(shapes: Mapping[str, Shape] | Shape) -> dict[str, Shape]:
+    """What a batch is to hold, key by key; raises DataError for channels that no picture has."""
+    wanted = dict(shapes) if isinstance(shapes, Mapping) else {"image": tuple(shapes)}
+    for key in ("image", "video", "condition"):
+        if key in wanted and len(wanted[key]) > 2 and wanted[key][-3] not in MODES:
+            raise DataError(f"pictures have 1 or 3 channels, but the model has {wanted[key][-3]} of '{key}'")
+    return wanted
+
+
+def _tables(
+    source: Source, shapes: Mapping[str, Shape], *, pairs: str | None, streaming: bool = False
+) -> dict[str, Any]:
     """All splits of a data set, as `datasets` loads them."""
     try:
         import datasets
@@ -107,7 +143,7 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
             loaded = _from_cache(source)
         elif (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
             loaded = datasets.load_from_disk(source.path)
-        elif (folder := _folder(source)) is not None:
+        elif (folder := _folder(source, shapes, pairs)) is not None:
             loaded = {name: table.to_iterable_dataset() if streaming else table for name, table in folder.items()}
         else:
             loaded = datasets.load_dataset(source.path, streaming=streaming, **source.arguments)
@@ -125,21 +161,26 @@ def _tables(source: Source, *, streaming: bool = False) -> dict[str, Any]:
     return {split: _captioned(table, source) for split, table in tables.items()}
 
 
-def _folder(source: Source) -> dict[str, Any] | None:
-    """The splits of a local folder of pictures; None for anything else."""
+def _folder(source: Source, shapes: Mapping[str, Shape], pairs: str | None) -> dict[str, Any] | None:
+    """The splits of a local folder of pictures, clips or pairs; None for anything else."""
     import datasets
 
     path = Path(source.path)
-    if not path.is_dir() or (found := read_folder(path)) is None:
+    wanted = {key: len(shape) == 4 for key, shape in shapes.items() if len(shape) > 2}
+    if pairs:
+        wanted.pop("condition", None)
+    if not path.is_dir() or (found := read_folder(path, wanted)) is None:
         return None
     parts, unused = found
     if unused:
         shown = ", ".join(sorted(unused)[:3]) + (", ..." if len(unused) > 3 else "")
-        warnings.warn(f"'{path}': {len(unused)} files are no pictures and not used: {shown}", stacklevel=2)
+        what = "clips" if any(wanted.values()) else "pictures"
+        warnings.warn(f"'{path}': {len(unused)} files are no {what} and not used: {shown}", stacklevel=2)
     tables = {}
     for split, rows in parts.items():
-        columns: dict[str, Any] = {"image": rows.paths}
-        features: dict[str, Any] = {"image": datasets.Image()}
+        columns: dict[str, Any] = dict(rows.paths)
+        clip = datasets.List(datasets.Image())
+        features: dict[str, Any] = {key: clip if rows.clips[key] else datasets.Image() for key in rows.paths}
         if rows.classes:
             columns["label"], features["label"] = rows.labels, datasets.ClassLabel(names=list(rows.classes))
         tables[split] = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
@@ -161,52 +202,69 @@ def _from_cache(source: Source) -> dict[str, Any]:
             module.HF_HUB_OFFLINE = before
 
 
-def _undecoded(table: Any, source: Source) -> tuple[Any, Columns]:
-    """A table whose pictures stay files in bytes, and its columns."""
+def _kind(feature: Any) -> str | None:
+    """What a column holds; None if it is nothing that a batch takes."""
     import datasets
 
-    spec = source.spec
-    columns = Columns(_image_column(table, source), _column(table, spec, "label"), _column(table, spec, "caption"))
-    return table.cast_column(columns.image, datasets.Image(decode=False)), columns
+    if isinstance(feature, datasets.Image):
+        return "image"
+    if isinstance(feature, datasets.Video):
+        return "video"
+    if isinstance(feature, datasets.ClassLabel):
+        return "label"
+    if isinstance(feature, datasets.Value):
+        if feature.dtype in TEXTS:
+            return "caption"
+        return "label" if feature.dtype.startswith(("int", "uint")) else None
+    inner = feature
+    while isinstance(inner, datasets.List | datasets.LargeList):
+        inner = inner.feature
+        if isinstance(inner, datasets.Image):
+            return "video"
+    is_number = isinstance(inner, datasets.Value) and inner.dtype.startswith(("float", "int", "uint"))
+    return "tensor" if inner is not feature and is_number else None
 
 
-def _image_column(table: Any, source: Source) -> str:
+def _undecoded(
+    table: Any,
+    source: Source,
+    shapes: Mapping[str, Shape],
+    columns: Mapping[str, str] | None,
+    pairs: str | None,
+    who: str,
+) -> tuple[Any, dict[str, Cells]]:
+    """A table whose pictures and clips stay files in bytes, and the cells of each key."""
+    kinds = {name: _kind(feature) for name, feature in table.features.items()}
+    if not {"image", "video"} & set(kinds.values()):
+        own = ", ".join(f"{name} ({feature})" for name, feature in table.features.items())
+        raise DataError(f"{source.name} has no picture column; it has: {own[:300]}")
+    cells = find_columns(kinds, source, shapes, named=columns, pairs=pairs, who=who)
+    return _raw(table, {found.column for found in cells.values() if found.kind in ("image", "video")}), cells
+
+
+def _raw(table: Any, names: Iterable[str]) -> Any:
+    """A table in which these pictures and clips stay undecoded."""
     import datasets
 
-    columns = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
-    wanted = source.spec.column("image")
-    if wanted is not None and wanted in columns:
-        return wanted
-    if columns:
-        return "image" if "image" in columns else columns[0]
-    found = ", ".join(f"{name} ({feature})" for name, feature in table.features.items())
-    raise DataError(f"{source.name} has no picture column; it has: {found[:300]}")
-
-
-def _column(table: Any, spec: DataSpec, what: str) -> str | None:
-    """The column of integer labels or of captions, or None; raises DataError if the spec promises one that is not
-    there."""
-    import datasets
-
-    promised = spec.column(what)
-    kinds = {"label": ("int", "uint"), "caption": ("string", "large_string")}[what]
-    column = promised or what
-    feature = table.features.get(column)
-    if isinstance(feature, datasets.Value) and feature.dtype.startswith(kinds):
-        return column
-    if what == "label" and isinstance(feature, datasets.ClassLabel):
-        return column
-    if promised:
-        raise DataError(f"{spec.name} has no {what} column '{column}'; it has: {', '.join(table.features)}")
-    return None
+    for name in names:
+        raw: Any = datasets.Image(decode=False)
+        if isinstance(table.features[name], datasets.Video):
+            raw = datasets.Video(decode=False)
+        elif not isinstance(table.features[name], datasets.Image):
+            raw = datasets.List(raw)
+        table = table.cast_column(name, raw)
+    return table
 
 
 def _captioned(table: Any, source: Source) -> Any:
-    """Without the pictures whose promised caption is missing or blank."""
-    if not source.spec.column("caption"):
+    """Without the examples whose promised caption is missing or blank."""
+    column = source.spec.column("caption")
+    if column is None:
         return table
-    undecoded, columns = _undecoded(table, source)
-    return undecoded.filter(_is_text, input_columns=[columns.caption])
+    if column not in table.features:
+        raise DataError(f"{source.name} has no caption column '{column}'; it has: {', '.join(table.features)}")
+    visual = [name for name, feature in table.features.items() if _kind(feature) in ("image", "video")]
+    return _raw(table, visual).filter(_is_text, input_columns=[column])
 
 
 def _is_text(caption: str | None) -> bool:

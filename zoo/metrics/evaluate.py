@@ -79,7 +79,7 @@ def evaluate(
         if not receipts:
             return []
     if likelihoods:
-        pictures = load(data, split, model.image_shape, resize=resize)
+        pictures = load(data, split, model.batch_shapes, resize=resize, who=model.spec.name)
         nats, n = likelihood(model, pictures, limit=limit, seed=seed, batch_size=batch_size, progress=progress)
         if not math.isfinite(nats):
             raise DataError(f"the likelihood of {data} is {nats}; the weights are broken")

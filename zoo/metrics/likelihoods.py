@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from zoo.data.pictures import Pictures
+from zoo.data.examples import Examples
 from zoo.media import quantise
 from zoo.metrics.choice import choose, named
 from zoo.model import Model
@@ -18,7 +18,7 @@ LIKELIHOODS = ("nats", "bits_per_dim")
 
 def likelihood(
     model: Model,
-    pictures: Pictures,
+    pictures: Examples,
     *,
     limit: int | None = None,
     seed: int = 0,
@@ -41,7 +41,7 @@ def likelihood(
     return total / n, n
 
 
-def conditions_of(model: Model, pictures: Pictures) -> list[str]:
+def conditions_of(model: Model, pictures: Examples) -> list[str]:
     """What the data gives of that which the model is conditioned on."""
     return [name for name in model.condition_names if name in pictures.given]
 
@@ -51,9 +51,9 @@ def in_unit(nats: float, metric: str, image_shape: tuple[int, ...]) -> float:
     return nats if metric == "nats" else nats / (math.prod(image_shape) * math.log(2))
 
 
-def receipt(metric: str, nats: float, model: Model, pictures: Pictures, count: int, seed: int = 0) -> dict[str, Any]:
+def receipt(metric: str, nats: float, model: Model, pictures: Examples, count: int, seed: int = 0) -> dict[str, Any]:
     """One likelihood figure with all that it depends on; figures compare only where the rest is equal."""
-    _, height, width = pictures.image_shape
+    _, height, width = model.image_shape
     return {
         "name": metric,
         "value": round(in_unit(nats, metric, model.image_shape), 4),

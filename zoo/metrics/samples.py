@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from zoo.data.pictures import Pictures
+from zoo.data.examples import Examples
 from zoo.data.source import Source, find
 from zoo.data.tables import load
 from zoo.errors import DataError, OptionError
@@ -190,7 +190,7 @@ class Job:
 class Reals:
     """Real pictures: those of one split, or of several joined by "+", or a choice of `limit` of them."""
 
-    parts: tuple[Pictures, ...]
+    parts: tuple[Examples, ...]
     split: str
     chosen: Sequence[int]
 

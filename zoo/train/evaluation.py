@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from zoo import metrics
-from zoo.data.pictures import Pictures
+from zoo.data.examples import Examples
 from zoo.metrics.choice import choose
 from zoo.model import Model
 from zoo.sampling import evaluating
@@ -22,8 +22,8 @@ class HeldOut:
         seen: examples that were trained on at the last measurement; None before the first.
     """
 
-    def __init__(self, pictures: Pictures, settings: Settings, model: Model, device: torch.device) -> None:
-        self.pictures, self.settings, self.model, self.device = pictures, settings, model, device
+    def __init__(self, examples: Examples, settings: Settings, model: Model, device: torch.device) -> None:
+        self.examples, self.settings, self.model, self.device = examples, settings, model, device
         self.seen: int | None = None
         self._likelihood: tuple[float, int] | None = None  # nats, pictures
 
@@ -31,7 +31,7 @@ class HeldOut:
         """The likelihood of a model that has one, and what its trainer measures, after `seen` examples."""
         values: dict[str, Any] = {}
         if average.has_likelihood:
-            nats, count = metrics.likelihood(average, self.pictures, limit=self.settings.eval_count)
+            nats, count = metrics.likelihood(average, self.examples, limit=self.settings.eval_count)
             bits = metrics.in_unit(nats, "bits_per_dim", average.image_shape)
             values = {"validation/bits_per_dim": round(bits, 6), "validation/nats": round(nats, 4)}
             self._likelihood = (nats, count)
@@ -45,11 +45,11 @@ class HeldOut:
         """The mean of what the trainer finds in batches of held-out examples."""
         sums: dict[str, float] = {}
         size = self.settings.batch_size
-        chosen = choose(len(self.pictures), self.settings.eval_count, seed=0)
+        chosen = choose(len(self.examples), self.settings.eval_count, seed=0)
         with evaluating(self.model):
             for first in range(0, len(chosen), size):
                 rows = chosen[first : first + size]
-                for name, value in trainer.evaluate(to_device(self.pictures.batch(rows), self.device)).items():
+                for name, value in trainer.evaluate(to_device(self.examples.batch(rows), self.device)).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         return {f"validation/{name}": round(total / len(chosen), 6) for name, total in sums.items()}
 
@@ -58,9 +58,12 @@ class HeldOut:
         if self._likelihood is None:
             return []
         nats, count = self._likelihood
-        return [metrics.receipt(name, nats, average, self.pictures, count) for name in metrics.LIKELIHOODS]
+        return [metrics.receipt(name, nats, average, self.examples, count) for name in metrics.LIKELIHOODS]
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """A batch with its tensors on a device; texts stay lists."""
-    return {name: values if isinstance(values, list) else values.to(device) for name, values in batch.items()}
+    return {
+        name: values if isinstance(values, list) else values.to(device, non_blocking=True)
+        for name, values in batch.items()
+    }

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import torch
 
 from zoo import building, hub, media, registry
+from zoo.data.ahead import Ahead
 from zoo.data.order import Shuffled, Stream
 from zoo.data.tables import load, stream
 from zoo.errors import OptionError, TrainingError
@@ -32,7 +33,7 @@ from zoo.train.evaluation import HeldOut, to_device
 from zoo.train.planning import build, check_batch, reading, recipe
 from zoo.train.run_folder import RunFolder
 from zoo.train.signals import interrupts
-from zoo.train.state import MovingAverage, load_state, take_state
+from zoo.train.state import MovingAverage, channels_last, load_state, take_state
 from zoo.trainer import RunView
 
 Progress = Callable[[dict[str, Any]], None]
@@ -59,6 +60,7 @@ def train(settings: Settings, *, resume: bool = False, progress: Progress | None
     try:
         summary = run.go()
     finally:
+        run.feed.close()
         run.files.release()
     if torch.distributed.is_initialized() and not joined:
         torch.distributed.destroy_process_group()
@@ -87,8 +89,10 @@ class Run:
                 f"times {settings.accumulate} accumulated parts"
             )
         self.spec, self.model = build(settings, device="cpu")
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.feed, self.held_out = self._load_data()
+        channels_last(self.model, self.accelerator.device)
+        feed, self.held_out = self._load_data()
+        self.feed = Ahead(feed, step=settings.batch_size, pin=self.accelerator.device.type == "cuda")
+        self.data_licence = feed.source.spec.licence
         device, half_life = self.accelerator.device, settings.ema_images
         self._moving = MovingAverage(self.model, device, half_life=half_life, batch_size=settings.batch_size)
         self.average = self._moving.model
@@ -106,19 +110,19 @@ class Run:
         self._begin(resume)
 
     def _load_data(self) -> tuple[Stream | Shuffled, HeldOut | None]:
-        settings, shape, how = self.settings, self.model.image_shape, reading(self.settings)
+        settings, shapes, how = self.settings, self.model.batch_shapes, reading(self.settings, self.model)
         can_judge = self.model.has_likelihood or hasattr(registry.call(self.spec, "zoo_train"), "evaluate")
         judged = bool(settings.eval_every) and can_judge
         feed: Stream | Shuffled
         validation = None
         if settings.stream:
-            feed, validation = stream(settings.data, shape, settings.seed, **how)
+            feed, validation = stream(settings.data, shapes, **how)
             check_batch(self.model, feed)
         else:
-            train = load(settings.data, "train", shape, **how)
+            train = load(settings.data, "train", shapes, **how)
             check_batch(self.model, train)
             feed = Shuffled(train, settings.seed)
-            validation = load(settings.data, "validation", shape, **how) if judged else None
+            validation = load(settings.data, "validation", shapes, **how) if judged else None
         if validation is None or not judged:
             return feed, None
         return feed, HeldOut(validation, settings, self.model, self.accelerator.device)
@@ -336,7 +340,7 @@ class Run:
             "device": name,
             "processes": self.accelerator.num_processes,
             "torch": torch.__version__,
-            "data_licence": self.feed.source.spec.licence,
+            "data_licence": self.data_licence,
             "recipe": self.recipe,
             **({"resize": True} if self.settings.resize else {}),
             **{name: getattr(self.settings, name) for name in kept},

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from zoo import building, hub, registry
+from zoo.data.examples import Examples
 from zoo.data.order import Stream
-from zoo.data.pictures import Pictures
 from zoo.data.tables import load
 from zoo.errors import DataError, TrainingError
 from zoo.model import Model
@@ -22,11 +22,11 @@ def plan(settings: Settings) -> dict[str, Any]:
     """The resolved run, without starting it: settings, constructor arguments, parameter count, data."""
     settings.check()
     spec, model = build(settings, device="meta")
-    data: dict[str, Any] = {"name": settings.data, "image_shape": list(model.image_shape)}
+    data: dict[str, Any] = {"name": settings.data, "batch": {k: list(s) for k, s in model.batch_shapes.items()}}
     if not settings.stream:
-        train = load(settings.data, "train", model.image_shape, **reading(settings))
+        train = load(settings.data, "train", model.batch_shapes, **reading(settings, model))
         check_batch(model, train)
-        data["train"] = len(train)
+        data |= {"train": len(train), "columns": {key: c.column for key, c in train.reader.cells.items()}}
     return {
         "settings": asdict(settings),
         "config": dict(model.config),
@@ -69,18 +69,23 @@ def recipe(settings: Settings) -> dict[str, Any]:
     return building.schema(spec, "recipe").check({**spec.preset(settings.preset).recipe, **settings.recipe})
 
 
-def reading(settings: Settings) -> dict[str, Any]:
+def reading(settings: Settings, model: Model) -> dict[str, Any]:
     """How the data of a run are read: the keywords of `load` and `stream`."""
-    return {"threads": settings.workers, "resize": settings.resize}
+    return {
+        "threads": settings.workers,
+        "resize": settings.resize,
+        "stride": settings.frame_stride,
+        "seed": settings.seed,
+        "columns": settings.columns,
+        "pairs": settings.pairs,
+        "who": model.spec.name,
+    }
 
 
-def check_batch(model: Model, data: Pictures | Stream) -> None:
-    """Raise DataError if the data lack something that `step` needs."""
-    found = ("image", *data.given)
+def check_batch(model: Model, data: Examples | Stream) -> None:
+    """Raise DataError if the data lack labels or captions that `step` needs."""
     for name in model.batch_shapes:
-        if name == "label" and isinstance(data, Pictures) and data.trouble:
+        if name == "label" and isinstance(data, Examples) and data.trouble:
             raise DataError(data.trouble)
-        if name in model.condition_names and name not in found:
+        if name not in data.given:
             raise DataError(f"{data.source.name} has no {name} column, on which this {model.spec.name} is conditioned")
-        if name not in found:
-            raise DataError(f"{model.spec.name} trains on '{name}', but {data.source.name} gives {', '.join(found)}")

@@ -1,0 +1,262 @@
+"""VGAN, TGAN and MoCoGAN: the papers' equations and counts, clips that depend on nothing they should not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo import building
+from zoo.errors import OptionError
+from zoo.settings import Settings
+from zoo.train.accelerator import make_accelerator
+from zoo.train.state import load_state, take_state
+
+zoo.models()  # puts plugins/ on the path
+from zoo_videogan.mocogan import MoCoGAN  # noqa: E402
+from zoo_videogan.tgan import TGAN, clip_singular_values  # noqa: E402
+from zoo_videogan.train import pick_frames  # noqa: E402
+from zoo_videogan.vgan import VGAN, compose  # noqa: E402
+
+MODELS = ("vgan", "tgan", "mocogan")
+LABELLED = {"categories": 3, "labelled": True}
+
+
+def make_trainer(model: Any, seed: int = 0, **recipe: Any) -> Any:
+    settings = Settings(model=model.spec.name, data="-", out="-", preset="tiny", batch_size=4, device="cpu", seed=seed)
+    full = building.schema(model.spec, "recipe").check(recipe)
+    return building.make_trainer(model.spec, model, settings, make_accelerator(settings), full)
+
+
+def made_up(model: Any, n: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        key: torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=generator)
+        if shape
+        else torch.randint(0, 3, (n,), generator=generator)
+        for key, shape in model.batch_shapes.items()
+    }
+
+
+def built(name: str, **config: Any) -> Any:
+    torch.manual_seed(0)
+    return zoo.build(name, preset="tiny", **config)
+
+
+# The papers' networks
+
+
+def test_mocogan_has_the_papers_parameters() -> None:
+    """The generator of the official code, with its recurrent network, at 50 content, 6 categories and 10 motion."""
+    with torch.device("meta"):
+        model = MoCoGAN(categories=6)
+    generator = [*model.generator.parameters(), *model.recurrence.parameters()]
+    assert sum(p.numel() for p in generator) == 3_298_836
+
+
+def test_the_papers_shapes() -> None:
+    with torch.device("meta"):
+        vgan, tgan, mocogan = VGAN(), TGAN(), MoCoGAN(categories=6)
+        z = torch.zeros(2, 100)
+        assert vgan.generator(z)[0].shape == (2, 3, 32, 64, 64)
+        assert vgan.generator.foreground.trunk[0][0].weight.shape == (100, 512, 2, 4, 4)
+        assert tgan.clips(z).shape == (2, 3, 16, 64, 64)
+        assert [layer.out_channels for layer in tgan.temporal.layers if isinstance(layer, nn.ConvTranspose1d)] == [
+            512, 256, 128, 128, 100,
+        ]  # fmt: skip
+        clips = torch.zeros(2, 3, 16, 64, 64)
+        assert vgan.discriminator(torch.zeros(2, 3, 32, 64, 64)).shape == tgan.discriminator(clips).shape == (2,)
+        scores, logits = mocogan.clip_discriminator(clips)
+        assert (scores.shape, logits.shape) == ((2, 1), (2, 6))
+        assert mocogan.frame_discriminator(clips[:, :, 0]).shape == (2, 1, 4, 4)
+
+
+def test_vgan_is_composed_exactly() -> None:
+    """Equation 4, on the pictures that its options show."""
+    model = built("vgan")
+    video, mask, background = model.generator(torch.randn(2, 8))
+    clips = compose(video, mask, background)
+    assert torch.equal(clips, mask * video + (1 - mask) * background)
+    assert mask.min() > 0
+    assert mask.max() < 1
+    parts = {part: model.sample(2, part=part).float() for part in ("foreground", "background", "mask")}
+    assert torch.equal(parts["background"][:, :1].expand_as(parts["background"]), parts["background"])  # it stays still
+    m = parts["mask"] / 255
+    expected = m * parts["foreground"] + (1 - m) * parts["background"]
+    assert (model.sample(2).float() - expected).abs().max() < 2
+
+
+def test_after_clipping_no_singular_value_is_beyond_one() -> None:
+    model = built("tgan")
+    critic = model.discriminator
+    layers = [layer for layer in critic.modules() if isinstance(layer, nn.Conv3d)]
+    norms = [layer for layer in critic.modules() if isinstance(layer, nn.BatchNorm3d)]
+    for layer in layers:
+        nn.init.normal_(layer.weight, 0, 0.3)
+    nn.init.constant_(norms[0].weight, 5.0) if norms else None
+    before = [torch.linalg.svd(layer.weight.flatten(1).double()) for layer in layers]
+    clip_singular_values(critic)
+    assert max(values.max().item() for _, values, _ in before) > 2
+    for layer, (u, values, v) in zip(layers, before, strict=True):
+        clipped = u @ torch.diag(values.clamp(max=1)) @ v[: len(values)]
+        assert torch.allclose(layer.weight.flatten(1).double(), clipped, atol=1e-4)
+    for norm in norms:
+        assert (norm.weight <= (norm.running_var + norm.eps).sqrt() + 1e-6).all()
+
+
+def test_tgan_clips_every_fifth_update() -> None:
+    model = built("tgan")
+    trainer = make_trainer(model, learning_rate=0.5)
+    largest = []
+    for update in range(6):
+        trainer.step(made_up(model), 4 * update)
+        weights = [layer.weight for layer in model.discriminator.modules() if isinstance(layer, nn.Conv3d)]
+        largest.append(max(float(torch.linalg.matrix_norm(w.detach().flatten(1), 2)) for w in weights))
+    assert [value < 1.001 for value in largest] == [True, False, False, False, False, True]
+
+
+# Samples
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_sample_depends_on_nothing_but_its_own_noise(name: str) -> None:
+    model = built(name)
+    make_trainer(model).step(made_up(model), 0)  # statistics of batch norm that are not the initial ones
+    together = model.sample(5, seed=2)
+    for i in range(5):
+        assert (model.sample(1, seed=2, start=i)[0].int() - together[i].int()).abs().max() <= 1
+
+
+def test_a_longer_clip_begins_with_the_shorter_one() -> None:
+    model = built("mocogan", categories=3)
+    clip = model.sample(2, seed=1)
+    assert torch.equal(model.sample(2, seed=1, frames=24)[:, : model.frames], clip)
+    stream = model.stream(2, seed=1)
+    assert torch.equal(torch.stack([next(stream) for _ in range(model.frames)], 1), clip)
+
+
+def test_a_frame_depends_on_no_later_noise() -> None:
+    model = built("mocogan").eval()
+    noise = torch.randn(1, 6, model.motion_size, requires_grad=True)
+    content, state = torch.randn(1, model.content_size), torch.randn(1, model.motion_size)
+    frames = model.generator(model.latents(content, None, model.motion(state, noise))[0])
+    for t in range(6):
+        (gradient,) = torch.autograd.grad(frames[t].square().sum(), noise, retain_graph=True)
+        reached = gradient[0].abs().sum(1) > 0
+        assert reached.tolist() == [step <= t for step in range(6)]
+
+
+@pytest.mark.parametrize("name", ["vgan", "tgan"])
+def test_clips_of_one_length_say_so(name: str) -> None:
+    model = built(name)
+    assert torch.equal(model.sample(2, frames=3), model.sample(2)[:, :3])
+    with pytest.raises(OptionError, match=f"{name} draws clips of 4 frames, not of 5"):
+        model.sample(1, frames=5)
+    assert len(list(model.stream(1))) == 4
+
+
+def test_contents_with_exchanged_motions() -> None:
+    """Along a row of the table the content stays, along a column the motion: nothing else does."""
+    model = built("mocogan", categories=3)
+    drawn: list[torch.Tensor] = []
+    model.generator.register_forward_pre_hook(lambda module, inputs: drawn.append(inputs[0]))
+    table = model.sample(6, seed=3, motions=2)  # 2 rows, 3 columns
+    latents = torch.stack(drawn, 1).view(2, 3, model.frames, -1)  # rows columns T Z
+    content, moving = latents[..., : model.content_size], latents[..., model.content_size :]
+    assert (content == content[:, :1, :1]).all()
+    assert (moving == moving[:1]).all()
+    assert not torch.equal(content[0], content[1])
+    assert not torch.equal(moving[:, 0], moving[:, 1])
+    assert torch.equal(model.sample(1, seed=3)[0], table[0])
+    assert torch.equal(model.sample(1, seed=3, start=4, motions=2)[0], table[4])
+
+
+def test_categories_are_asked_for_or_drawn() -> None:
+    model = built("mocogan", **LABELLED)
+    assert torch.equal(model.sample(2, label=[1, 1]), model.sample(2, label=1))
+    assert not torch.equal(model.sample(1, label=0), model.sample(1, label=1))
+    assert len({model.sample(1, seed=s).numpy().tobytes() for s in range(4)}) == 4
+    with pytest.raises(OptionError, match="takes an integer from 0 to 2, not 3"):
+        model.sample(1, label=3)
+    with pytest.raises(OptionError, match="knows no categories"):
+        built("mocogan").sample(1, label=0)
+
+
+# Training
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("vgan", {}), ("tgan", {}), ("mocogan", {}), ("mocogan", {"categories": 3}), ("mocogan", LABELLED)],
+)
+def test_gradients_reach_every_parameter(name: str, config: dict[str, Any]) -> None:
+    model = built(name, **config)
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    trainer = make_trainer(model, learning_rate=0.01)
+    for update in range(2):
+        trainer.step(made_up(model), 4 * update)
+    assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_resume_equals_uninterrupted(name: str) -> None:
+    config = LABELLED if name == "mocogan" else {}
+
+    def run(trainer: Any, first: int, last: int) -> None:
+        for update in range(first, last):
+            torch.manual_seed(update)
+            trainer.step(made_up(trainer.model, seed=update), 4 * update)
+
+    whole, stopped, resumed = (make_trainer(built(name, **config)) for _ in range(3))
+    run(whole, 0, 4)
+    run(stopped, 0, 2)
+    load_state(resumed, resumed.accelerator, take_state(stopped, stopped.accelerator))
+    run(resumed, 2, 4)
+    theirs = resumed.model.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in whole.model.state_dict().items())
+
+
+def test_each_frame_of_a_clip_is_shown_equally_often() -> None:
+    torch.manual_seed(0)
+    clips = torch.arange(8.0).view(1, 1, 8, 1, 1).expand(4000, 1, 8, 1, 1)
+    counts = torch.bincount(pick_frames(clips).flatten().long(), minlength=8)
+    assert (counts - 500).abs().max() < 100  # over four deviations
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_labels_teach_the_categories_and_infogan_finds_them(labelled: bool) -> None:
+    """Taught, the clip discriminator learns categories from real clips alone; found, from generated ones alone."""
+    model = built("mocogan", categories=3, labelled=labelled, noise=0)
+    trainer = make_trainer(model)
+    head, category = model.clip_discriminator.layers[-1].weight, torch.zeros(4, dtype=torch.int64)
+    real, gradients = trainer.real(made_up(model), mirror=False), []
+    trainer.players["clips"].update = lambda loss: gradients.append(torch.autograd.grad(loss, head)[0][1:])
+    for clips in (real, 0.5 * real.flip(2)):
+        trainer._judge_clips(clips, torch.zeros_like(real), category if labelled else None, category)
+    assert torch.equal(*gradients) is not labelled
+
+
+def test_sizes_that_make_no_sense_are_named() -> None:
+    for config, message in (
+        ({"resolution": 48}, "power of two"),
+        ({"frames": 9}, "the clip discriminator needs 16 frames at 64 pixels"),
+        ({"labelled": True}, "labelled needs categories"),
+        ({"channels": 2}, "channels must be 1 or 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MoCoGAN(**config)
+    with pytest.raises(ValueError, match="frames must be a multiple of 16 at 64 pixels, not 24"):
+        VGAN(frames=24)
+    with pytest.raises(ValueError, match="power of two of at least 16"):
+        TGAN(frames=24)
+
+
+def test_released_models_have_no_discriminators_and_cannot_be_trained() -> None:
+    for name in MODELS:
+        released = built(name).released()
+        assert not any("discriminator" in key for key in released.state_dict())
+        with pytest.raises(OptionError, match="built without a discriminator"):
+            make_trainer(released)

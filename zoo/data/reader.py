@@ -1,0 +1,145 @@
+"""Rows of a table as examples: pictures and clips decoded and brought to a model's size, a window cut from each clip.
+
+Shapes: C channels, H, W height and width, T frames of a clip, or of the window that a model learns from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.data.columns import Cells
+from zoo.data.folders import CLIPS
+from zoo.data.pictures import MODES, decode_picture, fit
+from zoo.data.source import Source
+from zoo.errors import DataError
+from zoo.seeds import derive_seed
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the pictures, clips and numbers of a row.
+
+    Attributes:
+        cells: of each key.
+        source: where they come from.
+        stride: frames from one frame of a window to the next.
+        seed: of the places of windows.
+    """
+
+    cells: Mapping[str, Cells]
+    source: Source
+    stride: int = 1
+    seed: int = 0
+
+    @cached_property
+    def decoded(self) -> dict[str, Cells]:
+        """Those that are read row by row; labels and captions are read as whole columns."""
+        return {key: cells for key, cells in self.cells.items() if cells.kind in ("image", "video", "tensor")}
+
+    @cached_property
+    def clips(self) -> list[str]:
+        """Keys whose rows are clips, of which a window is cut."""
+        return [key for key, cells in self.cells.items() if cells.kind == "video"]
+
+    @cached_property
+    def window(self) -> int:
+        """Frames of a clip that a window spans; 1 where single frames are learned from clips, 0 without clips."""
+        spans = [(self.cells[k].shape[0] - 1) * self.stride + 1 if self._is_window(k) else 1 for k in self.clips]
+        return max(spans, default=0)
+
+    def _is_window(self, key: str) -> bool:
+        return len(self.cells[key].shape) == 4
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """All of a row, decoded: pictures (C, H, W) and whole clips (T, C, H, W), uint8, and numbers, float32.
+
+        Raises:
+            DataError: no picture or clip, one of another size or mode, or clips of one row that differ in length.
+        """
+        values: dict[str, torch.Tensor] = {}
+        for key, cells in self.decoded.items():
+            cell = row[cells.column]
+            if cells.kind == "tensor":
+                values[key] = torch.from_numpy(np.asarray(cell, dtype=np.float32))
+                continue
+            if cells.kind == "image":
+                pixels = decode_picture(cell, cells, self.source).transpose(2, 0, 1)
+            else:
+                pixels = self._clip(cell, cells).transpose(0, 3, 1, 2)
+            values[key] = torch.from_numpy(np.ascontiguousarray(pixels))
+        if not self.clips:
+            return values
+        lengths = {key: len(values[key]) for key in self.clips}
+        if len(set(lengths.values())) > 1 and all(lengths.values()):  # one that is empty is left out
+            found = ", ".join(f"'{key}' {length}" for key, length in lengths.items())
+            raise DataError(f"clips of one row of {self.source.name} differ in length: {found} frames")
+        return values
+
+    def _clip(self, cell: Any, cells: Cells) -> Array:
+        """(T, H, W, C), of a list of pictures or of a video file."""
+        if is_video_file(cell):
+            frames = _video(cell, cells.shape[-3], self.source).permute(0, 2, 3, 1).numpy()
+            return np.stack([fit(frame, cells, self.source, MODES[cells.shape[-3]]) for frame in frames])
+        if not cell:
+            return np.empty((0, *cells.shape[-2:], cells.shape[-3]), dtype=np.uint8)
+        return np.stack([decode_picture(frame, cells, self.source) for frame in cell])
+
+    def has_files(self, row: Mapping[str, Any]) -> bool:
+        """Whether any of a row's clips is a video file."""
+        return any(is_video_file(row[self.cells[key].column]) for key in self.clips)
+
+    def length(self, row: Mapping[str, Any]) -> int:
+        """Frames of a row's shortest clip, without decoding lists of pictures."""
+        cells = [(row[self.cells[key].column], self.cells[key].shape[-3]) for key in self.clips]
+        return min(len(_video(c, n, self.source)) if is_video_file(c) else len(c or ()) for c, n in cells)
+
+    def cut(self, values: Mapping[str, torch.Tensor], place: int | str) -> dict[str, torch.Tensor]:
+        """One example: of clips a window of the model's frames, or one frame if it learns pictures.
+
+        Args:
+            values: as `read` gives them.
+            place: what the window's beginning follows from, together with the seed: all keys share it.
+        """
+        clips = self.clips
+        if not clips:
+            return dict(values)
+        length = len(values[clips[0]])
+        first = derive_seed(self.seed, "window", place) % (length - self.window + 1)
+        example = {}
+        for key, value in values.items():
+            if key in clips and not self._is_window(key):
+                value = value[first]
+            elif key in clips or (self.cells[key].kind == "tensor" and len(value) == length):
+                value = value[first : first + self.window : self.stride]
+            example[key] = value
+        return example
+
+
+def is_video_file(cell: Any) -> bool:
+    """Whether a clip is a video file, and no list of pictures."""
+    if isinstance(cell, list):
+        return len(cell) == 1 and bool(cell[0]) and Path(cell[0]["path"] or "").suffix.lower() in CLIPS
+    return isinstance(cell, dict)
+
+
+def _video(cell: Any, channels: int, source: Source) -> torch.Tensor:
+    """(T, C, H, W) of a video file, by its path or its bytes."""
+    from zoo.video import read_clip
+
+    cell = cell[0] if isinstance(cell, list) else cell
+    if cell["bytes"] is None:
+        return read_clip(Path(cell["path"]), channels)
+    with tempfile.NamedTemporaryFile(suffix=Path(cell["path"] or "clip.mp4").suffix) as file:
+        file.write(cell["bytes"])
+        file.flush()
+        return read_clip(Path(file.name), channels, f"a clip of {source.name}")

@@ -1,0 +1,154 @@
+"""Clips from and to files: GIF and WebP by Pillow, all other formats by PyAV (extra `video`).
+
+Shapes: T frames, C channels (1 or 3), H, W height and width.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageSequence
+
+from zoo.errors import DataError, one_line
+from zoo.media import readable, to_array, to_pil, whole_file, write_pictures
+
+ANIMATED = (".gif", ".webp", ".png", ".apng")
+CRF = "18"  # H.264's quality, visually lossless
+MISSING = 'needs PyAV: pip install "pixelzoo[video]"'
+
+
+def is_installed() -> bool:
+    """Whether formats other than Pillow's can be read and written."""
+    return importlib.util.find_spec("av") is not None
+
+
+def read_frames(path: Path, channels: int, where: str | None = None) -> Iterator[torch.Tensor]:
+    """The frames of a video file one by one, (C, H, W), uint8, in playing order, however long each is shown.
+
+    Args:
+        path: of the file.
+        channels: C.
+        where: names the file in errors.
+
+    Raises:
+        DataError: no video, such as sound alone; a damaged file; a format that needs PyAV, where that is missing.
+    """
+    where = where or f"'{path}'"
+    read = _animated if path.suffix.lower() in ANIMATED else _decoded
+    found = False
+    for frame in read(path, channels, where):
+        found = True
+        yield torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1).contiguous()
+    if not found:
+        raise DataError(f"{where} has no frame that could be read")
+
+
+def read_clip(path: Path, channels: int, where: str | None = None) -> torch.Tensor:
+    """All frames of a video file, (T, C, H, W), uint8; errors as of `read_frames`."""
+    return torch.stack(list(read_frames(path, channels, where)))
+
+
+def clip_fps(path: Path) -> float | None:
+    """Frames a second of a video file; None where it does not say."""
+    if path.suffix.lower() in ANIMATED:
+        with readable(f"'{path}'"), Image.open(path) as picture:
+            milliseconds = picture.info.get("duration")
+        return 1000 / milliseconds if milliseconds else None
+    with _opened(path, f"'{path}'") as stream:
+        return float(stream.average_rate) if stream.average_rate else None
+
+
+def _animated(path: Path, channels: int, where: str) -> Iterator[np.ndarray[Any, Any]]:
+    with readable(where), Image.open(path) as picture:
+        for frame in ImageSequence.Iterator(picture):
+            yield to_array(frame, channels, where)
+
+
+def _decoded(path: Path, channels: int, where: str) -> Iterator[np.ndarray[Any, Any]]:
+    """(H, W, C), turned as the file says."""
+    import av
+
+    with _opened(path, where) as stream:
+        try:
+            for frame in stream.container.decode(stream):
+                pixels = frame.to_ndarray(format="gray" if channels == 1 else "rgb24")
+                turned = np.rot90(pixels, int(getattr(frame, "rotation", 0)) // 90)
+                yield turned.reshape(*turned.shape[:2], channels)
+        except av.error.FFmpegError as error:
+            raise DataError(f"{where} can't be read as a video: {one_line(error, 120)}") from None
+
+
+@contextmanager
+def _opened(path: Path, where: str) -> Iterator[Any]:
+    """The video stream of a file."""
+    if not is_installed():
+        raise DataError(f"reading {where} {MISSING}")
+    import av
+
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"{where} can't be read as a video: {one_line(error, 120)}") from None
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{where} has no pictures in it, only {container.format.long_name or 'other data'}")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        yield stream
+
+
+@contextmanager
+def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[[Image.Image], None]]:
+    """A function that adds a picture to an .mp4 file (H.264).
+
+    Args:
+        path: of the file.
+        size: width and height of all pictures, even numbers.
+        fps: frames a second.
+    """
+    import av
+
+    with av.open(str(path), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": CRF}
+        stream.width, stream.height = size
+
+        def add(picture: Image.Image) -> None:
+            for packet in stream.encode(av.VideoFrame.from_image(picture)):
+                container.mux(packet)
+
+        yield add
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[int], *, scale: int = 1) -> None:
+    """Write frames (C, H, W), uint8, each shown for its `milliseconds`, as an endless animation; like `write_image`."""
+    pictures = [to_pil(frame) for frame in frames]
+    if path.suffix.lower() == ".mp4":
+        _write_mp4(pictures, path, milliseconds, scale)
+        return
+    if path.suffix.lower() == ".gif" and pictures[0].mode == "RGB":  # a palette for each frame would flicker
+        palette = to_pil(torch.cat(list(frames), 1)).quantize(method=Image.Quantize.FASTOCTREE)
+        pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    write_pictures(pictures, path, scale, save_all=True, duration=list(milliseconds), loop=0, lossless=True)
+
+
+def _write_mp4(pictures: list[Image.Image], path: Path, milliseconds: Sequence[int], scale: int) -> None:
+    """H.264; frames are shown all alike long, those with more milliseconds several times."""
+    shortest = min(milliseconds)
+    width, height = (-(-side * scale // 2) * 2 for side in pictures[0].size)  # even, as the codec wants it
+    with whole_file(path) as part, writing(part, (width, height), 1000 / shortest) as add:
+        for picture, shown in zip(pictures, milliseconds, strict=True):
+            canvas = Image.new("RGB", (width, height), "white")
+            size = (picture.width * scale, picture.height * scale)
+            canvas.paste(picture.resize(size, Image.Resampling.NEAREST))
+            for _ in range(round(shown / shortest)):
+                add(canvas)
