@@ -375,3 +375,17 @@ def test_files_that_hold_no_unet_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(WeightsError, match="is no file of weights alone"):
         pix2pix_import.read(path)
+
+
+def test_a_label_map_with_a_palette_is_read_as_numbers(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from zoo.cli.options import read_pictures
+
+    model = build(condition_channels=1, condition_classes=4)
+    ids = model.examples(1)["condition"]
+    picture = Image.fromarray(ids[0, 0].numpy(), "L").convert("P")
+    picture.putdata(ids.flatten().tolist())
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.save(tmp_path / "map.png")
+    assert torch.equal(read_pictures(model, "condition", [tmp_path / "map.png"]), ids)

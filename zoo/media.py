@@ -253,8 +253,8 @@ def picture_files(path: Path) -> list[Path]:
     return files
 
 
-def read_images(files: Sequence[Path], channels: int) -> torch.Tensor:
-    """Picture files as (N, C, H, W), uint8.
+def read_images(files: Sequence[Path], channels: int, *, ids: bool = False) -> torch.Tensor:
+    """Picture files as (N, C, H, W), uint8; with `ids` of a picture with a palette the numbers, not the colours.
 
     Raises:
         DataError: no picture, or pictures of several sizes.
@@ -262,7 +262,10 @@ def read_images(files: Sequence[Path], channels: int) -> torch.Tensor:
     images: list[torch.Tensor] = []
     for file in files:
         with readable(f"'{file}'"), Image.open(file) as picture:
-            images.append(from_pil(picture, channels, f"'{file}'"))
+            if ids and picture.mode in ("P", "1"):
+                images.append(torch.from_numpy(np.array(picture, dtype=np.uint8))[None])
+            else:
+                images.append(from_pil(picture, channels, f"'{file}'"))
         if images[-1].shape != images[0].shape:
             found, first = (f"{i.shape[2]}x{i.shape[1]}" for i in (images[-1], images[0]))
             raise DataError(f"'{file}' is {found}, but '{files[0]}' is {first}; all pictures must be of one size")

@@ -52,11 +52,11 @@ _TINY = {
 # Ours, for a CPU: networks of a few MB.
 _SMALL = {
     "image_shape": (3, 64, 64),
-    "width": 32,
-    "width_max": 128,
+    "width": 24,
+    "width_max": 96,
     "downs": 3,
     "blocks": 4,
-    "discriminator_width": 32,
+    "discriminator_width": 24,
     "detail_blocks": 2,
 }
 
@@ -78,7 +78,7 @@ DANCE = ModelSpec(
             settings={
                 "data": "mocap_figure64",
                 "columns": {"label": "actor"},
-                "examples": 100_000,
+                "examples": 60_000,
                 "batch_size": 4,
                 "ema_images": 1_000,
             },
@@ -96,7 +96,7 @@ DANCE = ModelSpec(
             settings={
                 "data": "lpc_sprites",
                 "columns": {"condition": "pose"},
-                "examples": 200_000,
+                "examples": 100_000,
                 "batch_size": 4,
                 "ema_images": 1_000,
             },

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from zoo.errors import DataError
+from zoo.nn.adversarial import from_pixels
 from zoo_translation.small import double, halve
 
 Kind = Literal["batch", "instance"]
@@ -71,9 +73,14 @@ def encode(condition: torch.Tensor, classes: int = 0) -> torch.Tensor:
 
     Returns:
         -1 to 1 in the same shape; with classes one channel of zeros and ones for each, (B, K, H, W).
+
+    Raises:
+        DataError: a label map with a number that is no class.
     """
     if not classes:
-        return condition.float() / 127.5 - 1
+        return from_pixels(condition)
+    if (most := int(condition.max())) >= classes:
+        raise DataError(f"a condition has the value {most}, but classes are 0 to {classes - 1}")
     numbers = torch.arange(classes, device=condition.device).view(-1, 1, 1)
     return (condition == numbers).float()
 
@@ -174,7 +181,6 @@ class ResNetGenerator(nn.Module):
         blocks: residual blocks at the lowest resolution.
         width, width_max, norm, biases: as of `UNet`.
         dropout: blocks with dropout between their convolutions.
-        final: "tanh", or "none" for a residual of any size.
     """
 
     def __init__(
@@ -189,12 +195,11 @@ class ResNetGenerator(nn.Module):
         norm: Kind,
         biases: bool,
         dropout: Iterable[int] = (),
-        final: Literal["tanh", "none"] = "tanh",
     ) -> None:
         super().__init__()
         widths = [min(width << i, width_max) for i in range(downs + 1)]
         self.dropout = {block for block in dropout if block < blocks}
-        self.downs, self.channels, self.final = downs, widths[-1], final
+        self.downs, self.channels = downs, widths[-1]
         self.first = nn.Conv2d(inputs, width, 7, 1, 3, bias=biases, padding_mode="reflect")
         self.first_norm = Norm(width, norm)
         self.encoder, self.encoder_norms = nn.ModuleList(), nn.ModuleList()
@@ -215,7 +220,7 @@ class ResNetGenerator(nn.Module):
         return {f"block {i}": shape for i in sorted(self.dropout)}
 
     def forward(self, x: torch.Tensor, masks: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """(B, C_in, H, W) to (B, C_out, H, W); dropout by `masks`, or at random."""
+        """(B, C_in, H, W) to (B, C_out, H, W), -1 to 1; dropout by `masks`, or at random."""
         x = F.relu(self.first_norm(self.first(x)))
         for layer, norm in zip(self.encoder, self.encoder_norms, strict=True):
             x = F.relu(norm(layer(x)))
@@ -223,8 +228,7 @@ class ResNetGenerator(nn.Module):
             x = block(x, masks.get(f"block {i}") if masks is not None else None, dropout=i in self.dropout)
         for layer, norm in zip(self.decoder, self.decoder_norms, strict=True):
             x = F.relu(norm(layer(x)))
-        x = self.last(x)
-        return x.tanh() if self.final == "tanh" else x
+        return self.last(x).tanh()  # type: ignore[no-any-return]
 
 
 class PatchGAN(nn.Module):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 
-from zoo.errors import DataError, OptionError
+from zoo.errors import OptionError
 from zoo.nn.adversarial import AdversarialModel, to_pixels
 from zoo.request import SampleRequest
 from zoo.spec import Option
@@ -120,13 +120,7 @@ class Pix2Pix(AdversarialModel):
         return {"condition": torch.stack([make(count, *self.image_shape[1:], seed, i) for i in range(n)])}
 
     def encode(self, condition: torch.Tensor) -> torch.Tensor:
-        """A condition, uint8 (B, C, H, W), as the networks see it, (B, K, H, W).
-
-        Raises:
-            DataError: a label map with a number that is no class.
-        """
-        if self.classes and (most := int(condition.max())) >= self.classes:
-            raise DataError(f"a condition has the value {most}, but classes are 0 to {self.classes - 1}")
+        """A condition, uint8 (B, C, H, W), as the networks see it, (B, K, H, W); errors as of `networks.encode`."""
         return encode(condition, self.classes)
 
     def seen(self, condition: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

@@ -152,7 +152,8 @@ def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
     if option.type == "video":
         pictures = _read_clips(files, shape[1], f"option '{name}'")
     else:
-        pictures = media.read_images(files, shape[0])
+        # One channel beside pictures that may have others: perhaps a label map, whose palette is for the eye.
+        pictures = media.read_images(files, shape[0], ids=option.shape is not None and shape[0] == 1)
     if tuple(pictures.shape[-3:]) != tuple(shape[-3:]):
         found, needed = (f"{size[-1]}x{size[-2]}" for size in (pictures.shape, shape))
         raise DataError(f"option '{name}': '{files[0]}' is {found} pixels, but {model.spec.name} needs {needed}")
