@@ -253,7 +253,7 @@ def test_size():
         ("sample pixelcnn --weights . -o no/e.png", "can't write 'no/e.png': there is no folder 'no'; make it first"),
         (
             "sample stylegan2 --weights . --show-given",
-            "a model that completes pictures, which stylegan2 does not",
+            "a model that draws from pictures, which stylegan2 does not",
         ),
         ("download owner/repo@", "'owner/repo@' is neither a folder nor owner/repo nor owner/repo@revision"),
         ("download a/b/c", "'a/b/c' is neither a folder nor owner/repo nor owner/repo@revision"),

@@ -71,3 +71,11 @@ def test_the_kit_finds_a_model_that_comes_back_as_another(monkeypatch: pytest.Mo
     for only in ("publish_and_load", "save_and_load"):
         [result] = testing.check("pixelcnn", only=only)
         assert (result.status, result.detail) == ("fail", "AssertionError: input.bias differs")
+
+
+def test_the_kit_finds_noise_where_none_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo_translation.pix2pix import Pix2Pix
+
+    monkeypatch.setattr(Pix2Pix, "has_noise", False)
+    [result] = testing.check("pix2pix", only="samples")
+    assert (result.status, "it claims no noise" in result.detail) == ("fail", True)

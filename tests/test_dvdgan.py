@@ -41,7 +41,7 @@ def made_up(model: Any, seed: int = 0) -> dict[str, torch.Tensor]:
 def trained(**config: Any) -> Any:
     """A model whose statistics and singular vectors are not the initial ones."""
     model = built(**config)
-    trainer = make_trainer(model, generator_rate=0.01)
+    trainer = make_trainer(model, learning_rate=0.01)
     for update in range(3):
         trainer.step(made_up(model, update), 4 * update)
     return model
@@ -211,7 +211,7 @@ def test_frames_are_picked_equally_often_and_each_once() -> None:
 def test_gradients_reach_every_parameter(config: dict[str, Any]) -> None:
     model = built(**config)
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
-    trainer = make_trainer(model, generator_rate=0.01, discriminator_rate=0.01)
+    trainer = make_trainer(model, learning_rate=0.01, discriminator_rate=0.01)
     for update in range(3):
         trainer.step(made_up(model, update), 4 * update)
     assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []

@@ -281,3 +281,30 @@ def test_a_gan_goes_on_from_released_weights_with_a_fresh_discriminator() -> Non
     released = zoo.load("stylegan2", weights="emoji").state_dict()
     assert begun.discriminator is not None
     assert all(torch.equal(begun.state_dict()[name], value) for name, value in released.items())
+
+
+def test_conditions_stand_before_what_was_drawn_from_them_and_true_pictures_behind(tmp_path: Path) -> None:
+    from PIL import Image
+
+    zoo.save(zoo.build("paint"), tmp_path / "weights")
+    for folder, mode, side in (("edges", "L", 16), ("true", "RGB", 8)):
+        (tmp_path / folder).mkdir()
+        for i in range(2):
+            Image.new(mode, (side, side), (100 * i + 50) if mode == "L" else (0, 90 * i, 250)).save(
+                tmp_path / folder / f"{i}.png"
+            )
+    out = tmp_path / "out.png"
+    command = ["sample", "paint", "--weights", str(tmp_path / "weights"), "-o", str(out)]
+    command += ["--option", f"condition={tmp_path / 'edges'}"]
+    assert main([*command, "--show-given", "--target", str(tmp_path / "true")]) == 0
+    with Image.open(out) as picture:
+        assert picture.size == (3 * 10 + 2, 2 * 10 + 2)  # one sample for each condition, in a row of its own
+        for i in range(2):
+            assert picture.getpixel((5, 10 * i + 5)) == (100 * i + 50,) * 3
+            assert picture.getpixel((25, 10 * i + 5)) == (0, 90 * i, 250)
+    assert main([*command, "--show-given"]) == 0
+    with Image.open(out) as picture:
+        assert picture.size == (2 * 10 + 2, 2 * 10 + 2)
+    assert main([*command, "--target", str(tmp_path / "true")]) == 2  # without --show-given
+    Image.new("RGB", (8, 8)).save(tmp_path / "true" / "2.png")
+    assert main([*command, "--show-given", "--target", str(tmp_path / "true")]) == 2  # three for two conditions

@@ -98,6 +98,41 @@ def beside_given(completed: torch.Tensor, given: torch.Tensor, rows: int, each: 
     return torch.cat([kept, groups, given], 1).flatten(0, 1)
 
 
+def beside_conditions(
+    drawn: torch.Tensor, conditions: torch.Tensor, each: int, targets: torch.Tensor | None = None
+) -> torch.Tensor:
+    """For each condition: itself, what was drawn from it, and the true picture if it is known.
+
+    Args:
+        drawn: (K each, C, H, W), what was drawn from one condition in succession.
+        conditions: (K, C', H', W'), or one for all; brought to the size of what was drawn.
+        each: pictures drawn from one condition.
+        targets: (K, C, H, W), or one for all.
+
+    Returns:
+        (K (each + 1), C, H, W), or with targets (K (each + 2), C, H, W)
+    """
+    groups = drawn.view(-1, each, *drawn.shape[1:])  # K each C H W
+    ends = [as_shown(ends, drawn.shape[1:]) for ends in (conditions, targets) if ends is not None]
+    first, *last = [end.expand(len(groups), -1, -1, -1).unsqueeze(1) for end in ends]
+    return torch.cat([first, groups, *last], 1).flatten(0, 1)
+
+
+def as_shown(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Pictures (N, C, H, W), uint8, in another shape (C', H', W'): grey as colour, pixels repeated or left out.
+
+    Numbers of classes, all of them below 32 and not all 0, are spread over the greys.
+    """
+    channels, height, width = shape
+    most = int(images.max()) if images.numel() else 0
+    if images.shape[1] == 1 and 0 < most < 32:
+        images = (images.long() * 255 // most).to(torch.uint8)
+    if images.shape[1] != channels:
+        images = images.float().mean(1, keepdim=True).to(torch.uint8).expand(-1, channels, -1, -1)
+    rows, columns = (torch.arange(n) * own // n for n, own in ((height, images.shape[2]), (width, images.shape[3])))
+    return images[:, :, rows][:, :, :, columns]
+
+
 def to_pil(image: torch.Tensor) -> Image.Image:
     """One picture (C, H, W), uint8, C of 1 or 3."""
     array = image.permute(1, 2, 0).cpu().numpy()
@@ -218,8 +253,8 @@ def picture_files(path: Path) -> list[Path]:
     return files
 
 
-def read_images(files: Sequence[Path], channels: int) -> torch.Tensor:
-    """Picture files as (N, C, H, W), uint8.
+def read_images(files: Sequence[Path], channels: int, *, ids: bool = False) -> torch.Tensor:
+    """Picture files as (N, C, H, W), uint8; with `ids` of a picture with a palette the numbers, not the colours.
 
     Raises:
         DataError: no picture, or pictures of several sizes.
@@ -227,7 +262,10 @@ def read_images(files: Sequence[Path], channels: int) -> torch.Tensor:
     images: list[torch.Tensor] = []
     for file in files:
         with readable(f"'{file}'"), Image.open(file) as picture:
-            images.append(from_pil(picture, channels, f"'{file}'"))
+            if ids and picture.mode in ("P", "1"):
+                images.append(torch.from_numpy(np.array(picture, dtype=np.uint8))[None])
+            else:
+                images.append(from_pil(picture, channels, f"'{file}'"))
         if images[-1].shape != images[0].shape:
             found, first = (f"{i.shape[2]}x{i.shape[1]}" for i in (images[-1], images[0]))
             raise DataError(f"'{file}' is {found}, but '{files[0]}' is {first}; all pictures must be of one size")

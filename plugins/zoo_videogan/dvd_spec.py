@@ -16,7 +16,7 @@ _PAPER = {"data": "kinetics600", "batch_size": 1024, "examples": 300_000_000, "f
 _OURS = {"batch_size": 16, "ema_images": 2_000, "eval_every": 0, "examples": 200_000}
 _SMALL = {"latent_size": 32, "class_size": 32, "frames": 16}
 _SPRITES = {**_SMALL, "classes": 9}
-_RATES = {"generator_rate": 2e-4, "discriminator_rate": 5e-4, "spatial_frames": 4}
+_RATES = {"learning_rate": 2e-4, "discriminator_rate": 5e-4, "spatial_frames": 4}
 
 DVDGAN = ModelSpec(
     name="dvdgan",

@@ -23,7 +23,7 @@ class DVDGANTrainer:
     """Several steps of the discriminators for one of the generator; a batch is shared out among them.
 
     Args:
-        generator_rate, discriminator_rate: learning rates of Adam.
+        learning_rate, discriminator_rate: of Adam, for the generator and for the discriminators.
         betas: of Adam.
         discriminator_steps: for each step of the generator, each with clips of its own.
         spatial_frames: k, frames of a clip that D_S sees.
@@ -36,14 +36,14 @@ class DVDGANTrainer:
         settings: Settings,
         accelerator: Accelerator,
         *,
-        generator_rate: float = 1e-4,
+        learning_rate: float = 1e-4,
         discriminator_rate: float = 5e-4,
         betas: tuple[float, float] = (0.0, 0.999),
         discriminator_steps: int = 2,
         spatial_frames: int = 8,
         mirror: bool = False,
     ) -> None:
-        if min(generator_rate, discriminator_rate) <= 0 or min(discriminator_steps, spatial_frames) < 1:
+        if min(learning_rate, discriminator_rate) <= 0 or min(discriminator_steps, spatial_frames) < 1:
             raise ValueError("rates must be positive, discriminator_steps and spatial_frames at least 1")
         if model.discriminators is None:
             raise OptionError(f"this {model.spec.name} was built without a discriminator; set discriminator=true")
@@ -57,7 +57,7 @@ class DVDGANTrainer:
         self.players = {
             name: Player(torch.optim.Adam(parameters, lr=rate, betas=betas), accelerator)
             for name, parameters, rate in (
-                ("generator", made, generator_rate),
+                ("generator", made, learning_rate),
                 ("discriminators", judging, discriminator_rate),
             )
         }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from zoo.model import Model
 
+CLIPS = (".gif", ".webp", ".apng", ".mp4", ".webm", ".mkv", ".mov", ".avi")
 RANGE = re.compile(r"(\d{1,5})-(\d{1,5})")
 
 
@@ -39,14 +40,27 @@ def parse_options(spec: ModelSpec, assignments: Sequence[str]) -> tuple[dict[str
     options: dict[str, Any] = {}
     pictures: dict[str, list[Path]] = {}
     for name, given in texts.items():
-        if known[name].type == "image":
+        if known[name].type in ("image", "video"):
             from zoo.media import picture_files
 
-            pictures[name] = [file for text in given for file in picture_files(Path(expand(text)))]
+            find = picture_files if known[name].type == "image" else clip_files
+            pictures[name] = [file for text in given for file in find(Path(expand(text)))]
         else:
             values = [value for text in given for value in _values(known[name], text)]
             options[name] = values if len(values) > 1 else values[0]
     return options, pictures
+
+
+def clip_files(path: Path) -> list[Path]:
+    """A video file, or a folder of frames, or those of a folder of them; raises DataError if there is none."""
+    from zoo.media import picture_files
+
+    folders = sorted(part for part in path.iterdir() if part.is_dir()) if path.is_dir() else []
+    if folders:
+        return folders
+    files = picture_files(path)
+    is_clip = all(file.suffix.lower() in CLIPS for file in files)
+    return files if is_clip else [path]
 
 
 def _values(option: Option, text: str) -> list[Any]:
@@ -82,8 +96,14 @@ def table_columns(spec: ModelSpec, options: dict[str, Any]) -> tuple[str, int] |
 
 
 def completed(spec: ModelSpec) -> tuple[str | None, str | None]:
-    """The option with pictures to complete, and the one with how many of their rows are kept; None for neither."""
+    """The option with pictures to complete, and the one with how many of their rows are kept; (None, None) without."""
     return next(((option.name, option.rows) for option in spec.sample_options if option.rows), (None, None))
+
+
+def shown(spec: ModelSpec) -> str | None:
+    """The option whose pictures or clips `--show-given` shows: those to complete, else those that are drawn from."""
+    inputs = (option.name for option in spec.sample_options if option.type in ("image", "video"))
+    return completed(spec)[0] or next(inputs, None)
 
 
 def share_out(
@@ -129,8 +149,12 @@ def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
 
     option = next(option for option in model.spec.sample_options if option.name == name)
     shape: Any = model.input_shape(option)
-    pictures = media.read_images(files, shape[0])
-    if tuple(pictures.shape[1:]) != tuple(shape):
+    if option.type == "video":
+        pictures = _read_clips(files, shape[1], f"option '{name}'")
+    else:
+        # One channel beside pictures that may have others: perhaps a label map, whose palette is for the eye.
+        pictures = media.read_images(files, shape[0], ids=option.shape is not None and shape[0] == 1)
+    if tuple(pictures.shape[-3:]) != tuple(shape[-3:]):
         found, needed = (f"{size[-1]}x{size[-2]}" for size in (pictures.shape, shape))
         raise DataError(f"option '{name}': '{files[0]}' is {found} pixels, but {model.spec.name} needs {needed}")
     return media.quantise(pictures, model.levels) if option.shape is None else pictures
@@ -145,3 +169,30 @@ def parse_columns(assignments: Sequence[str]) -> dict[str, str]:
             raise OptionError(f"--column takes KEY=NAME, such as condition=pose, not {text!r}")
         columns[key] = name
     return columns
+
+
+def read_targets(path: str, spec: ModelSpec, channels: int) -> torch.Tensor:
+    """True pictures (N, C, H, W), or clips (N, T, C, H, W), of a file or a folder, uint8."""
+    from zoo import media
+
+    place = Path(expand(path))
+    if spec.is_video:
+        return _read_clips(clip_files(place), channels, "--target")
+    return media.read_images(media.picture_files(place), channels)
+
+
+def _read_clips(files: list[Path], channels: int, what: str) -> torch.Tensor:
+    """Clips (N, T, C, H, W), uint8, of video files, or of folders of frames in order of their names."""
+    import torch
+
+    from zoo import media
+    from zoo.video import read_clip
+
+    clips: list[torch.Tensor] = []
+    for file in files:
+        is_folder = file.is_dir()
+        clips.append(media.read_images(media.picture_files(file), channels) if is_folder else read_clip(file, channels))
+        if clips[-1].shape != clips[0].shape:
+            own, first = (f"{len(c)} frames of {c.shape[3]}x{c.shape[2]}" for c in (clips[-1], clips[0]))
+            raise DataError(f"{what}: '{file}' has {own}, but '{files[0]}' {first}; all clips must be alike")
+    return torch.stack(clips)

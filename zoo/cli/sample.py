@@ -22,7 +22,17 @@ from zoo.cli.console import (
     progress,
     weights_option,
 )
-from zoo.cli.options import clip_length, completed, parse_options, per_sample, read_pictures, share_out, table_columns
+from zoo.cli.options import (
+    clip_length,
+    completed,
+    parse_options,
+    per_sample,
+    read_pictures,
+    read_targets,
+    share_out,
+    shown,
+    table_columns,
+)
 from zoo.cli.output import Target
 from zoo.device import check_device
 from zoo.errors import OptionError
@@ -36,6 +46,7 @@ if TYPE_CHECKING:
 
 USUAL = (16, 8)  # samples in all, or of each of several values of an option
 USUAL_CLIPS = (4, 1)
+USUAL_DRAWN_FROM = (1, 1)  # of what is drawn from a picture or clip
 
 
 @click.command(context_settings=OLD_SPELLINGS)
@@ -76,8 +87,12 @@ USUAL_CLIPS = (4, 1)
     help="Show the pictures being drawn pixel by pixel, or walks between them, in a .gif, .webp, .apng or .mp4.",
 )
 @click.option(
-    "--show-given", is_flag=True, help="Begin each row with the picture to complete as it was kept; end it whole."
+    "--show-given",
+    is_flag=True,
+    help="Begin each row with what was given: the picture to complete as it was kept, which ends it whole, or the "
+    "condition.",
 )
+@click.option("--target", type=PLACE, help="Also end each row with the true picture: a file, or a folder of all.")
 def sample(
     model: str, weights: str | None, locked: str | None, scale: int, device: str, precision: str, **how: Any
 ) -> None:
@@ -116,8 +131,10 @@ class Plan:
         each: how many in succession share a value of an option that has several.
         length: frames of a walk; None if it is none.
         options: sampling options; files: those that are pictures.
-        kept: top rows of the given pictures that samples keep; given: the option with these pictures.
-        out, form, start, seed, batch_size, columns, animate, show_given: the flags.
+        kept: top rows of the given pictures that samples keep; given: the option with these pictures, or with those
+            that samples are drawn from.
+        rows: the option of `kept`; None where nothing is completed.
+        out, form, start, seed, batch_size, columns, animate, show_given, target: the flags.
     """
 
     n: int
@@ -127,6 +144,7 @@ class Plan:
     files: dict[str, list[Path]]
     given: str | None
     kept: int
+    rows: str | None
     out: str | None
     form: str | None
     start: int
@@ -135,6 +153,7 @@ class Plan:
     columns: int | None
     animate: bool
     show_given: bool
+    target: str | None
 
     def check(self, spec: ModelSpec) -> Target:
         """Where the samples go; raises OptionError for flags that do not go together."""
@@ -146,16 +165,16 @@ class Plan:
         animation = output.WALK if self.length else animation
         animation = output.DRAWING if self.animate and not self.length else animation
         target = Target.check(spec, self.out, self.form, self.start, animation)
-        if self.given in self.files and not self.kept:  # as the model itself would say, but before it is loaded
-            raise OptionError(f"option '{self.given}' needs {completed(spec)[1]}=N, how many of its rows to keep")
+        if self.rows and self.given in self.files and not self.kept:  # as the model would say, but before it is loaded
+            raise OptionError(f"option '{self.given}' needs {self.rows}=N, how many of its rows to keep")
         if self.show_given:
-            given, rows = completed(spec)
-            if given is None:
-                raise OptionError(f"--show-given needs a model that completes pictures, which {spec.name} does not")
-            if target.each or given not in self.files:
-                raise OptionError(
-                    f"--show-given needs options {given}=PICTURE and {rows}=N, and one grid of all samples"
-                )
+            if self.given is None:
+                raise OptionError(f"--show-given needs a model that draws from pictures, which {spec.name} does not")
+            if target.each or self.given not in self.files:
+                wanted = f"options {self.given}=PICTURE and {self.rows}=N" if self.rows else f"option {self.given}=FILE"
+                raise OptionError(f"--show-given needs {wanted}, and one grid of all samples")
+        if self.target and (self.rows or not self.show_given):
+            raise OptionError("--target goes with --show-given, of models that do not complete pictures")
         return target
 
 
@@ -170,12 +189,12 @@ def make_plan(spec: ModelSpec, assignments: tuple[str, ...], n: int | None, colu
         if n % table[1] or columns not in (None, table[1]):
             raise OptionError(f"option '{table[0]}' makes a table of {table[1]} columns, and -n whole rows of it")
         columns = table[1]
-    n, each = share_out(n, options, files, USUAL_CLIPS if length else USUAL)
-    given, rows = completed(spec)
+    _, rows = completed(spec)
+    usual = USUAL_CLIPS if length else USUAL if rows or shown(spec) not in files else USUAL_DRAWN_FROM
+    n, each = share_out(n, options, files, usual)
     kept = options.get(rows, 0) if rows else 0
-    return Plan(
-        n=n, each=each, length=length, options=options, files=files, given=given, kept=kept, columns=columns, **flags
-    )
+    own: dict[str, Any] = {"n": n, "each": each, "length": length, "columns": columns}
+    return Plan(options=options, files=files, given=shown(spec), kept=kept, rows=rows, **own, **flags)
 
 
 def draw(model: Model, plan: Plan, pictures: dict[str, torch.Tensor], precision: str) -> torch.Tensor:
@@ -205,8 +224,32 @@ def compose(
         frames = list(samples.unbind(1))
     else:
         frames = media.drawing(samples, plan.kept) if plan.animate else [samples]
+    if plan.show_given and plan.given and not plan.rows:
+        return _beside_conditions(frames, plan, spec, pictures[plan.given])
     if plan.show_given and plan.given:
         given = media.to_bytes(pictures[plan.given], levels)
         frames = [media.beside_given(frame, given, plan.kept, plan.each) for frame in frames]
         return frames, plan.columns or plan.each + 2
     return frames, plan.columns or (plan.each if 1 < plan.each < plan.n else None)
+
+
+def _beside_conditions(
+    frames: list[torch.Tensor], plan: Plan, spec: ModelSpec, conditions: torch.Tensor
+) -> tuple[list[torch.Tensor], int]:
+    """Frames with the conditions before what was drawn from them, and what is true behind it; and the columns."""
+    from zoo import media
+
+    targets = None
+    if plan.target:
+        targets = read_targets(plan.target, spec, frames[0].shape[1])
+        if len(targets) not in (1, len(frames[0]) // plan.each):
+            wanted = len(frames[0]) // plan.each
+            raise OptionError(f"--target has {len(targets)} pictures or clips, but there are {wanted} conditions")
+        if spec.is_video and targets.shape[1] < len(frames):
+            raise OptionError(f"--target has {targets.shape[1]} frames, but {len(frames)} are drawn")
+    composed = []
+    for t, frame in enumerate(frames):
+        condition = conditions[:, t] if conditions.ndim == 5 else conditions
+        target = targets[:, t] if targets is not None and spec.is_video else targets
+        composed.append(media.beside_conditions(frame, condition, plan.each, target))
+    return composed, plan.columns or plan.each + 1 + (targets is not None)

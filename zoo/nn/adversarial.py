@@ -89,9 +89,9 @@ class Player:
         self.accelerator = accelerator
         self.optimizer: Any = accelerator.prepare(optimizer)
 
-    def update(self, loss: torch.Tensor) -> None:
-        """One step down the loss, with the mean of the gradients of all processes."""
-        self.accelerator.backward(loss)
+    def update(self, loss: torch.Tensor, **how: Any) -> None:
+        """One step down the loss, with the mean of the gradients of all processes; `how` goes to `backward`."""
+        self.accelerator.backward(loss, **how)
         if self.accelerator.sync_gradients and self.accelerator.num_processes > 1:
             share(gradients(self.optimizer), self.accelerator)
         self.optimizer.step()

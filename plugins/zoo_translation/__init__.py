@@ -1,0 +1,1 @@
+"""Pictures and clips from conditions: pix2pix, Everybody Dance Now."""

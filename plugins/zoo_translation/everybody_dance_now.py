@@ -1,0 +1,223 @@
+"""Everybody Dance Now (Chan, Ginosar, Zhou, Efros, ICCV 2019, arXiv 1808.07371): clips of a person from stick figures.
+
+Against pix2pixHD (Wang et al., arXiv 1711.11585), whose generator it has, each frame is drawn from its stick figure and
+from the frame drawn before it, nothing before the first (section 4.2, temporal smoothing). The discriminator judges two
+frames in succession together with their figures. A second generator adds a residual to a crop around the head, the
+detail that is too small for the first (section 4.3, the face GAN).
+
+The crop lies around the head joint where keypoints are given, and in the upper middle of the picture otherwise.
+
+What differs: the detail network learns beside the first network, not after it. Ours are two ways to say whom to draw,
+where the data show several people and not one: a number (`people`), and a picture of the person (`reference`).
+Left out: pix2pixHD's local enhancer for 1024 pixels. Pose estimation is outside; `pose.py` makes figures of keypoints.
+
+Shapes: B batch, T frames, C channels of a frame, K channels of a condition as the networks see it, H, W height and
+width, J joints, S side of the crop.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from zoo.errors import DataError
+from zoo.nn.adversarial import AdversarialModel
+from zoo.spec import Option
+from zoo_translation.examples import dancer, moving
+from zoo_translation.networks import MultiScale, PatchGAN, ResNetGenerator, check_shapes, encode, patch_scores
+from zoo_translation.pose import draw
+
+
+class EverybodyDanceNow(AdversarialModel):
+    """A generator of frames from figures and past frames, one of details, and their discriminators.
+
+    Args:
+        image_shape: (C, H, W) of a frame; the figures have the same height and width.
+        condition_channels: of a figure; 1 for label maps.
+        condition_classes: how many classes a label map has, which the networks see one by one; 0 for pictures.
+        window: frames of a training clip; 2 in the paper.
+        people: how many people there are to draw, told by the label; 0 for one without labels.
+        reference: draw whoever is in a given picture; in training the first frame of a window is given and not drawn.
+        width: channels of the generator's first layer, which double with every halving.
+        width_max: the most channels of any of its layers.
+        downs: halvings.
+        blocks: residual blocks.
+        norm: "instance" or "batch".
+        biases: give convolutions biases that a normalisation follows; it cancels them.
+        scales: discriminators, each of which sees half the size of the one before.
+        patch: receptive field of their scores: 1, 16, 34, 70, 142 or 286.
+        discriminator_width: channels of their first layer; the most is 8 times as many.
+        detail: side of the crop that the detail network improves, in pixels; 0 for none.
+        detail_blocks: residual blocks of the detail network.
+        joints: keypoints that come with each frame in training; 0 for none.
+        head: which of them is the head.
+        discriminator: whether there are discriminators; released weights come without.
+    """
+
+    training_only = ("discriminator", "detail_discriminator")
+    has_noise = False
+    sample_batch_size = 8
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, int, int] = (3, 256, 512),
+        condition_channels: int = 3,
+        condition_classes: int = 0,
+        window: int = 2,
+        people: int = 0,
+        reference: bool = False,
+        width: int = 64,
+        width_max: int = 1024,
+        downs: int = 4,
+        blocks: int = 9,
+        norm: Literal["batch", "instance"] = "instance",
+        biases: bool = False,
+        scales: int = 2,
+        patch: Literal[1, 16, 34, 70, 142, 286] = 70,
+        discriminator_width: int = 64,
+        detail: int = 0,
+        detail_blocks: int = 5,
+        joints: int = 0,
+        head: int = 0,
+        discriminator: bool = True,
+    ) -> None:
+        super().__init__()
+        check_shapes(image_shape, condition_channels, condition_classes, width, width_max, discriminator_width)
+        channels, height, wide = image_shape
+        if window < 2 + reference:
+            raise ValueError(f"window must be at least {2 + reference}, two frames to judge, not {window}")
+        if min(downs, blocks, scales, detail_blocks) < 1 or height % 2**downs or wide % 2**downs:
+            raise ValueError(f"{downs} halvings do not divide {height}x{wide}, or a number of layers is below 1")
+        if detail and not (detail % 4 == 0 and 8 <= detail <= min(height, wide)):
+            raise ValueError(f"detail must be a multiple of 4 from 8 to the size of a frame, not {detail}")
+        if joints and not 0 <= head < joints:
+            raise ValueError(f"head must be one of the {joints} joints, not {head}")
+        self.image_shape, self.condition_channels, self.classes = image_shape, condition_channels, condition_classes
+        self.window, self.people, self.reference = window, people, reference
+        self.detail_size, self.joints, self.head = detail, joints, head
+        inputs = (condition_classes or condition_channels) + people + channels * reference
+        sizes: dict[str, Any] = {"width": width, "width_max": width_max, "norm": norm, "biases": biases}
+        self.generator = ResNetGenerator(inputs + channels, channels, downs=downs, blocks=blocks, **sizes)
+        self.detail: ResNetGenerator | None = None
+        if detail:
+            self.detail = ResNetGenerator(inputs + channels, channels, downs=2, blocks=detail_blocks, **sizes)
+        self.discriminator: MultiScale | None = None
+        self.detail_discriminator: PatchGAN | None = None
+        if discriminator:
+            if patch_scores(min(height, wide) >> (scales - 1), patch) < 1:
+                raise ValueError(f"patch {patch} at {scales} scales is too large for {height}x{wide} pixels")
+            narrow: dict[str, Any] = {"width": discriminator_width, "width_max": 8 * discriminator_width}
+            narrow |= {"norm": norm, "biases": biases}
+            parts = [PatchGAN(2 * (inputs + channels), patch=patch, **narrow) for _ in range(scales)]
+            self.discriminator = MultiScale(parts)
+            if detail:
+                field = max(field for field in (16, 34, 70) if field == 16 or patch_scores(detail, field) > 1)
+                self.detail_discriminator = PatchGAN(inputs + channels, patch=field, **narrow)
+
+    @property
+    def condition_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a figure."""
+        return (self.condition_channels, *self.image_shape[1:])
+
+    @property
+    def batch_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {
+            "video": (self.window, *self.image_shape),
+            "condition": (self.window, *self.condition_shape),
+        }
+        if self.people:
+            shapes["label"] = ()
+        if self.joints:
+            shapes["joints"] = (self.window, self.joints, 2)
+        return shapes
+
+    def input_shape(self, option: Option) -> tuple[int | None, ...]:
+        return (None, *self.condition_shape) if option.name == "condition" else super().input_shape(option)
+
+    def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
+        """Clips of eight frames: a stick figure that swings its limbs, or shapes that move."""
+        count, size = self.classes or self.condition_channels, self.image_shape[1:]
+        options: dict[str, Any] = {}
+        if self.condition_channels == 3:
+            joints = torch.stack([dancer(8, *size, seed, i) for i in range(n)])
+            options["condition"] = torch.stack([draw(clip, size) for clip in joints])
+            if self.joints == joints.shape[2]:
+                options["joints"] = joints
+        else:
+            clips = [moving(count, bool(self.classes), 8, *size, seed, i) for i in range(n)]
+            options["condition"] = torch.stack(clips)
+        if self.people:
+            options["label"] = [i % self.people for i in range(n)]
+        if self.reference:
+            frames = [moving(self.image_shape[0], False, 1, *size, seed + 1, i)[0] for i in range(n)]
+            options["reference"] = torch.stack(frames)
+        return options
+
+    def encode(
+        self, condition: torch.Tensor, label: torch.Tensor | None = None, reference: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Figures with whom to draw, as the networks see them.
+
+        Args:
+            condition: uint8 (B, T, C, H, W).
+            label: (B,), of models with `people`.
+            reference: (B, C, H, W), -1 to 1, of models with `reference`.
+
+        Returns:
+            (B, T, K, H, W), float32.
+
+        Raises:
+            DataError: a label map with a number that is no class, or a label that is nobody's.
+        """
+        batch, frames, _, height, width = condition.shape
+        parts = [encode(condition.flatten(0, 1), self.classes).view(batch, frames, -1, height, width)]
+        if self.people:
+            assert label is not None
+            if not 0 <= int(label.min()) <= int(label.max()) < self.people:
+                raise DataError(f"labels must be 0 to {self.people - 1}, not {int(label.min())} to {int(label.max())}")
+            maps = nn.functional.one_hot(label, self.people).float()  # B people
+            parts.append(maps[:, None, :, None, None].expand(-1, frames, -1, height, width))
+        if self.reference:
+            assert reference is not None
+            parts.append(reference[:, None].expand(-1, frames, -1, -1, -1))
+        return torch.cat(parts, 2)
+
+    def corners(self, joints: torch.Tensor | None, count: int) -> list[tuple[int, int]]:
+        """Where crops begin: row and column of the upper left pixel, for `count` frames.
+
+        Args:
+            joints: (count, J, 2), x and y in pixels, NaN where one is missing; None without keypoints.
+            count: frames.
+        """
+        _, height, width = self.image_shape
+        middle = torch.tensor([width / 2, height / 4]).expand(count, 2)
+        heads = middle if joints is None else joints[:, self.head].float().cpu()
+        heads = torch.where(heads.isfinite().all(1, keepdim=True), heads, middle)
+        size = self.detail_size
+        places = (heads - size / 2).round().long()
+        lefts, tops = places[:, 0].clamp(0, width - size).tolist(), places[:, 1].clamp(0, height - size).tolist()
+        return list(zip(tops, lefts, strict=True))
+
+    def crops(self, x: torch.Tensor, corners: list[tuple[int, int]]) -> torch.Tensor:
+        """(B, C, H, W) to (B, C, S, S)."""
+        size = self.detail_size
+        places = enumerate(corners)
+        return torch.stack([x[i, :, top : top + size, left : left + size] for i, (top, left) in places])
+
+    def draw(self, condition: torch.Tensor, previous: torch.Tensor) -> torch.Tensor:
+        """One frame without detail: (B, K, H, W) and the frame before it (B, C, H, W), zeros before the first."""
+        return self.generator(torch.cat([condition, previous], 1))  # type: ignore[no-any-return]
+
+    def refine(self, condition: torch.Tensor, frame: torch.Tensor, corners: list[tuple[int, int]]) -> torch.Tensor:
+        """A frame (B, C, H, W) with the residual of the detail network in its crop; as it is if there is none."""
+        if self.detail is None:
+            return frame
+        crops = self.crops(torch.cat([condition, frame], 1), corners)  # B K+C S S
+        residual = self.detail(crops)
+        refined, size = frame.clone(), self.detail_size
+        for i, (top, left) in enumerate(corners):
+            refined[i, :, top : top + size, left : left + size] += residual[i]
+        return refined

@@ -1,0 +1,55 @@
+"""What the zoo sees of pix2pix and Everybody Dance Now. Free of torch."""
+
+from __future__ import annotations
+
+from zoo import hookimpl
+from zoo_translation.dance_spec import DANCE
+from zoo_translation.pix2pix_spec import PIX2PIX
+
+
+@hookimpl
+def zoo_models():
+    return [PIX2PIX, DANCE]
+
+
+@hookimpl
+def zoo_build(spec, config):
+    if spec.name == DANCE.name:
+        from zoo_translation.everybody_dance_now import EverybodyDanceNow
+
+        return EverybodyDanceNow(**config)
+    from zoo_translation.pix2pix import Pix2Pix
+
+    return Pix2Pix(**config)
+
+
+@hookimpl
+def zoo_train(spec):
+    if spec.name == DANCE.name:
+        from zoo_translation.dance_train import DanceTrainer
+
+        return DanceTrainer
+    from zoo_translation.pix2pix_train import Pix2PixTrainer
+
+    return Pix2PixTrainer
+
+
+@hookimpl
+def zoo_sample(spec, model, request):
+    if spec.name == DANCE.name:
+        from zoo_translation import dance_sample
+
+        return dance_sample.sample(model, request)
+    from zoo_translation import pix2pix
+
+    return pix2pix.sample(model, request)
+
+
+@hookimpl
+def zoo_import_weights(spec, source):
+    from zoo.errors import OptionError
+    from zoo_translation import pix2pix_import
+
+    if spec.name != PIX2PIX.name:
+        raise OptionError(f"{spec.name} can't import weights of other programs; pix2pix can")
+    return pix2pix_import.read(source)

@@ -1,0 +1,303 @@
+"""Everybody Dance Now: frames from figures and past frames, detail at the head, keypoints brought to another person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+import zoo
+from zoo import building
+from zoo.errors import DataError, OptionError
+from zoo.settings import Settings
+from zoo.testing import kit
+from zoo.train.accelerator import make_accelerator
+
+zoo.models()  # puts plugins/ on the path
+from zoo_translation import pose  # noqa: E402
+from zoo_translation.dance_train import feature_loss, pairs  # noqa: E402
+from zoo_translation.examples import dancer  # noqa: E402
+from zoo_translation.networks import MultiScale, PatchGAN  # noqa: E402
+
+TINY = {**zoo.ModelSpec.preset(next(s for s in zoo.models() if s.name == "everybody_dance_now"), "tiny").model}
+
+
+def build(**config: Any) -> Any:
+    torch.manual_seed(0)
+    return zoo.build("everybody_dance_now", **{**TINY, **config}).eval()
+
+
+def make_trainer(model: Any, **recipe: Any) -> Any:
+    settings = Settings(model=model.spec.name, data="-", out="", batch_size=2, device="cpu")
+    return building.make_trainer(model.spec, model, settings, make_accelerator(settings), recipe)
+
+
+# Sampling
+
+
+def test_a_frame_depends_on_no_later_figure_and_on_all_before() -> None:
+    model = build()
+    options = model.examples(1)
+    clip = model.sample(1, **options)
+    assert clip.shape == (1, 8, 3, 16, 16)
+    changed = options["condition"].clone()
+    changed[:, 4] = 255 - changed[:, 4]
+    other = model.sample(1, **{**options, "condition": changed})
+    assert torch.equal(other[:, :4], clip[:, :4])
+    assert all(not torch.equal(other[:, t], clip[:, t]) for t in (4, 5))  # the frame itself, and through it the next
+
+
+def test_a_stream_takes_figures_as_it_goes() -> None:
+    model = build()
+    options = model.examples(1)
+    clip = model.sample(1, **options)
+    taken = []
+
+    def figures() -> Iterator[torch.Tensor]:
+        for t in range(10**9):
+            taken.append(t)
+            yield options["condition"][0, t % 8]
+
+    stream = model.stream(1, **{**options, "condition": figures()})
+    frames = torch.stack([next(stream) for _ in range(8)], 1)
+    assert torch.equal(frames, clip)
+    assert len(taken) == 8
+    assert len(list(model.stream(1, frames=3, **{**options, "condition": figures()}))) == 3
+    ends = iter(options["condition"][0, :5])
+    assert len(list(model.stream(1, **{**options, "condition": ends}))) == 5
+    same = next(model.stream(2, **{**options, "condition": figures()}))
+    assert same.shape == (2, 3, 16, 16)
+
+
+def test_a_clip_goes_on_from_its_last_frame() -> None:
+    model = build()
+    options = model.examples(1)
+    clip = model.sample(1, **options)
+    rest = {"condition": options["condition"][:, 5:], "label": options["label"]}
+    on = model.sample(1, **rest, previous=clip[:, 4])
+    begun = model.sample(1, **rest)
+    distance = [(other.int() - clip[:, 5:].int()).abs().float()[:, 0].mean() for other in (on, begun)]
+    assert distance[0] < 1 < distance[1]  # levels: rounding against another first frame
+
+
+def test_whom_to_draw_is_told_by_a_number_or_a_picture() -> None:
+    model = build()
+    condition = model.examples(1)["condition"]
+    one, two = (model.sample(1, condition=condition, label=label) for label in (0, 1))
+    assert not torch.equal(one, two)
+    assert torch.equal(model.sample(1, condition=condition), one)
+    model = build(people=0, reference=True, window=3, joints=0)
+    options = model.examples(2)
+    assert not torch.equal(*(model.sample(1, condition=condition, reference=x[None]) for x in options["reference"]))
+    with pytest.raises(OptionError, match="they need reference=PICTURE"):
+        model.sample(1, condition=condition)
+    with pytest.raises(OptionError, match="know one person and take no label"):
+        model.sample(1, **{**options, "condition": condition, "reference": options["reference"][:1], "label": 1})
+
+
+def test_bad_inputs_are_named() -> None:
+    model = build()
+    condition = model.examples(1)["condition"]
+    for options, message in (
+        ({}, "everybody_dance_now draws from figures; it needs condition=CLIP"),
+        ({"condition": condition, "frames": 9}, "option 'condition' has 8 frames, but 9 are to be drawn"),
+        ({"condition": condition[:, :0]}, "option 'condition' has 0 frames"),
+        ({"condition": condition[:, :, :1]}, r"option 'condition' takes uint8 \(N, T, 3, 16, 16\), not"),
+        ({"condition": condition[..., :8]}, r"option 'condition' takes uint8 \(N, T, 3, 16, 16\), not"),
+        ({"condition": condition, "label": 2}, "option 'label' takes 0 to 1, not 2"),
+        ({"condition": condition, "joints": torch.zeros(1, 8, 5, 2)}, r"option 'joints' takes \(N, T, 3, 2\)"),
+        (
+            {"condition": condition, "previous": condition[:, 0, :, :8]},
+            r"option 'previous' takes uint8 \(N, 3, 16, 16\)",
+        ),
+        ({"condition": iter([condition[0, 0, :1]])}, r"frames of option 'condition' must be uint8 \(3, 16, 16\)"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            model.sample(1, **options)
+    for config, message in (
+        ({"window": 1}, "window must be at least 2"),
+        ({"detail": 10}, "detail must be a multiple of 4"),
+        ({"head": 3}, "head must be one of the 3 joints"),
+        ({"patch": 70}, "patch 70 at 1 scales is too large"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            build(**config)
+
+
+# Detail
+
+
+def test_detail_changes_the_crop_around_the_head_alone() -> None:
+    model = build(joints=1)
+    missing = torch.tensor([[torch.nan, 2.0]])
+    heads = torch.stack([torch.tensor([[8.0, 9.0]]), torch.tensor([[15.0, 0.0]]), missing])
+    corners = model.corners(heads, 3)
+    assert corners == [(5, 4), (0, 8), (0, 4)]  # row and column; in the picture; the upper middle
+    assert model.corners(None, 1) == [(0, 4)]
+    frames, condition = torch.randn(3, 3, 16, 16), torch.randn(3, 5, 16, 16)
+    changed = (model.refine(condition, frames, corners) != frames).any(1)
+    for i, (top, left) in enumerate(corners):
+        inside = torch.zeros(16, 16, dtype=torch.bool)
+        inside[top : top + 8, left : left + 8] = True
+        assert torch.equal(changed[i], inside)
+    assert torch.equal(build(detail=0).refine(condition, frames, corners), frames)
+
+
+# Training
+
+
+def test_the_gradient_of_the_second_frame_flows_through_the_first() -> None:
+    model = build()
+    condition = torch.randn(1, 2, 5, 16, 16, requires_grad=True)
+    drawn, _, _ = make_trainer(model)._draw(condition, None, 3)
+    (slope,) = torch.autograd.grad(drawn[:, 1].sum(), condition, retain_graph=True)
+    assert slope[:, 0].abs().max() > 0
+    (slope,) = torch.autograd.grad(drawn[:, 0].sum(), condition)
+    assert slope[:, 1].abs().max() == 0
+
+
+def test_the_first_network_learns_nothing_from_the_detail() -> None:
+    model = build()
+    condition = torch.randn(1, 2, 5, 16, 16)
+    drawn, refined, _ = make_trainer(model)._draw(condition, None, 3)
+    assert not torch.equal(drawn, refined)
+    own = list(model.generator.parameters())
+    assert all(g is None for g in torch.autograd.grad(refined[:, 0].sum(), own, allow_unused=True))
+
+
+def test_discriminators_judge_each_two_frames_in_succession() -> None:
+    condition, video = torch.arange(6.0).view(1, 3, 2, 1, 1), 10 + torch.arange(3.0).view(1, 3, 1, 1, 1)
+    assert pairs(condition, video)[:, :, 0, 0].tolist() == [[0, 1, 10, 2, 3, 11], [2, 3, 11, 4, 5, 12]]
+    model = build(image_shape=(3, 64, 64), scales=2, patch=34)
+    assert [part.layers[0].in_channels for part in model.discriminator.parts] == [2 * (3 + 2 + 3)] * 2
+    scores = [found[-1].shape[2] for found in model.discriminator.features(torch.zeros(1, 16, 64, 64))]
+    assert scores == [14, 6]
+
+
+def test_feature_matching_compares_layers_and_leaves_true_pictures_alone() -> None:
+    torch.manual_seed(0)
+    network = MultiScale([PatchGAN(1, width=2, patch=70, norm="instance", biases=True) for _ in range(2)])
+    real, made = (torch.randn(1, 1, 64, 64, requires_grad=True) for _ in range(2))
+    loss = feature_loss(network.features(real), network.features(made))
+    slopes = torch.autograd.grad(loss, (real, made), allow_unused=True)
+    assert slopes[0] is None
+    assert slopes[1].abs().max() > 0
+    assert feature_loss(network.features(real), network.features(real)).item() == 0
+    layers = [[torch.zeros(1), torch.ones(1), torch.zeros(1), torch.zeros(1), torch.tensor([9.0])]]
+    assert feature_loss([[torch.zeros(1)] * 5], layers).item() == 1  # the scores do not count
+
+
+@pytest.mark.parametrize("config", [{"detail": 0}, {"people": 0, "reference": True, "window": 4, "joints": 0}])
+def test_other_forms_train_all_of_their_weights(config: dict[str, Any]) -> None:
+    model = build(**config)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer = make_trainer(model.train(), mirror=True)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        metrics = trainer.step(kit.random_batch(model, 2, seed), 2 * seed)
+    assert ("detail_generator" in metrics) == (config.get("detail") != 0)
+    assert all(torch.isfinite(value) for value in metrics.values())
+    still = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+    assert not still
+
+
+def test_bad_batches_are_named() -> None:
+    model = build(condition_channels=1, condition_classes=3)
+    batch = kit.random_batch(model, 2)
+    with pytest.raises(DataError, match=r"a condition has the value 2\d\d, but classes are 0 to 2"):
+        make_trainer(model).step(batch, 0)
+    batch["condition"] %= 3
+    with pytest.raises(DataError, match="labels must be 0 to 1, not 1 to 5"):
+        make_trainer(model).step({**batch, "label": torch.tensor([1, 5])}, 0)
+    with pytest.raises(OptionError, match="built without a discriminator"):
+        make_trainer(build(discriminator=False))
+
+
+# Keypoints
+
+
+def test_figures_are_drawn_where_the_joints_are() -> None:
+    joints = dancer(2, 64, 64, 0, 0)
+    figures = pose.draw(joints, (64, 64))
+    assert figures.shape == (2, 3, 64, 64)
+    for first, second, colour in (limb for limb in pose.FIGURE.limbs if limb[0].endswith(("knee", "elbow"))):
+        x, y = ((joints[0, pose.FIGURE.index(first)] + joints[0, pose.FIGURE.index(second)]) / 2).floor().long()
+        near = figures[0, :, y - 1 : y + 2, x - 1 : x + 2].flatten(1).T
+        assert (near == torch.tensor(colour)).all(1).any(), first
+    moved = pose.draw(joints + 3, (64, 64))
+    assert torch.equal(moved[:, :, 3:, 3:], figures[:, :, :-3, :-3])
+    outside = pose.draw(joints - 100, (64, 64))
+    assert not outside.any()
+
+
+def test_a_limb_without_an_end_is_not_drawn() -> None:
+    joints = dancer(1, 64, 64, 0, 0)
+    joints[:, pose.FIGURE.index("l_wrist"), 1] = torch.nan
+    yellow = torch.tensor([255, 255, 0])
+    figure = pose.draw(joints, (64, 64))[0].flatten(1).T
+    assert not (figure == yellow).all(1).any()
+    assert (figure == torch.tensor([0, 255, 0])).all(1).any()  # the other arm
+
+
+def test_missing_joints_come_from_the_frames_around_or_stay_away() -> None:
+    joints = torch.arange(12.0).view(6, 1, 2).repeat(1, 3, 1)
+    holes = joints.clone()
+    holes[2:4, 0] = torch.nan  # within
+    holes[0, 1, 0] = torch.nan  # at the beginning, one coordinate
+    holes[:, 2] = torch.nan  # always
+    filled = pose.fill(holes)
+    assert torch.allclose(filled[:, 0], joints[:, 0])
+    assert torch.equal(filled[0, 1], joints[1, 1])
+    assert torch.equal(filled[1:, 1], joints[1:, 1])
+    assert filled[:, 2].isnan().all()
+    assert holes[2, 0].isnan().all()  # the input stays
+    with pytest.raises(DataError, match="there is no keypoint in any of the 6 frames"):
+        pose.fill(torch.full((6, 3, 2), torch.nan))
+
+
+def test_smoothing_takes_out_jumps_and_keeps_motion() -> None:
+    line = torch.arange(9.0)[:, None, None].expand(9, 2, 2).clone()
+    assert torch.allclose(pose.smooth(line), line)
+    jump = line.clone()
+    jump[4, 0] += 50
+    assert torch.allclose(pose.smooth(jump)[:, 1], line[:, 1])
+    assert (pose.smooth(jump)[:, 0] - line[:, 0]).abs().max() < 1
+    torch.manual_seed(0)
+    noise = torch.randn(200, 1, 2)
+    assert pose.smooth(noise, median=1, mean=5)[2:-2].std() < 0.6 * noise.std()
+    with pytest.raises(ValueError, match="odd numbers"):
+        pose.smooth(line, median=2)
+
+
+def walker(far: float, near: float, far_height: float, near_height: float, x: float) -> torch.Tensor:
+    """Someone who comes nearer in five frames, growing as they do; (5, 18, 2)."""
+    shape = dancer(1, 100, 100, 0, 0)[0]
+    ankles = shape[[pose.FIGURE.index(name) for name in pose.FIGURE.ankles]].mean(0)
+    shape = (shape - ankles) / (ankles[1] - shape[pose.FIGURE.index("head"), 1])  # of height 1, standing at 0
+    share = torch.linspace(0, 1, 5)
+    place = torch.stack([torch.full((5,), x), far + share * (near - far)], 1)
+    return place[:, None] + shape * (far_height + share * (near_height - far_height))[:, None, None]
+
+
+def test_the_extremes_of_the_source_become_those_of_the_target() -> None:
+    source, target = walker(40, 60, 20, 30, 10), walker(100, 200, 60, 120, 80)
+    ours, theirs = pose.measure(source), pose.measure(target)
+    assert (theirs.far, theirs.near) == pytest.approx((100, 200))
+    assert (theirs.far_height, theirs.near_height) == pytest.approx((60, 120))
+    moved = pose.normalise(source, ours, theirs)
+    assert torch.allclose(
+        moved[[0, -1]], target[[0, -1]], atol=1e-3
+    )  # between them the scale is linear, not the height
+    assert torch.allclose(pose.normalise(source, ours, ours), source, atol=1e-4)
+    still = walker(50, 50, 20, 20, 10)
+    brought = pose.measure(pose.normalise(still, pose.measure(still), theirs))
+    assert (brought.near, brought.near_height, brought.middle) == pytest.approx((200, 120, theirs.middle), abs=1e-2)
+
+
+def test_keypoints_of_another_skeleton_or_of_nobody_are_named() -> None:
+    with pytest.raises(DataError, match=r"keypoints must be \(T, 18, 2\), not \(4, 17, 2\)"):
+        pose.draw(torch.zeros(4, 17, 2), (8, 8))
+    with pytest.raises(DataError, match="head and ankles are missing in all of the 4 frames"):
+        pose.measure(torch.full((4, 18, 2), torch.nan))
