@@ -1,15 +1,16 @@
-"""What the zoo sees of pix2pix and Everybody Dance Now. Free of torch."""
+"""What the zoo sees of pix2pix, vid2vid and Everybody Dance Now. Free of torch."""
 
 from __future__ import annotations
 
 from zoo import hookimpl
 from zoo_translation.dance_spec import DANCE
 from zoo_translation.pix2pix_spec import PIX2PIX
+from zoo_translation.vid2vid_spec import VID2VID
 
 
 @hookimpl
 def zoo_models():
-    return [PIX2PIX, DANCE]
+    return [PIX2PIX, VID2VID, DANCE]
 
 
 @hookimpl
@@ -18,6 +19,10 @@ def zoo_build(spec, config):
         from zoo_translation.everybody_dance_now import EverybodyDanceNow
 
         return EverybodyDanceNow(**config)
+    if spec.name == VID2VID.name:
+        from zoo_translation.vid2vid import Vid2Vid
+
+        return Vid2Vid(**config)
     from zoo_translation.pix2pix import Pix2Pix
 
     return Pix2Pix(**config)
@@ -29,6 +34,10 @@ def zoo_train(spec):
         from zoo_translation.dance_train import DanceTrainer
 
         return DanceTrainer
+    if spec.name == VID2VID.name:
+        from zoo_translation.vid2vid_train import Vid2VidTrainer
+
+        return Vid2VidTrainer
     from zoo_translation.pix2pix_train import Pix2PixTrainer
 
     return Pix2PixTrainer
@@ -40,6 +49,10 @@ def zoo_sample(spec, model, request):
         from zoo_translation import dance_sample
 
         return dance_sample.sample(model, request)
+    if spec.name == VID2VID.name:
+        from zoo_translation import vid2vid
+
+        return vid2vid.sample(model, request)
     from zoo_translation import pix2pix
 
     return pix2pix.sample(model, request)

@@ -1,0 +1,226 @@
+"""vid2vid: the composition, what a frame depends on, runs of frames, editing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import zoo
+from zoo import building
+from zoo.errors import DataError, OptionError
+from zoo.settings import Settings
+from zoo.train.accelerator import make_accelerator
+
+zoo.models()  # puts plugins/ on the path
+from zoo_translation.sequence import Editor  # noqa: E402
+from zoo_translation.vid2vid import Vid2Vid  # noqa: E402
+from zoo_translation.vid2vid_networks import compose  # noqa: E402
+from zoo_translation.vid2vid_train import runs  # noqa: E402
+
+MAPS = {"condition_channels": 1, "condition_classes": 3, "foreground": (2,)}
+
+
+def built(**config: Any) -> Any:
+    torch.manual_seed(0)
+    return zoo.build("vid2vid", preset="tiny", **config)
+
+
+def make_trainer(model: Any, examples: int = 1000, **recipe: Any) -> Any:
+    settings = Settings(
+        model="vid2vid", data="-", out="-", preset="tiny", batch_size=2, device="cpu", examples=examples
+    )
+    full = building.schema(model.spec, "recipe").check({"grow": 0.0, **recipe})
+    return building.make_trainer(model.spec, model, settings, make_accelerator(settings), full)
+
+
+def made_up(model: Any, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    most = {"condition": model.classes or 256, "video": 256}
+    return {
+        key: torch.randint(0, most[key], (2, *shape), dtype=torch.uint8, generator=generator)
+        for key, shape in model.batch_shapes.items()
+    }
+
+
+def test_the_papers_coarse_network_has_its_parameters() -> None:
+    """That of Cityscapes with a foreground network, 35 classes and their edges."""
+    with torch.device("meta"):
+        model = zoo.build("vid2vid", preset="cityscapes", discriminator=False)
+    assert sum(p.numel() for p in model.parameters()) == 411_335_241
+
+
+def test_a_frame_is_hallucinated_or_moved() -> None:
+    raw, moved = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    assert torch.equal(compose(raw, moved, torch.ones(2, 1, 4, 4)), raw)
+    assert torch.equal(compose(raw, moved, torch.zeros(2, 1, 4, 4)), moved)
+
+
+def test_where_nothing_is_hallucinated_the_past_frame_stays() -> None:
+    """With a weight of 0 and no flow a frame is the one before it."""
+    model = built().eval()
+    [generator] = model.generators
+    torch.nn.init.constant_(generator.weight_head.bias, -100.0)
+    for head in (generator.weight_head, generator.flow_head):
+        torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(generator.flow_head.bias)
+    clip = model.sample(1, condition=model.examples(1)["condition"])
+    assert (clip[:, 1:].int() - clip[:, :1].int()).abs().max() <= 1
+    torch.nn.init.constant_(generator.flow_head.bias, 0.05)  # of 20: by one pixel, right and down
+    clip = model.sample(1, condition=model.examples(1)["condition"])
+    assert (clip[:, 1, :, :-1, :-1].int() - clip[:, 0, :, 1:, 1:].int()).abs().max() <= 1
+
+
+def test_the_foreground_is_drawn_from_labels_alone() -> None:
+    model = built(**MAPS).eval()
+    condition = torch.zeros(1, 4, 1, 16, 16, dtype=torch.uint8)
+    condition[:, :, :, 4:12, 4:12] = 2
+    labels = model.encode(condition[:, 0])
+    state = model.start(1, torch.device("cpu"))
+    frame = model.next(state, labels).frame
+    torch.manual_seed(1)
+    other = model.after(state, torch.rand(1, 3, 16, 16), labels)
+    changed = model.next(other, labels).frame
+    assert torch.allclose(frame[..., 4:12, 4:12], changed[..., 4:12, 4:12], atol=1e-5)
+    assert not torch.allclose(frame[..., :4, :4], changed[..., :4, :4], atol=1e-3)
+
+
+def test_a_frame_depends_on_no_later_condition() -> None:
+    model = built()
+    condition = model.examples(1)["condition"]
+    clip = model.sample(1, condition=condition)
+    for t in range(4):
+        edited = condition.clone()
+        edited[:, t] = 255 - edited[:, t]
+        changed = model.sample(1, condition=edited)
+        assert torch.equal(changed[:, :t], clip[:, :t])
+        assert not torch.equal(changed[:, t], clip[:, t])
+
+
+def test_a_clip_drawn_by_parts_or_streamed_is_the_same() -> None:
+    model = built()
+    condition = torch.cat([model.examples(2)["condition"]] * 2, 1)  # 8 frames
+    clip = model.sample(2, condition=condition, frames=8)
+    assert torch.equal(torch.stack(list(model.stream(2, condition=condition)), 1), clip)
+    one = model.stream(condition=iter(condition[0].unbind()))  # an iterator of frames
+    assert torch.equal(torch.cat(list(one)), model.sample(1, condition=condition[:1], frames=8)[0])
+    model.eval()
+    with torch.no_grad():
+        state, frames = model.start(2, torch.device("cpu")), []
+        for part in (condition[:, :3], condition[:, 3:]):  # the state is carried from one to the other
+            for frame in part.unbind(1):
+                drawn, state = model.advance(state, frame)
+                frames.append(drawn)
+    assert (zoo.nn.adversarial.to_pixels(torch.stack(frames, 1)).int() - clip.int()).abs().max() <= 1
+
+
+def test_a_sample_does_not_depend_on_its_mates() -> None:
+    model = built()
+    condition = model.examples(3)["condition"]
+    together = model.sample(3, condition=condition)
+    for i in range(3):
+        alone = model.sample(1, condition=condition[i : i + 1])
+        assert (alone[0].int() - together[i].int()).abs().max() <= 1
+
+
+def test_editing_a_frame_draws_the_rest_anew_and_no_more() -> None:
+    model = built()
+    condition = model.examples(1)["condition"][0]
+    editor = Editor(model, condition)
+    assert torch.equal(editor.frames, model.sample(1, condition=condition[None])[0])
+    calls: list[int] = []
+    advance = model.advance
+    model.advance = lambda state, frame: calls.append(1) or advance(state, frame)
+    edited = condition.clone()
+    edited[2] = 255 - edited[2]
+    rest = editor.edit(2, edited[2])
+    assert (len(rest), len(calls)) == (2, 2)
+    assert torch.equal(editor.frames, model.sample(1, condition=edited[None])[0])
+    with pytest.raises(OptionError, match="there are frames 0 to 3, and no frame 4"):
+        editor.edit(4, edited[0])
+    with pytest.raises(OptionError, match="a condition must be uint8"):
+        editor.edit(0, edited[0].float())
+
+
+def test_bad_conditions_are_named() -> None:
+    model = built(**MAPS)
+    condition = model.examples(1)["condition"]
+    for wrong, error, message in (
+        ({}, OptionError, "it needs condition=CLIP"),
+        ({"condition": condition + 3}, DataError, "has the value [345], but classes are 0 to 2"),
+        ({"condition": condition[:, :, :, :8]}, OptionError, "option 'condition' takes uint8"),
+        ({"condition": condition, "frames": 9}, OptionError, "has 4 frames, but 9 are to be drawn"),
+    ):
+        with pytest.raises(error, match=message):
+            model.sample(1, **wrong)
+    with pytest.raises(OptionError, match="frames of option 'condition' must be uint8"):
+        next(model.stream(condition=iter([torch.zeros(3, 16, 16, dtype=torch.uint8)])))
+
+
+def test_finer_generators_add_to_the_coarse_one() -> None:
+    model = built(scales=2)
+    assert len(model.generators) == 2
+    clip = model.sample(1, condition=model.examples(1)["condition"])
+    assert clip.shape == (1, 4, 3, 16, 16)
+    before = clip.clone()
+    torch.nn.init.normal_(model.generators[0].picture[0][0].first.weight)
+    assert not torch.equal(model.sample(1, condition=model.examples(1)["condition"]), before)
+
+
+# Training
+
+
+@pytest.mark.parametrize("config", [{}, MAPS, {"scales": 2}, {"flow": False}])
+def test_gradients_reach_every_parameter(config: dict[str, Any]) -> None:
+    model = built(**config)
+    unused = "generators.0.(picture_head|flow_head|weight_head)" if config.get("scales") else "$^"
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    trainer = make_trainer(model, learning_rate=0.01)
+    for update in range(2):
+        trainer.step(made_up(model, update), 2 * update)
+    import re
+
+    still = [k for k, p in model.named_parameters() if torch.equal(p, before[k]) and not re.match(unused, k)]
+    assert still == []
+
+
+def test_runs_have_the_frames_and_flows_between_them() -> None:
+    clip = torch.arange(7.0).view(1, 7, 1, 1, 1)
+    flow = 10 * torch.arange(5.0).view(1, 5, 1, 1, 1).expand(1, 5, 2, 1, 1)  # over 2 frames
+    found = runs(clip, flow, 3, 2)[:, :, 0, 0]
+    assert found.tolist() == [[t, t + 2, t + 4, 10 * t, 10 * t, 10 * (t + 2), 10 * (t + 2)] for t in range(3)]
+
+
+def test_clips_grow_by_a_schedule_that_ends() -> None:
+    trainer = make_trainer(built(frames=16), examples=1000, grow=0.1)
+    assert [trainer.length(seen) for seen in (0, 99, 100, 200, 300, 999)] == [2, 2, 4, 8, 16, 16]
+
+
+def test_the_flow_loss_is_least_for_the_true_flow() -> None:
+    """L_W of a clip that moves by whole pixels: near 0 with the flow that moves it."""
+    model = built(frames=4)
+    trainer = make_trainer(model)
+    still = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    real = torch.stack([still.roll(t, 3) for t in range(4)], 1)
+    labels = torch.zeros(1, 4, 3, 16, 16)
+    losses = {}
+    [generator] = model.generators
+    torch.nn.init.zeros_(generator.flow_head.weight)
+    for x in (0, -1, 1):  # the frame before lies one pixel to the left
+        torch.nn.init.zeros_(generator.flow_head.bias)
+        generator.flow_head.bias.data[0] = x / 20
+        losses[x] = trainer._draw(real, labels)[1].item()
+    assert losses[-1] < 0.35 * min(losses[0], losses[1])
+
+
+def test_sizes_that_make_no_sense_are_named() -> None:
+    for config, message in (
+        ({"frames": 6}, "runs of 3 frames at 2 strides need 7 frames, not 6"),
+        ({"image_shape": (3, 100, 64)}, "halvings do not divide 100x64"),
+        ({"foreground": (1,)}, "foreground takes classes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Vid2Vid(**config)
+    with pytest.raises(OptionError, match="built without a discriminator"):
+        make_trainer(built().released())

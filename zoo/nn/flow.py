@@ -1,0 +1,69 @@
+"""Optical flow: pictures moved along it, and flow found by matching blocks.
+
+A flow is in pixels and backward: the moved picture at x is the picture at x + flow(x). Channel 0 is along the width,
+channel 1 along the height.
+
+Shapes: B batch, C channels, H, W height and width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def warp(images: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+    """Pictures (B, C, H, W) moved along flows (B, 2, H, W), bilinearly; beyond the border is the border's pixel."""
+    height, width = images.shape[-2:]
+    rows = torch.arange(height, device=flow.device, dtype=flow.dtype).view(-1, 1)
+    columns = torch.arange(width, device=flow.device, dtype=flow.dtype)
+    # With align_corners -1 and 1 are the middles of the first and the last pixel; without, even no flow would blur.
+    x = 2 * (columns + flow[:, 0]) / max(width - 1, 1) - 1
+    y = 2 * (rows + flow[:, 1]) / max(height - 1, 1) - 1
+    grid = torch.stack([x, y], 3).to(images.dtype)  # B H W 2
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def resize_flow(flow: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """A flow (B, 2, H, W) for pictures of another size: each component grows with its own axis."""
+    scale = torch.tensor([width / flow.shape[3], height / flow.shape[2]], device=flow.device, dtype=flow.dtype)
+    resized = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
+    return resized * scale.view(1, 2, 1, 1)
+
+
+def end_point_error(flow: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The mean length of the difference of two flows (B, 2, H, W), in pixels; a scalar."""
+    return (flow - truth).square().sum(1).sqrt().mean()
+
+
+@torch.no_grad()
+def match_blocks(previous: torch.Tensor, current: torch.Tensor, *, reach: int = 4, block: int = 5) -> torch.Tensor:
+    """The flow that moves one picture to another, in whole pixels: of all shifts the one under which blocks agree most.
+
+    Among shifts that agree equally, as on a plain ground, the shortest is taken.
+
+    Args:
+        previous, current: (B, C, H, W); `current` is about `warp(previous, flow)`.
+        reach: the largest shift along each axis.
+        block: side of the blocks, an odd number.
+
+    Returns:
+        (B, 2, H, W), float32.
+    """
+    padded = F.pad(previous.float(), (reach,) * 4, mode="replicate")
+    height, width = current.shape[-2:]
+    shifts = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
+    shifts.sort(key=lambda shift: (shift[0] ** 2 + shift[1] ** 2, shift))
+    best = flow = None
+    for y, x in shifts:
+        moved = padded[:, :, reach + y : reach + y + height, reach + x : reach + x + width]
+        difference = (moved - current.float()).square().mean(1, keepdim=True)
+        cost = F.avg_pool2d(difference, block, 1, block // 2, count_include_pad=False)
+        shift = torch.tensor([x, y], device=current.device, dtype=torch.float32).view(1, 2, 1, 1)
+        if best is None or flow is None:
+            best, flow = cost, shift.expand(len(current), 2, height, width)
+            continue
+        better = cost < best - 1e-6
+        best, flow = torch.where(better, cost, best), torch.where(better, shift, flow)
+    assert flow is not None
+    return flow.contiguous()
