@@ -68,6 +68,21 @@ class Brightness(nn.Module):
         return x.float().mean([3, 4]).flatten(1)
 
 
+class OfClips(Brightness):
+    """The same, and says that it sees clips."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes_clips = True
+
+
+class OfFrames(nn.Module):
+    """The mean of each channel of pictures (N, 3, H, W)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean([2, 3])
+
+
 class Choosy(nn.Module):
     """Called as VGG-16 is; tells what it was asked for, and whether in bytes."""
 
@@ -265,7 +280,7 @@ def test_the_figure_of_another_network_has_another_name(metric: str, network: st
 def test_names_that_fit_their_network() -> None:
     for metric, network in [*samples.NETWORK.items(), ("precision", "mine.pt"), ("recall", "inception")]:
         samples.check_name(metric, network)
-    for other in samples.ONE:
+    for other in samples.OTHER.values():
         samples.check_name(other, "mine.pt")
     assert metrics.parse(["fid", "precision_recall", "recall"]) == ["fid", "precision", "recall"]
     with pytest.raises(UnknownNameError, match="did you mean 'precision_recall'"):
@@ -569,12 +584,18 @@ def test_path_lengths_are_gathered_on_the_cpu_whatever_the_default_device(
 
 def test_a_network_of_clips_gets_clips(tmp_path: Path) -> None:
     """(N, C, T, H, W): grey becomes three channels there too."""
-    network = features.load(script(Brightness(), tmp_path / "clips.pt"), CPU)
-    clips = torch.arange(2 * 5 * 16, dtype=torch.uint8).view(2, 1, 5, 4, 4)
-    assert torch.equal(network.of_pictures(clips), clips.float().mean((3, 4)).expand(-1, 3, -1).flatten(1))
-    fussy = features.load(script(Fussy(), tmp_path / "fussy.pt"), CPU)
+    network = features.load(script(OfClips(), tmp_path / "clips.pt"), CPU)
+    assert network.takes_clips
+    clips = torch.arange(2 * 5 * 16, dtype=torch.uint8).view(2, 5, 1, 4, 4)
+    expected = clips.float().mean((3, 4)).transpose(1, 2).expand(-1, 3, -1).flatten(1)
+    assert torch.equal(network.of_pictures(clips), expected)
+    with pytest.raises(OptionError, match="sees clips, not pictures"):
+        network.of_pictures(clips[:, 0])
+    frames = features.load(script(OfFrames(), tmp_path / "frames.pt"), CPU).of_pictures(clips)  # each by itself
+    assert torch.equal(frames, clips.flatten(0, 1).float().mean((2, 3)).expand(-1, 3))
+    fussy = dataclasses.replace(features.load(script(Fussy(), tmp_path / "fussy.pt"), CPU), takes_clips=True)
     with pytest.raises(OptionError, match="fails on clips of 6x4"):
-        fussy.of_pictures(torch.zeros(2, 1, 5, 4, 6, dtype=torch.uint8))
+        fussy.of_pictures(torch.zeros(2, 5, 1, 4, 6, dtype=torch.uint8))
 
 
 # Evaluation

@@ -393,3 +393,12 @@ def test_growing_of_stylegan2_keeps_to_what_its_rows_say() -> None:
     assert [recipes[r]["path_length_weight"] for r in "ABCDEF"] == [0, 0, 0, 2, 2, 2]
     assert [recipes[r]["r1_gamma"] for r in "ABCDEF"] == [10, 10, 10, 10, 100, 10]
     assert stylegan2.TAPS == (1, 3, 3, 1)
+
+
+def test_the_mapping_network_is_in_full_precision_whatever_the_rest_is() -> None:
+    model = zoo.build("stylegan2", preset="tiny").eval()
+    z = torch.randn(4, model.latent_size)
+    with torch.autocast("cpu", torch.bfloat16):
+        w = model.generator.mapping(z)
+    assert w.dtype == torch.float32
+    assert torch.equal(w, model.generator.mapping(z))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -33,6 +33,11 @@ def tf32(allowed: bool) -> Iterator[None]:
     finally:
         for backend, was in zip(backends, before, strict=True):
             backend.allow_tf32 = was
+
+
+def float32(device: torch.device) -> AbstractContextManager[Any]:
+    """No autocast while the block runs: for what papers keep in full precision."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 @contextmanager

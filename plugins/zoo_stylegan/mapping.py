@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from zoo.precision import float32
 from zoo_stylegan.gan import one_hot
 from zoo_stylegan.layers import ROOT2, EqualizedLinear, pixel_norm
 
@@ -37,13 +38,14 @@ class Mapping(nn.Module):
         self.register_buffer("mean_w", torch.zeros(sizes[-1]))
 
     def forward(self, z: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, Z) and (B,) to w, (B, D)."""
-        x = pixel_norm(z.float())
-        if self.embed is not None and label is not None:
-            x = torch.cat([x, pixel_norm(self.embed(one_hot(label, self.classes)))], 1)
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.2) * ROOT2
-        return x
+        """(B, Z) and (B,) to w, (B, D), in float32 whatever the precision of the rest, as in StyleGAN2-ADA."""
+        with float32(z.device):
+            x = pixel_norm(z.float())
+            if self.embed is not None and label is not None:
+                x = torch.cat([x, pixel_norm(self.embed(one_hot(label, self.classes)))], 1)
+            for layer in self.layers:
+                x = F.leaky_relu(layer(x), 0.2) * ROOT2
+            return x
 
     @torch.no_grad()
     def track(self, w: torch.Tensor) -> None:

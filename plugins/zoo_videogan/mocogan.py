@@ -109,6 +109,7 @@ class MoCoGAN(AdversarialModel):
 
     training_only: ClassVar[tuple[str, ...]] = ("frame_discriminator", "clip_discriminator")
     sample_batch_size: ClassVar[int] = 16
+    channels_last: ClassVar[bool] = False  # 32 clips a second without, 24 with it, at 32 pixels
     frame_discriminator: FrameDiscriminator | None
     clip_discriminator: ClipDiscriminator | None
 

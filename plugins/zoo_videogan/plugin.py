@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoo import hookimpl
 from zoo.spec import Figure, ModelSpec, Option, Preset
+from zoo_videogan.dvd_spec import DVDGAN
 
 CLIP = ("T", "C", "H", "W")
 GAN = {"kind": "gan", "task": "video-generation", "data_shape": CLIP}
@@ -97,7 +98,7 @@ MOCOGAN = ModelSpec(
 
 @hookimpl
 def zoo_models():
-    return [VGAN, TGAN, MOCOGAN]
+    return [VGAN, TGAN, MOCOGAN, DVDGAN]
 
 
 @hookimpl
@@ -110,6 +111,10 @@ def zoo_build(spec, config):
         from zoo_videogan import tgan
 
         return tgan.TGAN(**config)
+    if spec.name == DVDGAN.name:
+        from zoo_videogan import dvdgan
+
+        return dvdgan.DVDGAN(**config)
     from zoo_videogan import mocogan
 
     return mocogan.MoCoGAN(**config)
@@ -117,9 +122,9 @@ def zoo_build(spec, config):
 
 @hookimpl
 def zoo_train(spec):
-    from zoo_videogan import train
+    from zoo_videogan import dvd_train, train
 
-    trainers = {VGAN.name: train.VGANTrainer, TGAN.name: train.TGANTrainer}
+    trainers = {VGAN.name: train.VGANTrainer, TGAN.name: train.TGANTrainer, DVDGAN.name: dvd_train.DVDGANTrainer}
     return trainers.get(spec.name, train.MoCoGANTrainer)
 
 

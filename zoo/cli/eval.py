@@ -10,7 +10,7 @@ import click
 
 from zoo.cli import console, names
 from zoo.cli.console import PLACE, as_json_option, device_option, model_argument, weights_option
-from zoo.cli.options import parse_options, per_sample, share_out
+from zoo.cli.options import parse_columns, parse_options, per_sample, share_out
 from zoo.device import check_device
 from zoo.errors import OptionError
 from zoo.spec import ModelSpec
@@ -30,7 +30,7 @@ SHORT = {"features_sha256": 12}  # characters of a value in the table
 @click.option(
     "--metric",
     help="Names, separated by commas: nats, bits_per_dim, or of samples fid, kid, precision_recall, ppl, and "
-    "fd, kd, pl with other features. [nats,bits_per_dim]",
+    "fd, kd, pl with other features; of clips fvd, kvd, acd. [nats,bits_per_dim]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only that many pictures, chosen by --seed.")
 @click.option("--resize", is_flag=True, help="Bring pictures of other sizes to the model's, as in 'zoo train'.")
@@ -45,6 +45,10 @@ SHORT = {"features_sha256": 12}  # characters of a value in the table
     help="The network that compares pictures: inception, vgg16, or a TorchScript file, whose code is run. "
     "[inception for fid and kid, vgg16 for the others]",
 )
+@click.option("--control", help="real or shuffled: real examples, or clips in disorder, in place of samples.")
+@click.option("--column", metavar="KEY=NAME", multiple=True, help="As in 'zoo train'.")
+@click.option("--pairs", help="As in 'zoo train'.")
+@click.option("--frame-stride", "stride", type=click.IntRange(min=1), help="As in 'zoo train'. [1]")
 @click.option("--record", is_flag=True, help="Add the figures to the folder's config and card.")
 @device_option
 @as_json_option
@@ -105,6 +109,8 @@ def _arguments(
 
     wanted = [name.strip() for name in metric.split(",") if name.strip()] if metric is not None else None
     given = {name: value for name, value in drawing.items() if value not in (None, ())}
+    if columns := parse_columns(given.pop("column", ())):
+        given["columns"] = columns
     if wanted is not None and set(metrics.parse(wanted)) & set(OF_SAMPLES):
         given = _drawing(spec, given)
     elif unused := given.keys() - ({"seed"} if limit else set()):

@@ -160,6 +160,17 @@ def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
     return media.quantise(pictures, model.levels) if option.shape is None else pictures
 
 
+def parse_columns(assignments: Sequence[str]) -> dict[str, str]:
+    """`--column condition=pose`, one for each key."""
+    columns = {}
+    for text in assignments:
+        key, equals, name = text.partition("=")
+        if not (key and equals and name):
+            raise OptionError(f"--column takes KEY=NAME, such as condition=pose, not {text!r}")
+        columns[key] = name
+    return columns
+
+
 def read_targets(path: str, spec: ModelSpec, channels: int) -> torch.Tensor:
     """True pictures (N, C, H, W), or clips (N, T, C, H, W), of a file or a folder, uint8."""
     from zoo import media

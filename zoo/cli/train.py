@@ -15,6 +15,7 @@ import click
 from zoo import registry
 from zoo.cli import console
 from zoo.cli.console import MODEL, PLACE, as_json_option, out_option
+from zoo.cli.options import parse_columns
 from zoo.errors import OptionError
 from zoo.settings import Settings
 from zoo.spec import ModelSpec
@@ -77,7 +78,7 @@ def train(assignments: tuple[str, ...], resume: bool, dry_run: bool, as_json: bo
     A run that was stopped goes on with: zoo train --resume --out FOLDER
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    if columns := _columns(given.pop("columns")):
+    if columns := parse_columns(given.pop("columns")):
         given["columns"] = columns
     settings = _settings(given, assignments, resume=resume, dry_run=dry_run)
     from zoo.cli import memory
@@ -132,17 +133,6 @@ def _settings(given: dict[str, Any], assignments: Sequence[str] | None, *, resum
         Settings(**given).check_folder(resume=False)
     given["overrides"], given["recipe"] = building.split(spec, chosen)
     return Settings(**given)
-
-
-def _columns(assignments: Sequence[str]) -> dict[str, str]:
-    """`--column condition=pose`, one for each key."""
-    columns = {}
-    for text in assignments:
-        key, equals, name = text.partition("=")
-        if not (key and equals and name):
-            raise OptionError(f"--column takes KEY=NAME, such as condition=pose, not {text!r}")
-        columns[key] = name
-    return columns
 
 
 def _data_name(data: str) -> str:

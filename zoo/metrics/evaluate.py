@@ -9,7 +9,7 @@ from typing import Any
 from zoo.data.tables import load
 from zoo.errors import DataError, OptionError, unknown
 from zoo.metrics.likelihoods import LIKELIHOODS, likelihood, receipt
-from zoo.metrics.samples import COUNT, OF_SAMPLES, Job
+from zoo.metrics.samples import CONTROLS, COUNT, OF_SAMPLES, Job
 from zoo.model import Model
 
 METRICS = (*LIKELIHOODS, *OF_SAMPLES)
@@ -39,6 +39,10 @@ def evaluate(
     seed: int = 0,
     features: str | None = None,
     options: Mapping[str, Any] | None = None,
+    control: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    pairs: str | None = None,
+    stride: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Measure a model; a list of receipts, empty but in the first of several processes that share the samples.
@@ -56,6 +60,9 @@ def evaluate(
         seed: of the pictures of a limit, the samples, the paths and the subsets of KID.
         features: the network of metrics of samples, as `zoo.metrics.features.load` takes it; None is each metric's own.
         options: of `model.sample`; a list has a value for each of the samples.
+        control: what metrics of samples give for real examples in place of samples: "real" compares two halves of them,
+            "shuffled" one half whose frames are in an order of chance with the other.
+        columns, pairs, stride: as of `zoo.data.load`.
         progress: called with the share that is done.
 
     Raises:
@@ -74,7 +81,11 @@ def evaluate(
         raise OptionError(f"{model.spec.name} has no likelihood, so no {' or '.join(likelihoods)}{hint}")
     receipts: dict[str, Any] = {}
     if of_samples:
-        job = Job(model, data, split or "train", limit, batch_size, resize, count, seed, features, dict(options or {}))
+        if control not in (None, *CONTROLS):
+            raise OptionError(f"control takes one of {', '.join(CONTROLS)}, not {control!r}")
+        drawing = (resize, count, seed, features, dict(options or {}), control)
+        reading = {"columns": columns, "pairs": pairs, "stride": stride}
+        job = Job(model, data, split or "train", limit, batch_size, *drawing, reading)
         receipts |= job.measure(of_samples, progress)
         if not receipts:
             return []

@@ -27,6 +27,9 @@ from zoo.precision import tf32
 
 SECONDS = 20.0  # without a byte, and a download has failed
 PATH_SIDE = 256  # of pictures on a path, if they are larger
+I3D = "i3d_torchscript.pt"  # the network of FVD, by the name that StyleGAN-V gave its file
+I3D_CALL = {"rescale": True, "resize": True, "return_features": True}
+MEAN_COLOUR = "mean colour"
 ADDRESS = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics"
 
 
@@ -74,11 +77,14 @@ class Network:
         name: of a known network, or of the file.
         sha256: of the file.
         device: where it runs.
+        takes_clips: whether it sees clips, and not single pictures: FVD's network, and files that say so by a true
+            attribute `takes_clips`.
     """
 
     name: str
     sha256: str
     device: torch.device
+    takes_clips: bool = field(default=False, kw_only=True)
     _module: Any = field(repr=False)
     _of_pictures: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _of_paths: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -86,11 +92,16 @@ class Network:
     def of_pictures(self, images: torch.Tensor) -> torch.Tensor:
         """Features (N, F), float32, on the CPU, of pictures (N, C, H, W), uint8, C of 1 or 3.
 
-        A network of clips takes (N, C, T, H, W).
+        Of clips (N, T, C, H, W) a network of clips gives features of each, a network of pictures those of all frames,
+        (N T, F).
 
         Raises:
-            OptionError: a network that fails, or whose answer is not (N, F) or not finite.
+            OptionError: a network that fails, or whose answer is not (N, F) or not finite; clips for pictures.
         """
+        if images.ndim == 5:
+            images = images.transpose(1, 2) if self.takes_clips else images.flatten(0, 1)
+        elif self.takes_clips:
+            raise OptionError(f"feature network '{self.name}' sees clips, not pictures")
         return self._call(images, self._of_pictures).cpu()
 
     def of_paths(self, images: torch.Tensor) -> torch.Tensor:
@@ -167,8 +178,41 @@ def load(source: str, device: torch.device) -> Network:
         raise OptionError(f"'{source}' is no TorchScript file: {one_line(error, 120)}") from error
     if known is None:
         file = Path(source).name
-        return Network(f"./{file}" if file in NETWORKS else file, digest, device, module.eval())
+        call = I3D_CALL if file == I3D else {}
+        takes_clips = file == I3D or bool(getattr(module, "takes_clips", False))
+        name = f"./{file}" if file in NETWORKS else file
+        return Network(name, digest, device, module.eval(), call, takes_clips=takes_clips)
     return Network(known, digest, device, module.eval(), NETWORKS[known].of_pictures, NETWORKS[known].of_paths)
+
+
+def mean_colour(device: torch.device) -> Network:
+    """The mean of a picture's pixels, 0 to 1, as features (N, 3)."""
+    return Network(MEAN_COLOUR, "", device, lambda images: images.float().mean((2, 3)) / 255)
+
+
+@dataclass(frozen=True)
+class Content:
+    """How far the frames of a clip are apart, as a network of pictures sees them (MoCoGAN, section 4.2).
+
+    Attributes:
+        network: of pictures.
+    """
+
+    network: Network
+
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+    @property
+    def sha256(self) -> str:
+        return f"{self.network.sha256} apart"
+
+    def of_pictures(self, clips: torch.Tensor) -> torch.Tensor:
+        """Clips (N, T, C, H, W) to (N, 1), the mean distance of the features of two frames."""
+        features = self.network.of_pictures(clips)  # NT F
+        each = features.view(*clips.shape[:2], -1).unbind()
+        return torch.stack([torch.pdist(frames).mean() for frames in each]).unsqueeze(1)
 
 
 # Downloads

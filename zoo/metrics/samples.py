@@ -13,26 +13,34 @@ from typing import Any
 
 import torch
 
-from zoo.data.examples import Examples
 from zoo.data.source import Source, find
-from zoo.data.tables import load
 from zoo.errors import DataError, OptionError
 from zoo.media import to_bytes
 from zoo.metrics import distances, processes
-from zoo.metrics.choice import choose, named
 from zoo.metrics.distances import EPSILON, NEIGHBOURS, SUBSET_SIZE, SUBSETS
-from zoo.metrics.features import NETWORKS, Network
+from zoo.metrics.features import I3D, NETWORKS, Content, Network, mean_colour
 from zoo.metrics.features import load as load_network
 from zoo.metrics.processes import Processes
+from zoo.metrics.reals import Reals, shuffled
 from zoo.model import Model
 from zoo.seeds import derive_seed
 
-NETWORK = {"fid": "inception", "kid": "inception", "precision": "vgg16", "recall": "vgg16", "ppl": "vgg16"}
-OTHER = {"fid": "fd", "kid": "kd", "ppl": "pl"}  # what it is called with any other network
-ONE = {other: name for name, other in OTHER.items()}
+NETWORK = {
+    "fid": "inception",
+    "kid": "inception",
+    "precision": "vgg16",
+    "recall": "vgg16",
+    "ppl": "vgg16",
+    "fvd": I3D,
+    "kvd": I3D,
+}
+# What it is called with any other network.
+OTHER = {"fid": "fd", "kid": "kd", "ppl": "pl", "fvd": "fd", "kvd": "kd"}
 PATHS = ("ppl", "pl")
-OF_SAMPLES = (*NETWORK, *ONE)
-LEAST = {"kid": SUBSET_SIZE, "kd": SUBSET_SIZE, "precision": NEIGHBOURS + 1, "recall": NEIGHBOURS + 1}
+CONTENT = "acd"
+OF_SAMPLES = (*NETWORK, *dict.fromkeys(OTHER.values()), CONTENT)
+CONTROLS = ("real", "shuffled")
+LEAST = {**dict.fromkeys(("kid", "kd", "kvd"), SUBSET_SIZE), **dict.fromkeys(("precision", "recall"), NEIGHBOURS + 1)}
 COUNT = 50_000
 BLOCK = 8  # paths drawn at once, so that path i is the same in any process
 NO_SPLIT = "none"
@@ -52,6 +60,8 @@ class Job:
     seed: int
     features: str | None
     options: dict[str, Any]
+    control: str | None = None
+    reading: dict[str, Any] = field(default_factory=dict)
 
     def measure(self, names: Sequence[str], progress: Callable[[float], None] | None = None) -> dict[str, Any]:
         """The receipts of metrics by name; none but in the first of several processes."""
@@ -59,23 +69,28 @@ class Job:
         networks = self._networks(names)
         compared = [name for name in names if name not in PATHS]
         walked = [name for name in names if name in PATHS]
-        real = Reals.load(self.data, self.split, self.model, self.limit, self.seed, self.resize) if compared else None
+        how = {"resize": self.resize, **self.reading}
+        real = Reals.load(self.data, self.split, self.model, self.limit, self.seed, **how) if compared else None
+        drawn_from, count = real, self.count
+        if real is not None and self.control:
+            real, drawn_from = real.halves(self.seed)
+            count = len(real)
         source = real.source if real else find(self.data, resize=self.resize)
         for name in compared:
             if real and len(real) < (least := LEAST.get(name, 2)):
                 raise OptionError(f"{name} needs at least {least} pictures, and {self.data} gives {len(real)}")
         receipts: dict[str, Any] = {}
         with processes.joined() as ours:
-            work = bool(walked) * self.count + (self.count + len(real) if real else 0)
+            work = bool(walked) * self.count + (count + len(real) if real else 0)
             meter = Meter(work / ours.count, progress)
             if real:
                 used = list({networks[name].sha256: networks[name] for name in compared}.values())
-                fake_features = _gathered(self._samples(ours.share(self.count)), used, ours, meter)
+                fake_features = _gathered(self._samples(ours.share(count), drawn_from), used, ours, meter)
                 real_features = _gathered(real.batches(ours.share(len(real)), self.batch_size), used, ours, meter)
                 for name in compared if ours.is_main else ():
                     sha256 = networks[name].sha256
                     figure = self._compare(name, real_features[sha256], fake_features[sha256])
-                    receipts[name] = self._receipt(name, networks[name], figure, source, real)
+                    receipts[name] = self._receipt(name, networks[name], figure, source, real, count)
             for name in walked:
                 lengths = ours.gather(self._steps(networks[name], ours, meter))
                 if lengths is not None:
@@ -86,8 +101,13 @@ class Job:
     def _check(self, names: Sequence[str]) -> None:
         """What can be known before anything is loaded or drawn; raises OptionError."""
         spec = self.model.spec
-        if spec.is_video or self.model.levels > 256 or len(spec.data_shape) != 3:
+        if self.model.levels > 256:
             raise OptionError(f"{' and '.join(names)} are of pictures, and those of {spec.name} are none")
+        of_clips = [name for name in names if name in ("fvd", "kvd", CONTENT)]
+        if of_clips and not spec.is_video:
+            raise OptionError(f"{' and '.join(of_clips)} are of clips, and {spec.name} draws pictures")
+        if self.control == "shuffled" and not spec.is_video:
+            raise OptionError(f"only clips have frames to shuffle, and {spec.name} draws pictures")
         for name, value, least in (
             ("count", self.count, 1),
             ("seed", self.seed, 0),
@@ -98,7 +118,7 @@ class Job:
         for name in names:
             if self.count < (least := LEAST.get(name, 2)):
                 raise OptionError(f"{name} needs at least {least} samples, not {self.count}; ask for more with --count")
-            if name in ("kid", "kd"):
+            if name in ("kid", "kd", "kvd"):
                 distances.check_installed(name)
             if name in PATHS and not callable(getattr(self.model, "path_images", None)):
                 raise OptionError(f"{name} needs paths between samples, and {spec.name} has none (no 'path_images')")
@@ -108,33 +128,50 @@ class Job:
             if isinstance(values, list) and len(values) != self.count:
                 raise OptionError(f"option '{option}' needs one value, or one for each of the {self.count} samples")
 
-    def _networks(self, names: Sequence[str]) -> dict[str, Network]:
+    def _networks(self, names: Sequence[str]) -> dict[str, Any]:
         """The network of each metric, which must be one that the metric's name stands for."""
         device = self.model.device
         loaded: dict[str, Network] = {}
-        found = {}
+        found: dict[str, Any] = {}
         sources = {name: self.features or NETWORK.get(name) for name in names}
         for name, source in sources.items():
-            if source is None:
-                own = NETWORK[ONE[name]]
-                raise OptionError(f"{name} needs --features FILE; with {own} it is called {ONE[name]}")
+            if source is None and name != CONTENT:
+                own = " or ".join(dict.fromkeys(f"{NETWORK[one]} it is called {one}" for one in ones(name)))
+                raise OptionError(f"{name} needs --features FILE; with {own}")
+            if source == I3D:
+                raise OptionError(f"{name} needs --features FILE, the {I3D} that the field uses")
             if source in NETWORKS:
                 check_name(name, source)
         for name, source in sources.items():
-            assert source is not None
-            if source not in loaded:
+            if source is not None and source not in loaded:
                 loaded[source] = load_network(source, device)
-            check_name(name, loaded[source].name)
-            found[name] = loaded[source]
+            network = loaded[source] if source is not None else mean_colour(device)
+            check_name(name, network.name)
+            if network.takes_clips and (name == CONTENT or not self.model.spec.is_video):
+                raise OptionError(f"{name} needs a network of pictures, and '{network.name}' sees clips")
+            found[name] = Content(network) if name == CONTENT else network
         return found
 
-    def _samples(self, rows: range) -> Iterator[torch.Tensor]:
-        """Samples of the given indices, uint8, (N, C, H, W), batch by batch."""
-        for first in range(rows.start, rows.stop, self.batch_size):
-            last = min(first + self.batch_size, rows.stop)
+    def _samples(self, rows: range, real: Reals | None) -> Iterator[torch.Tensor]:
+        """Samples of the given indices, uint8, (N, C, H, W) or (N, T, C, H, W), batch by batch; of a control real ones.
+
+        What a model draws from, such as an edge map, comes from the real examples in turn.
+        """
+        size = self.batch_size if not self.model.spec.is_video else max(1, self.batch_size // 8)
+        for first in range(rows.start, rows.stop, size):
+            last = min(first + size, rows.stop)
+            batch = real.batch([i % len(real) for i in range(first, last)]) if real and self._is_given(real) else {}
+            if self.control and real:
+                images = batch[real.key]
+                yield shuffled(images, self.seed, first) if self.control == "shuffled" else images
+                continue
             options: dict[str, Any] = {k: v[first:last] if isinstance(v, list) else v for k, v in self.options.items()}
+            options |= {name: value for name, value in batch.items() if real and name in real.conditions}
             images = self.model.sample(last - first, seed=self.seed, start=first, **options)
             yield to_bytes(images, self.model.levels)
+
+    def _is_given(self, real: Reals) -> bool:
+        return bool(self.control or real.conditions)
 
     def _steps(self, network: Network, ours: Processes, meter: Meter) -> torch.Tensor:
         """Lengths (N,) of this process's steps; all blocks are whole, so there may be more than `count` of them."""
@@ -150,9 +187,11 @@ class Job:
 
     def _compare(self, name: str, real: torch.Tensor, fake: torch.Tensor) -> dict[str, Any]:
         """The value of a metric, and what else its receipt says of how it was found."""
-        if name in ("fid", "fd"):
+        if name == CONTENT:
+            return {"value": float(fake.mean()), "of_real": rounded(float(real.mean()))}
+        if name in ("fid", "fd", "fvd"):
             return {"value": distances.frechet(real, fake)}
-        if name in ("kid", "kd"):
+        if name in ("kid", "kd", "kvd"):
             mean, deviation = distances.kernel(real, fake, seed=self.seed)
             return {"value": mean, "deviation": rounded(deviation), "subsets": f"{SUBSETS} of {SUBSET_SIZE}"}
         if (device := self.model.device).type == "cuda":
@@ -161,7 +200,13 @@ class Job:
         return {"value": distances.coverage(points, support), "neighbours": NEIGHBOURS}
 
     def _receipt(
-        self, name: str, network: Network, figure: dict[str, Any], source: Source, real: Reals | None = None
+        self,
+        name: str,
+        network: Any,
+        figure: dict[str, Any],
+        source: Source,
+        real: Reals | None = None,
+        count: int | None = None,
     ) -> dict[str, Any]:
         """One figure with all that it depends on."""
         value = figure.pop("value")
@@ -175,48 +220,25 @@ class Job:
             "value": rounded(value),
             "data": source.name,
             **({"revision": source.revision, "split": real.split} if real else {"split": NO_SPLIT}),
-            "count": self.count,
+            "count": count or self.count,
             **({"real": len(real)} if real else {}),
             "features": network.name,
-            "features_sha256": network.sha256,
+            **({"features_sha256": sha256} if (sha256 := network.sha256.partition(" ")[0]) else {}),
+            **self._of_clips(network),
             "resizer": f"{resized if real else ''}the network's own",
             "seed": self.seed,
             **({"options": options} if options else {}),
+            **({"samples": f"real, {self.control}" if self.control != "real" else "real"} if self.control else {}),
             **figure,
         }
 
-
-@dataclass(frozen=True)
-class Reals:
-    """Real pictures: those of one split, or of several joined by "+", or a choice of `limit` of them."""
-
-    parts: tuple[Examples, ...]
-    split: str
-    chosen: Sequence[int]
-
-    @classmethod
-    def load(cls, data: str, split: str, model: Model, limit: int | None, seed: int, resize: bool = False) -> Reals:
-        """Errors as of `zoo.data.load`."""
-        parts = tuple(load(data, part.strip(), model.image_shape, resize=resize) for part in split.split("+"))
-        whole = sum(map(len, parts))
-        chosen = choose(whole, limit, seed)
-        return cls(parts, named(split, len(chosen), whole, seed), chosen)
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    @property
-    def source(self) -> Source:
-        return self.parts[0].source
-
-    def batches(self, rows: range, size: int) -> Iterator[torch.Tensor]:
-        """The chosen pictures, by their place among them, uint8, (N, C, H, W), at most `size` at once."""
-        before = 0
-        for part in self.parts:
-            numbers = [i - before for i in self.chosen[rows.start : rows.stop] if before <= i < before + len(part)]
-            for first in range(0, len(numbers), size):
-                yield part.batch(numbers[first : first + size])["image"]
-            before += len(part)
+    def _of_clips(self, network: Any) -> dict[str, Any]:
+        """What a receipt of clips says of frames."""
+        if not self.model.spec.is_video:
+            return {}
+        seen = "clips" if getattr(network, "takes_clips", True) else "single frames"
+        stride = self.reading.get("stride", 1)
+        return {"of": seen, "frames": self.model.frames, "stride": stride, "window": "one a clip, by its number"}
 
 
 @dataclass
@@ -233,14 +255,20 @@ class Meter:
             self.progress(min(1.0, self.done / self.total))
 
 
+def ones(name: str) -> list[str]:
+    """The metrics that have this other name with any network but their own."""
+    return [one for one, other in OTHER.items() if other == name]
+
+
 def check_name(metric: str, network: str) -> None:
     """Raises OptionError unless the metric by this network's features has that name."""
     if metric in OTHER and network != NETWORK[metric]:
         raise OptionError(
             f"{metric} is a figure of {NETWORK[metric]}; with features of '{network}' ask for {OTHER[metric]}"
         )
-    if metric in ONE and network == NETWORK[ONE[metric]]:
-        raise OptionError(f"{metric} with features of {network} is called {ONE[metric]}; ask for that")
+    for one in ones(metric):
+        if network == NETWORK[one]:
+            raise OptionError(f"{metric} with features of {network} is called {one}; ask for that")
 
 
 def rounded(value: float) -> float:

@@ -34,16 +34,11 @@ def load_state(trainer: Trainer, accelerator: Accelerator, state: dict[str, Any]
 
 
 def channels_last(model: Model, device: torch.device) -> None:
-    """Lay the weights of convolutions out as the fast kernels take them; their values stay.
-
-    On a CPU networks of clips are faster as they are (measured on MoCoGAN, 32 against 24 clips a second).
-    """
+    """Lay the weights of convolutions out as the fast kernels take them; their values stay."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    weights = [p for p in model.parameters() if p.dim() in formats]
-    if device.type != "cuda" and any(p.dim() == 5 for p in weights):
-        return
-    for weight in weights:
-        weight.data = weight.data.contiguous(memory_format=formats[weight.dim()])
+    if device.type == "cuda" or model.channels_last:
+        for weight in (p for p in model.parameters() if p.dim() in formats):
+            weight.data = weight.data.contiguous(memory_format=formats[weight.dim()])
 
 
 class MovingAverage:

@@ -1,0 +1,389 @@
+"""DVD-GAN: Clark, Donahue, Simonyan: Adversarial Video Generation on Complex Datasets, 2019, arXiv 1907.06571v2.
+
+BigGAN for clips. Against MoCoGAN: no latent for each frame; one latent and a class, spread over time, go through a
+convolutional recurrent network at every scale, each followed by two residual blocks which see the frames one by one.
+Two discriminators share the work: one judges a few frames at full size, the other all of them at half of it (see
+`zoo_videogan.dvd_discriminators`). The frame-conditional form starts the recurrent networks from given frames.
+
+The paper gives no table of widths for all sizes: ours halve from 8 `width` at 4x4 to `width`. Beyond the frames that it
+was trained on, batch normalisation goes on with the statistics of the last one. How the encoder joins given frames is
+ours too: side by side, as channels.
+
+Shapes: B batch, T frames, C features, H, W height and width, Z latent and class together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from zoo.errors import OptionError
+from zoo.nn.adversarial import AdversarialModel, from_pixels, to_pixels
+from zoo.request import SampleRequest
+from zoo_videogan.clips import check_sizes, levels_of
+from zoo_videogan.dvd_discriminators import DBlock, Discriminators
+from zoo_videogan.spectral import Conv2d, Embedding, Linear
+
+STANDING = 64  # clips whose statistics normalise truncated samples
+MOMENTUM = 0.1
+
+
+class FrameBatchNorm(nn.Module):
+    """Batch normalisation in which each frame has statistics of its own.
+
+    Gain and offset come from latent and class; without a condition they are learned.
+
+    Attributes:
+        mean, var: running statistics, (T, C).
+    """
+
+    mean: torch.Tensor
+    var: torch.Tensor
+
+    def __init__(self, features: int, condition: int, frames: int) -> None:
+        super().__init__()
+        self.gain = Linear(condition, features, bias=False) if condition else None
+        self.offset = Linear(condition, features, bias=False) if condition else None
+        self.affine = None if condition else nn.Parameter(torch.zeros(2, features))
+        self.register_buffer("mean", torch.zeros(frames, features))
+        self.register_buffer("var", torch.ones(frames, features))
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """(B, T, C, H, W) and (B, Z) to the same shape; `first` is the number of the first frame."""
+        b, t, c = x.shape[:3]
+        x = x.float()
+        if self.training:
+            # Two sums are 20 times as fast as torch.var_mean over these axes.
+            n = b * x.shape[3] * x.shape[4]
+            mean = x.sum((3, 4)).sum(0) / n  # T C
+            var = (x.square().sum((3, 4)).sum(0) / n - mean.square()).clamp(min=0)
+            with torch.no_grad():
+                self.mean[first : first + t].lerp_(mean, MOMENTUM)
+                self.var[first : first + t].lerp_(var, MOMENTUM)
+        else:
+            frames = torch.arange(first, first + t, device=x.device).clamp(max=len(self.mean) - 1)
+            mean, var = self.mean[frames], self.var[frames]
+        # One multiplication and one addition a feature: x * scale + shift, of each clip and frame.
+        if self.gain is not None and self.offset is not None:
+            gain, offset = self.gain(condition).float().view(b, 1, c), self.offset(condition).float().view(b, 1, c)
+        else:
+            gain, offset = self.affine  # type: ignore[misc]
+        scale = (1 + gain) * (var + 1e-5).rsqrt()  # B T C
+        shift = offset - mean * scale
+        return torch.addcmul(shift[..., None, None], x, scale[..., None, None])
+
+
+class ConvGRU(nn.Module):
+    """A gated recurrent unit of feature maps, with a rectified candidate.
+
+    r = s(W_r * [h; x]), u = s(W_u * [h; x]), c = relu(W_c * [r h; x]), h' = u h + (1 - u) c.
+
+    Each W is in two parts, that for x and that for h, so that x of all frames is convolved at once.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.of_input = Conv2d(features, 3 * features)
+        self.of_state = Conv2d(features, 2 * features, bias=False)
+        self.of_reset = Conv2d(features, features, bias=False)
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
+        """Inputs (B, T, C, H, W) and the state before them (B, C, H, W), None for zeros, to the states after each."""
+        b, t = x.shape[:2]
+        inputs = self.of_input(x.flatten(0, 1)).unflatten(0, (b, t))  # B T 3C H W
+        return self.recur(list(inputs.unbind(1)), state)
+
+    def spread(self, x: torch.Tensor, t: int, state: torch.Tensor | None) -> torch.Tensor:
+        """As `forward` of an input (B, C, H, W) that is the same at all T frames."""
+        return self.recur([self.of_input(x)] * t, state)
+
+    def recur(self, inputs: list[torch.Tensor], state: torch.Tensor | None) -> torch.Tensor:
+        """The states (B, T, C, H, W) from what T inputs (B, 3C, H, W) add to the gates."""
+        of_state, of_reset = self.of_state.normalised(), self.of_reset.normalised()
+        states = []
+        for gates, candidate in (parts.tensor_split([2 * parts.shape[1] // 3], 1) for parts in inputs):
+            if state is None:
+                state = torch.zeros_like(candidate)
+            reset, update = (gates + F.conv2d(state, of_state, padding=1)).sigmoid().chunk(2, 1)
+            fresh = (candidate + F.conv2d(reset * state, of_reset, padding=1)).relu()
+            state = torch.lerp(fresh, state.to(fresh.dtype), update.to(fresh.dtype))
+            states.append(state)
+        return torch.stack(states, 1)
+
+
+class GBlock(nn.Module):
+    """A residual block of BigGAN over the frames of clips, which may double their size."""
+
+    def __init__(self, c_in: int, c_out: int, condition: int, frames: int, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        self.norms = nn.ModuleList(FrameBatchNorm(c, condition, frames) for c in (c_in, c_out))
+        self.convs = nn.ModuleList((Conv2d(c_in, c_out), Conv2d(c_out, c_out)))
+        self.skip = Conv2d(c_in, c_out, 1) if c_in != c_out or up else None
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor, first: int) -> torch.Tensor:
+        """(B, T, C, H, W) to (B, T, C', H', W')."""
+        b, t = x.shape[:2]
+        h = self.norms[0](x, condition, first).relu().flatten(0, 1)
+        h = self.convs[0](self._scaled(h)).unflatten(0, (b, t))
+        h = self.convs[1](self.norms[1](h, condition, first).relu().flatten(0, 1))
+        short = x.flatten(0, 1)
+        if self.skip is not None:
+            short = self._scaled(self.skip(short))  # 1x1, so that the smaller picture is convolved
+        return (h + short).unflatten(0, (b, t))
+
+    def _scaled(self, x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x, scale_factor=2.0) if self.up else x
+
+
+class Generator(nn.Module):
+    """Latents and classes to clips.
+
+    Args:
+        latent_size, class_size: of z and of a class's embedding.
+        classes: K; 0 for none.
+        widths: features at 4x4, 8x8, and so on up to the last size.
+        frames: that statistics are kept of.
+    """
+
+    def __init__(
+        self, latent_size: int, class_size: int, classes: int, widths: list[int], channels: int, frames: int
+    ) -> None:
+        super().__init__()
+        self.embedding = Embedding(classes, class_size) if classes else None
+        condition = latent_size + (class_size if classes else 0)
+        self.first = Linear(condition, widths[0] * 16)
+        pairs = list(itertools.pairwise(widths))
+        self.recurrences = nn.ModuleList(ConvGRU(a) for a, _ in pairs)
+        self.steady = nn.ModuleList(GBlock(a, a, condition, frames, up=False) for a, _ in pairs)
+        self.growing = nn.ModuleList(GBlock(a, b, condition, frames, up=True) for a, b in pairs)
+        self.norm = FrameBatchNorm(widths[-1], 0, frames)
+        self.last = Conv2d(widths[-1], channels)
+
+    def condition(self, z: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        """(B, latent_size) and (B,) to (B, Z)."""
+        return z if self.embedding is None else torch.cat([z, self.embedding(label)], 1)
+
+    def forward(
+        self,
+        condition: torch.Tensor,
+        t: int,
+        states: list[torch.Tensor | None] | None = None,
+        first: int = 0,
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        """The next T frames of clips.
+
+        Args:
+            condition: (B, Z), by `condition`.
+            t: T.
+            states: of the recurrences before them, (B, C, H, W) each; by default zeros.
+            first: the number of the first of them.
+
+        Returns:
+            (B, T, C, H, W) of -1 to 1, and the states after them.
+        """
+        states = states or [None] * len(self.recurrences)
+        x: torch.Tensor = self.first(condition).unflatten(1, (-1, 4, 4))
+        after: list[torch.Tensor | None] = []
+        stages = zip(self.recurrences, self.steady, self.growing, states, strict=True)
+        for i, (recurrence, steady, growing, state) in enumerate(stages):
+            x = recurrence(x, state) if i else recurrence.spread(x, t, state)
+            after.append(x[:, -1])
+            x = growing(steady(x, condition, first), condition, first)
+        frames = self.last(self.norm(x, condition, first).relu().flatten(0, 1)).tanh()
+        return frames.unflatten(0, (-1, t)), after
+
+
+class Encoder(nn.Module):
+    """Given frames to the states that the recurrences start from: blocks of a discriminator, read out at each scale."""
+
+    def __init__(self, frames: int, channels: int, widths: list[int]) -> None:
+        super().__init__()
+        down = widths[::-1]
+        blocks = [DBlock(a, b, down=2) for a, b in itertools.pairwise([frames * channels, *down[1:]])]
+        self.blocks = nn.ModuleList(blocks)
+        self.reads = nn.ModuleList(Conv2d(c, c) for c in down[1:])
+
+    def forward(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        """(B, T, C, H, W) of -1 to 1 to states (B, C, H, W), the smallest first."""
+        x, states = frames.flatten(1, 2), []
+        for block, read in zip(self.blocks, self.reads, strict=True):
+            x = block(x)
+            states.append(read(x.relu()).relu())
+        return states[::-1]
+
+
+class DVDGAN(AdversarialModel):
+    """DVD-GAN.
+
+    Args:
+        resolution: H = W, a power of two; 64 to 256 in the paper.
+        frames: T of the clips that it learns from, and that it draws unless it is asked for others.
+        channels: 1 or 3.
+        classes: K; 0 for none.
+        latent_size, class_size: of the latent and of a class's embedding.
+        width: features of the generator's last stage and of the discriminators' first.
+        given_frames: how many frames a clip begins with that are given, in the frame-conditional form; 0 otherwise.
+        discriminator: whether there are any; released weights come without.
+    """
+
+    training_only: ClassVar[tuple[str, ...]] = ("discriminators",)
+    sample_batch_size: ClassVar[int] = 16
+    discriminators: Discriminators | None
+
+    def __init__(
+        self,
+        *,
+        resolution: int = 64,
+        frames: int = 12,
+        channels: int = 3,
+        classes: int = 0,
+        latent_size: int = 120,
+        class_size: int = 120,
+        width: int = 128,
+        given_frames: int = 0,
+        discriminator: bool = True,
+    ) -> None:
+        super().__init__()
+        check_sizes(channels, latent_size=latent_size, class_size=class_size, width=width)
+        levels = levels_of(resolution)
+        if classes < 0 or not 0 <= given_frames < frames:
+            raise ValueError("classes must not be negative, given_frames must be from 0 to frames - 1")
+        if frames < 4:
+            raise ValueError(f"the temporal discriminator needs 4 frames, not {frames}")
+        self.image_shape, self.frames = (channels, resolution, resolution), frames
+        self.classes, self.latent_size, self.given_frames = classes, latent_size, given_frames
+        widths = [width * min(8, 1 << (levels - i)) for i in range(levels + 1)]
+        made = frames - given_frames
+        self.generator = Generator(latent_size, class_size, classes, widths, channels, made)
+        self.encoder = Encoder(given_frames, channels, widths) if given_frames else None
+        self.discriminators = Discriminators(channels, width, levels, classes) if discriminator else None
+
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        return ("label",) if self.classes else ()
+
+    def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
+        """Clips to go on with: a square that moves to the right on grey."""
+        if not self.given_frames:
+            return {}
+        channels, height, width = self.image_shape
+        clips = torch.full((n, self.given_frames, channels, height, width), 128, dtype=torch.uint8)
+        side = height // 4
+        for i in range(n):
+            for t in range(self.given_frames):
+                left = (t + (i + seed) * side // 2) % (width - side)
+                clips[i, t, :, side : 2 * side, left : left + side] = 255
+        return {"given": clips}
+
+    def draw(self, request: SampleRequest) -> Iterator[torch.Tensor]:
+        """The frames of a request one by one, (B, C, H, W), uint8; the given ones first."""
+        z = request.normal(self.latent_size)
+        truncation = request.options.get("truncation")
+        if truncation is not None:
+            z = truncated(z, truncation)
+        label = self._labels(request)
+        given = self._given(request)
+        states: list[torch.Tensor | None] | None = None
+        if given is not None and self.encoder is not None:
+            yield from given.unbind(1)
+            states = list(self.encoder(from_pixels(given)))
+        statistics = None if truncation is None else self._standing(request, truncation)
+        last = itertools.count() if request.frames is None else range(request.frames - self.given_frames)
+        with normalised_by(self.generator, statistics):
+            condition = self.generator.condition(z, label)
+        for t in last:
+            with normalised_by(self.generator, statistics):
+                frames, states = self.generator(condition, 1, states, first=t)
+            yield to_pixels(frames[:, 0])
+
+    def _labels(self, request: SampleRequest) -> torch.Tensor | None:
+        """Classes (B,): those asked for, or for each sample one by its noise."""
+        given = request.options.get("label")
+        if not self.classes:
+            if given is not None:
+                raise OptionError("option 'label': this model knows no classes")
+            return None
+        if given is None:
+            return (request.child("label").uniform() * self.classes).long().clamp(max=self.classes - 1)
+        if wrong := [value for value in given if not 0 <= value < self.classes]:
+            raise OptionError(f"option 'label' takes an integer from 0 to {self.classes - 1}, not {wrong[0]}")
+        return torch.as_tensor(given, device=request.device)
+
+    def _given(self, request: SampleRequest) -> torch.Tensor | None:
+        """The first frames (B, T, C, H, W), uint8."""
+        given = request.options.get("given")
+        if not self.given_frames:
+            if given is not None:
+                raise OptionError("option 'given': this model draws clips from nothing, not from given frames")
+            return None
+        if given is None:
+            raise OptionError(f"this {self.spec.name} goes on with {self.given_frames} frames: give given=CLIP")
+        if given.shape[1] < self.given_frames:
+            raise OptionError(f"option 'given' takes {self.given_frames} frames, not {given.shape[1]}")
+        first: torch.Tensor = given[:, : self.given_frames].to(request.device)
+        return first
+
+    @torch.no_grad()
+    def _standing(self, request: SampleRequest, truncation: float) -> dict[str, torch.Tensor]:
+        """Statistics of batch normalisation over truncated latents (BigGAN, appendix D), once for a whole call.
+
+        They follow from a seed of their own, so that no sample depends on others.
+        """
+        key = ("standing", truncation)
+        if key not in request.kept:
+            seeds = SampleRequest(seed=0, indices=range(STANDING), device=request.device, options={}).child("standing")
+            z, given = truncated(seeds.normal(self.latent_size), truncation), None
+            if self.encoder is not None:
+                given = self.encoder(from_pixels(self.examples(STANDING)["given"].to(request.device)))
+            label = self._labels(seeds)
+            request.kept[key] = statistics_of(self.generator, z, label, self.frames - self.given_frames, given)
+        kept: dict[str, torch.Tensor] = request.kept[key]
+        return kept
+
+
+def truncated(z: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Normal noise as that of the normal distribution cut off beyond +-threshold, by equal quantiles."""
+    half = math.erf(threshold / math.sqrt(2))  # probability within the threshold
+    return torch.erfinv(torch.erf(z.double() / math.sqrt(2)) * half).mul(math.sqrt(2)).to(z.dtype)
+
+
+@contextmanager
+def normalised_by(generator: Generator, statistics: dict[str, torch.Tensor] | None) -> Iterator[None]:
+    """Batch normalisation by these running statistics while the block runs; None leaves them."""
+    before = {name: generator.get_buffer(name).clone() for name in statistics or {}}
+    try:
+        for name, value in (statistics or {}).items():
+            generator.get_buffer(name).copy_(value)
+        yield
+    finally:
+        for name, value in before.items():
+            generator.get_buffer(name).copy_(value)
+
+
+def statistics_of(
+    generator: Generator, z: torch.Tensor, label: torch.Tensor | None, t: int, states: list[torch.Tensor] | None
+) -> dict[str, torch.Tensor]:
+    """The statistics of batch normalisation that these clips as one batch give."""
+    norms = {name: module for name, module in generator.named_modules() if isinstance(module, FrameBatchNorm)}
+    before = {name: buffer.clone() for name, buffer in generator.named_buffers()}
+    try:
+        for module in norms.values():
+            module.training = True  # its layers are not, whose singular vectors stay
+            module.mean.zero_()
+            module.var.zero_()
+        generator(generator.condition(z, label), t, list(states) if states else None)
+        names = [f"{name}.{buffer}" for name in norms for buffer in ("mean", "var")]
+        return {name: generator.get_buffer(name) / MOMENTUM for name in names}
+    finally:
+        for module in norms.values():
+            module.training = False
+        for name, value in before.items():
+            generator.get_buffer(name).copy_(value)

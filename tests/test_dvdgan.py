@@ -1,0 +1,268 @@
+"""DVD-GAN: what depends on what, statistics of single frames, two discriminators, frames that are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo import building
+from zoo.errors import OptionError
+from zoo.settings import Settings
+from zoo.train.accelerator import make_accelerator
+from zoo.train.state import load_state, take_state
+
+zoo.models()  # puts plugins/ on the path
+from zoo_videogan.dvd_train import pick_frames  # noqa: E402
+from zoo_videogan.dvdgan import DVDGAN, ConvGRU, FrameBatchNorm, truncated  # noqa: E402
+from zoo_videogan.spectral import SpectralNorm  # noqa: E402
+
+
+def built(**config: Any) -> Any:
+    torch.manual_seed(0)
+    return zoo.build("dvdgan", preset="tiny", **config)
+
+
+def make_trainer(model: Any, **recipe: Any) -> Any:
+    settings = Settings(model="dvdgan", data="-", out="-", preset="tiny", batch_size=4, device="cpu")
+    full = building.schema(model.spec, "recipe").check(recipe)
+    return building.make_trainer(model.spec, model, settings, make_accelerator(settings), full)
+
+
+def made_up(model: Any, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    video = torch.randint(0, 256, (4, *model.batch_shapes["video"]), dtype=torch.uint8, generator=generator)
+    return {"video": video} | ({"label": torch.tensor([0, 1, 2, 1])} if model.classes else {})
+
+
+def trained(**config: Any) -> Any:
+    """A model whose statistics and singular vectors are not the initial ones."""
+    model = built(**config)
+    trainer = make_trainer(model, learning_rate=0.01)
+    for update in range(3):
+        trainer.step(made_up(model, update), 4 * update)
+    return model
+
+
+# Samples
+
+
+def test_a_sample_depends_neither_on_its_mates_nor_on_their_classes() -> None:
+    """Published code lays conditions out by time and features by batch: there the first clip changes by up to 0.89."""
+    model = trained(classes=3)
+    alone = model.sample(1, seed=5, label=2)
+    for others in ([0, 0], [1, 2], [2, 2]):
+        together = model.sample(3, seed=5, label=[2, *others])
+        assert (together[0].int() - alone[0].int()).abs().max() <= 1
+    assert (model.sample(1, seed=5, label=0).int() - alone.int()).abs().max() > 1
+
+
+def test_a_longer_clip_begins_with_the_shorter_one() -> None:
+    model = trained(classes=3)
+    clip = model.sample(2, seed=1)
+    assert torch.equal(model.sample(2, seed=1, frames=12)[:, : model.frames], clip)
+    stream = model.stream(2, seed=1)
+    assert torch.equal(torch.stack([next(stream) for _ in range(model.frames)], 1), clip)
+
+
+def test_frames_drawn_one_by_one_are_those_drawn_at_once() -> None:
+    model = trained().eval()
+    condition = torch.randn(2, model.latent_size)
+    whole, _ = model.generator(condition, 4)
+    parts, states = [], None
+    for first, t in ((0, 1), (1, 2), (3, 1)):
+        frames, states = model.generator(condition, t, states, first=first)
+        parts.append(frames)
+    assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-5)
+
+
+def test_truncation_draws_nearer_to_the_middle() -> None:
+    noise = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+    cut = truncated(noise, 0.8)
+    assert cut.abs().max() <= 0.8
+    assert (cut[noise.argsort()].diff() >= 0).all()
+    assert torch.allclose(truncated(noise, 5.0), noise, atol=0.1)
+    inside = noise[noise.abs() < 0.8]  # the truncated distribution has these quantiles
+    shares = torch.linspace(0.05, 0.95, 19)
+    assert torch.allclose(cut.quantile(shares), inside.quantile(shares), atol=0.02)
+
+
+def test_standing_statistics_belong_to_the_truncation_alone() -> None:
+    """They change no later sample without truncation, and are the same for every sample, whatever is drawn with it."""
+    model = trained(classes=3)
+    before = model.sample(3, seed=2)
+    narrow = model.sample(3, seed=2, truncation=0.5, label=1)
+    assert torch.equal(model.sample(3, seed=2), before)
+    assert (model.sample(1, seed=2, start=1, truncation=0.5, label=1)[0].int() - narrow[1].int()).abs().max() <= 1
+    assert not torch.equal(model.sample(3, seed=2, truncation=1.0, label=1), narrow)
+
+
+def test_classes_are_asked_for_or_drawn() -> None:
+    model = built(classes=3)
+    with pytest.raises(OptionError, match="takes an integer from 0 to 2, not 3"):
+        model.sample(1, label=3)
+    with pytest.raises(OptionError, match="knows no classes"):
+        built().sample(1, label=0)
+
+
+# Frames that are given
+
+
+def test_clips_go_on_with_given_frames() -> None:
+    model = trained(given_frames=2, frames=6)
+    given = model.examples(2)["given"]
+    clips = model.sample(2, seed=1, given=given)
+    assert clips.shape == (2, 6, 3, 8, 8)
+    assert torch.equal(clips[:, :2], given)
+    assert not torch.equal(model.sample(2, seed=1, given=255 - given)[:, 2:], clips[:, 2:])
+    assert not torch.equal(model.sample(2, seed=2, given=given)[:, 2:], clips[:, 2:])
+    assert torch.equal(model.sample(2, seed=1, given=given, frames=9)[:, :6], clips)
+    with pytest.raises(OptionError, match="goes on with 2 frames: give given=CLIP"):
+        model.sample(1)
+    with pytest.raises(OptionError, match="takes 2 frames, not 1"):
+        model.sample(2, given=given[:, :1])
+    with pytest.raises(OptionError, match="not from given frames"):
+        built().sample(2, given=given)
+
+
+def test_both_discriminators_see_given_and_drawn_frames() -> None:
+    model = built(given_frames=2, frames=6)
+    trainer = make_trainer(model)
+    given = torch.rand(2, 2, 3, 8, 8)
+    clips = trainer.generate(2, None, given)
+    assert clips.shape == (2, 6, 3, 8, 8)
+    assert torch.equal(clips[:, :2], given)
+
+
+# Layers
+
+
+def test_statistics_are_not_those_of_all_frames_together() -> None:
+    """Each frame is normalised by itself: one that is brighter than the others does not stay so."""
+    norm = FrameBatchNorm(2, 0, 3)
+    x = torch.randn(5, 3, 2, 4, 4) + torch.tensor([0.0, 10.0, -7.0]).view(1, 3, 1, 1, 1)
+    y = norm(x, torch.zeros(5, 0))
+    assert y.mean((0, 3, 4)).abs().max() < 1e-4
+    assert (y.var((0, 3, 4), correction=0) - 1).abs().max() < 1e-2
+    assert torch.allclose(norm.mean, 0.1 * x.mean((0, 3, 4)), atol=1e-5)
+    norm.eval()
+    later = norm(x[:, :1], torch.zeros(5, 0), first=7)  # as the last frame that was learned
+    assert torch.allclose(later, (x[:, :1] - norm.mean[2].view(2, 1, 1)) / (norm.var[2].view(2, 1, 1) + 1e-5).sqrt())
+
+
+def test_a_recurrent_unit_follows_its_equations() -> None:
+    torch.manual_seed(0)
+    unit = ConvGRU(3).eval()
+    x, state = torch.randn(2, 4, 3, 5, 5), torch.randn(2, 3, 5, 5)
+    states = unit(x, state)
+    of_input, of_state = unit.of_input.normalised(), unit.of_state.normalised()
+    nn.init.normal_(unit.of_input.bias)
+    states = unit(x, state)
+    for t in range(4):
+        r_x, u_x, c_x = nn.functional.conv2d(x[:, t], of_input, unit.of_input.bias, padding=1).chunk(3, 1)
+        r_h, u_h = nn.functional.conv2d(state, of_state, padding=1).chunk(2, 1)
+        r, u = (r_x + r_h).sigmoid(), (u_x + u_h).sigmoid()
+        c = (c_x + nn.functional.conv2d(r * state, unit.of_reset.normalised(), padding=1)).relu()
+        state = u * state + (1 - u) * c
+        assert torch.allclose(states[:, t], state, atol=1e-5)
+    assert torch.allclose(unit.spread(x[:, 0], 3, None), unit(x[:, :1].expand(-1, 3, -1, -1, -1), None), atol=1e-5)
+
+
+def test_spectral_norms_are_one_after_a_warm_up() -> None:
+    model = built(classes=3)
+    layers = [module for module in model.modules() if isinstance(module, SpectralNorm)]
+    for layer in layers:
+        nn.init.normal_(layer.weight)
+        for _ in range(400):
+            layer.normalised()
+    for layer in layers:
+        assert abs(float(torch.linalg.matrix_norm(layer.normalised().detach().flatten(1), 2)) - 1) < 1e-3
+    layers[0].eval()
+    vectors = layers[0].u.clone()
+    layers[0].normalised()
+    assert torch.equal(layers[0].u, vectors)
+
+
+def test_a_clips_spatial_score_is_the_sum_over_its_frames() -> None:
+    model = built(classes=3).eval()
+    frames, label = torch.rand(2, 3, 3, 8, 8), torch.tensor([0, 2])
+    judge = model.discriminators.spatial
+    single = torch.stack([judge(frames[:, t : t + 1], label) for t in range(3)], 1)
+    assert torch.allclose(judge(frames, label), single.sum(1), atol=1e-4)
+    assert not torch.allclose(judge(frames, torch.tensor([1, 2]))[0], single.sum(1)[0], atol=1e-4)
+
+
+def test_frames_are_picked_equally_often_and_each_once() -> None:
+    torch.manual_seed(0)
+    clips = torch.arange(6.0).view(1, 6, 1, 1, 1).expand(3000, 6, 1, 1, 1)
+    picked = pick_frames(clips, 2).flatten(1)
+    assert (picked[:, 0] < picked[:, 1]).all()
+    counts = torch.bincount(picked.flatten().long(), minlength=6)
+    assert (counts - 1000).abs().max() < 120  # over four deviations
+
+
+# Training
+
+
+@pytest.mark.parametrize("config", [{}, {"classes": 3}, {"classes": 3, "given_frames": 2, "frames": 6}])
+def test_gradients_reach_every_parameter(config: dict[str, Any]) -> None:
+    model = built(**config)
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    trainer = make_trainer(model, learning_rate=0.01, discriminator_rate=0.01)
+    for update in range(3):
+        trainer.step(made_up(model, update), 4 * update)
+    assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []
+
+
+def test_each_discriminator_step_has_real_clips_of_its_own() -> None:
+    trainer = make_trainer(built())
+    shown: list[torch.Tensor] = []
+    judge = trainer.judge
+    trainer.judge = lambda clips, label: shown.append(clips.detach()) or judge(clips, label)
+    batch = made_up(trainer.model)
+    trainer.step(batch, 0)
+    real = [clips[:2] for clips in shown[:2]]
+    assert torch.equal(torch.cat(real), batch["video"].float() / 127.5 - 1)
+    assert len(shown) == 3
+    with pytest.raises(OptionError, match="a batch of 4 clips can't be shared out among 3 steps"):
+        make_trainer(built(), discriminator_steps=3)
+
+
+def test_resume_equals_uninterrupted() -> None:
+    def run(trainer: Any, first: int, last: int) -> None:
+        for update in range(first, last):
+            torch.manual_seed(update)
+            trainer.step(made_up(trainer.model, update), 4 * update)
+
+    whole, stopped, resumed = (make_trainer(built(classes=3)) for _ in range(3))
+    run(whole, 0, 4)
+    run(stopped, 0, 2)
+    load_state(resumed, resumed.accelerator, take_state(stopped, stopped.accelerator))
+    run(resumed, 2, 4)
+    theirs = resumed.model.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in whole.model.state_dict().items())
+
+
+@pytest.mark.parametrize("frames", [12, 48])
+@pytest.mark.parametrize("resolution", [64, 128, 256])
+def test_the_papers_sizes_build(resolution: int, frames: int) -> None:
+    with torch.device("meta"):
+        model = DVDGAN(resolution=resolution, frames=frames, classes=600, discriminator=False)
+        condition = model.generator.condition(torch.zeros(1, 120), torch.zeros(1, dtype=torch.int64))
+        clips, _ = model.generator(condition, frames)
+    assert clips.shape == (1, frames, 3, resolution, resolution)
+
+
+def test_sizes_that_make_no_sense_are_named() -> None:
+    for config, message in (
+        ({"frames": 3}, "needs 4 frames"),
+        ({"given_frames": 12}, "given_frames must be from 0 to frames - 1"),
+        ({"resolution": 100}, "power of two"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            DVDGAN(**config)
+    with pytest.raises(OptionError, match="built without a discriminator"):
+        make_trainer(built().released())

@@ -1,0 +1,88 @@
+"""The real pictures or clips that samples are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from zoo.data.examples import Batch, Examples
+from zoo.data.source import Source
+from zoo.data.tables import load
+from zoo.metrics.choice import choose, named
+from zoo.model import Model
+from zoo.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Those of one split, or of several joined by "+", or a choice of `limit` of them; of each clip one window.
+
+    Attributes:
+        key: "image" or "video".
+        conditions: the keys of a batch that the model's samples are drawn from, such as "condition".
+    """
+
+    parts: tuple[Examples, ...]
+    split: str
+    chosen: Sequence[int]
+    key: str
+    conditions: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, data: str, split: str, model: Model, limit: int | None, seed: int, **reading: Any) -> Reals:
+        """Errors as of `zoo.data.load`, whose keywords `reading` has."""
+        key = "video" if model.spec.is_video else "image"
+        inputs = {option.name for option in model.spec.sample_options if option.type in ("image", "video")}
+        shapes: Mapping[str, tuple[int, ...]] = model.batch_shapes
+        wanted = {name: shape for name, shape in shapes.items() if name == key or name in inputs}
+        who = model.spec.name
+        parts = tuple(load(data, part.strip(), wanted, who=who, **reading) for part in split.split("+"))
+        whole = sum(map(len, parts))
+        chosen = choose(whole, limit, seed)
+        conditions = tuple(name for name in wanted if name != key)
+        return cls(parts, named(split, len(chosen), whole, seed), chosen, key, conditions)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def source(self) -> Source:
+        return self.parts[0].source
+
+    def halves(self, seed: int) -> tuple[Reals, Reals]:
+        """Two halves without a common example, chosen by the seed."""
+        first = choose(len(self), len(self) // 2, derive_seed(seed, "half"))
+        others = sorted(set(range(len(self))) - set(first))[: len(first)]
+        return replace(self, chosen=[self.chosen[i] for i in first]), replace(
+            self, chosen=[self.chosen[i] for i in others]
+        )
+
+    def batches(self, rows: range, size: int) -> Iterator[torch.Tensor]:
+        """The chosen pictures (N, C, H, W) or clips (N, T, C, H, W), by their place among them, uint8; at most `size`
+        at once."""
+        for first in range(rows.start, rows.stop, size):
+            yield self.batch(range(first, min(first + size, rows.stop)))[self.key]
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """Examples by their place among the chosen ones."""
+        found: list[Batch] = []
+        before = 0
+        for part in self.parts:
+            numbers = [i - before for i in (self.chosen[row] for row in rows) if before <= i < before + len(part)]
+            if numbers:
+                found.append(part.batch(numbers))
+            before += len(part)
+        keys = (self.key, *self.conditions)
+        return {key: torch.cat([batch[key] for batch in found]) for key in keys}
+
+
+def shuffled(clips: torch.Tensor, seed: int, first: int) -> torch.Tensor:
+    """Clips (N, T, C, H, W) with their frames in an order of chance, that of clip i from (seed, first + i)."""
+    orders = []
+    for i in range(len(clips)):
+        generator = torch.Generator().manual_seed(derive_seed(seed, "shuffled", first + i))
+        orders.append(clips[i, torch.randperm(clips.shape[1], generator=generator)])
+    return torch.stack(orders)
