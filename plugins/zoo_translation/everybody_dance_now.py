@@ -59,6 +59,7 @@ class EverybodyDanceNow(AdversarialModel):
 
     training_only = ("discriminator", "detail_discriminator")
     has_noise = False
+    channels_last = False  # no faster with it
     sample_batch_size = 8
 
     def __init__(
