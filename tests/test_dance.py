@@ -19,7 +19,7 @@ zoo.models()  # puts plugins/ on the path
 from zoo_translation import pose  # noqa: E402
 from zoo_translation.dance_train import feature_loss, pairs  # noqa: E402
 from zoo_translation.examples import dancer  # noqa: E402
-from zoo_translation.networks import MultiScale, PatchGAN  # noqa: E402
+from zoo_translation.networks import MultiScale, Norm, PatchGAN  # noqa: E402
 
 TINY = {**zoo.ModelSpec.preset(next(s for s in zoo.models() if s.name == "everybody_dance_now"), "tiny").model}
 
@@ -85,8 +85,11 @@ def test_a_clip_goes_on_from_its_last_frame() -> None:
 def test_whom_to_draw_is_told_by_a_number_or_a_picture() -> None:
     model = build()
     condition = model.examples(1)["condition"]
+    with torch.no_grad():  # as after training, where each person's scales and shifts have gone their own way
+        for norm in (module for module in model.generator.modules() if isinstance(module, Norm)):
+            norm.bias[1] += 1
     one, two = (model.sample(1, condition=condition, label=label) for label in (0, 1))
-    assert not torch.equal(one, two)
+    assert (one.int() - two.int()).abs().float().mean() > 1
     assert torch.equal(model.sample(1, condition=condition), one)
     model = build(people=0, reference=True, window=3, joints=0)
     options = model.examples(2)
@@ -137,7 +140,7 @@ def test_detail_changes_the_crop_around_the_head_alone() -> None:
     assert corners == [(5, 4), (0, 8), (0, 4)]  # row and column; in the picture; the upper middle
     assert model.corners(None, 1) == [(0, 4)]
     frames, condition = torch.randn(3, 3, 16, 16), torch.randn(3, 5, 16, 16)
-    changed = (model.refine(condition, frames, corners) != frames).any(1)
+    changed = (model.refine(condition, frames, corners, torch.zeros(3, dtype=torch.int64)) != frames).any(1)
     for i, (top, left) in enumerate(corners):
         inside = torch.zeros(16, 16, dtype=torch.bool)
         inside[top : top + 8, left : left + 8] = True
@@ -151,17 +154,26 @@ def test_detail_changes_the_crop_around_the_head_alone() -> None:
 def test_the_gradient_of_the_second_frame_flows_through_the_first() -> None:
     model = build()
     condition = torch.randn(1, 2, 5, 16, 16, requires_grad=True)
-    drawn, _, _ = make_trainer(model)._draw(condition, None, 3)
+    drawn, _, _ = make_trainer(model)._draw(condition, None, 3, torch.tensor([0]))
     (slope,) = torch.autograd.grad(drawn[:, 1].sum(), condition, retain_graph=True)
     assert slope[:, 0].abs().max() > 0
     (slope,) = torch.autograd.grad(drawn[:, 0].sum(), condition)
     assert slope[:, 1].abs().max() == 0
 
 
+def test_each_person_trains_scales_and_shifts_of_their_own() -> None:
+    model = build().train()
+    batch = {**kit.random_batch(model, 2), "label": torch.tensor([1, 1])}
+    make_trainer(model).step(batch, 0)
+    for norm in (module for module in model.generator.modules() if isinstance(module, Norm)):
+        assert not norm.bias[0].any()
+        assert norm.bias[1].any()
+
+
 def test_the_first_network_learns_nothing_from_the_detail() -> None:
     model = build()
     condition = torch.randn(1, 2, 5, 16, 16)
-    drawn, refined, _ = make_trainer(model)._draw(condition, None, 3)
+    drawn, refined, _ = make_trainer(model)._draw(condition, None, 3, torch.tensor([0]))
     assert not torch.equal(drawn, refined)
     own = list(model.generator.parameters())
     assert all(g is None for g in torch.autograd.grad(refined[:, 0].sum(), own, allow_unused=True))

@@ -48,8 +48,8 @@ def _frames(
     for t, figure in enumerate(itertools.islice(figures, request.frames)):
         condition = model.encode(figure.unsqueeze(1), label, reference)[:, 0]  # B K H W
         places = None if joints is None else joints[:, min(t, joints.shape[1] - 1)]
-        frame = model.draw(condition, previous)
-        previous = model.refine(condition, frame, model.corners(places, request.n))
+        frame = model.draw(condition, previous, label)
+        previous = model.refine(condition, frame, model.corners(places, request.n), label)
         if request.frames:
             request.progress((t + 1) / request.frames)
         yield to_pixels(previous)

@@ -83,7 +83,7 @@ class DanceTrainer:
             player.rate(self.rate * falling(seen, self.settings.examples, self.constant))
         condition, real, joints = self._clips(batch)
         with self.accelerator.autocast():
-            drawn, refined, corners = self._draw(condition, joints, real.shape[2])
+            drawn, refined, corners = self._draw(condition, joints, real.shape[2], batch.get("label"))
             l1 = (drawn.float() - real).abs().mean()
             loss, metrics = self._adversarial(pairs(condition, real), pairs(condition, drawn), "discriminator")
             self._step("generator", loss + self.l1_weight * l1)
@@ -108,7 +108,7 @@ class DanceTrainer:
         return encoded, real[:, first:], joints[:, first:] if joints is not None else None
 
     def _draw(
-        self, condition: torch.Tensor, joints: torch.Tensor | None, channels: int
+        self, condition: torch.Tensor, joints: torch.Tensor | None, channels: int, label: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, list[list[tuple[int, int]]]]:
         """Clips (B, T, C, H, W) without and with detail, and where its crops are, frame by frame."""
         batch, frames, _, height, width = condition.shape
@@ -116,8 +116,8 @@ class DanceTrainer:
         drawn, refined, corners = [], [], []
         for t in range(frames):
             corners.append(self.model.corners(None if joints is None else joints[:, t], batch))
-            frame = self.model.draw(condition[:, t], previous)
-            better = self.model.refine(condition[:, t], frame.detach(), corners[-1])
+            frame = self.model.draw(condition[:, t], previous, label)
+            better = self.model.refine(condition[:, t], frame.detach(), corners[-1], label)
             previous = frame + (better - frame).detach()  # what is drawn next sees the detail; its gradient does not
             drawn.append(frame)
             refined.append(better)
@@ -165,7 +165,8 @@ class DanceTrainer:
         mirror, self.mirror = self.mirror, False
         condition, real, joints = self._clips(batch)
         self.mirror = mirror
-        return {"l1": (self._draw(condition, joints, real.shape[2])[1].float() - real).abs().mean()}
+        refined = self._draw(condition, joints, real.shape[2], batch.get("label"))[1]
+        return {"l1": (refined.float() - real).abs().mean()}
 
 
 def pairs(condition: torch.Tensor, video: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,8 @@ detail that is too small for the first (section 4.3, the face GAN).
 The crop lies around the head joint where keypoints are given, and in the upper middle of the picture otherwise.
 
 What differs: the detail network learns beside the first network, not after it. Ours are two ways to say whom to draw,
-where the data show several people and not one: a number (`people`), and a picture of the person (`reference`).
+where the data show several people and not one: a number (`people`), which chooses among scales and shifts of the
+normalisations, and a picture of the person (`reference`).
 Left out: pix2pixHD's local enhancer for 1024 pixels. Pose estimation is outside; `pose.py` makes figures of keypoints.
 
 Shapes: B batch, T frames, C channels of a frame, K channels of a condition as the networks see it, H, W height and
@@ -58,6 +59,7 @@ class EverybodyDanceNow(AdversarialModel):
 
     training_only = ("discriminator", "detail_discriminator")
     has_noise = False
+    channels_last = False  # no faster with it
     sample_batch_size = 8
 
     def __init__(
@@ -98,12 +100,17 @@ class EverybodyDanceNow(AdversarialModel):
         self.image_shape, self.condition_channels, self.classes = image_shape, condition_channels, condition_classes
         self.window, self.people, self.reference = window, people, reference
         self.detail_size, self.joints, self.head = detail, joints, head
-        inputs = (condition_classes or condition_channels) + people + channels * reference
+        inputs = (condition_classes or condition_channels) + channels * reference
+        self.figure_channels = inputs
         sizes: dict[str, Any] = {"width": width, "width_max": width_max, "norm": norm, "biases": biases}
-        self.generator = ResNetGenerator(inputs + channels, channels, downs=downs, blocks=blocks, **sizes)
+        self.generator = ResNetGenerator(
+            inputs + channels, channels, downs=downs, blocks=blocks, people=people, **sizes
+        )
         self.detail: ResNetGenerator | None = None
         if detail:
-            self.detail = ResNetGenerator(inputs + channels, channels, downs=2, blocks=detail_blocks, **sizes)
+            self.detail = ResNetGenerator(
+                inputs + channels, channels, downs=2, blocks=detail_blocks, people=people, **sizes
+            )
         self.discriminator: MultiScale | None = None
         self.detail_discriminator: PatchGAN | None = None
         if discriminator:
@@ -111,11 +118,11 @@ class EverybodyDanceNow(AdversarialModel):
                 raise ValueError(f"patch {patch} at {scales} scales is too large for {height}x{wide} pixels")
             narrow: dict[str, Any] = {"width": discriminator_width, "width_max": 8 * discriminator_width}
             narrow |= {"norm": norm, "biases": biases}
-            parts = [PatchGAN(2 * (inputs + channels), patch=patch, **narrow) for _ in range(scales)]
+            parts = [PatchGAN(2 * (inputs + people + channels), patch=patch, **narrow) for _ in range(scales)]
             self.discriminator = MultiScale(parts)
             if detail:
                 field = max(field for field in (16, 34, 70) if field == 16 or patch_scores(detail, field) > 1)
-                self.detail_discriminator = PatchGAN(inputs + channels, patch=field, **narrow)
+                self.detail_discriminator = PatchGAN(inputs + people + channels, patch=field, **narrow)
 
     @property
     def condition_shape(self) -> tuple[int, int, int]:
@@ -167,22 +174,22 @@ class EverybodyDanceNow(AdversarialModel):
             reference: (B, C, H, W), -1 to 1, of models with `reference`.
 
         Returns:
-            (B, T, K, H, W), float32.
+            (B, T, K, H, W), float32: the figure, the reference, and for the discriminators a map for each person.
 
         Raises:
             DataError: a label map with a number that is no class, or a label that is nobody's.
         """
         batch, frames, _, height, width = condition.shape
         parts = [encode(condition.flatten(0, 1), self.classes).view(batch, frames, -1, height, width)]
+        if self.reference:
+            assert reference is not None
+            parts.append(reference[:, None].expand(-1, frames, -1, -1, -1))
         if self.people:
             assert label is not None
             if not 0 <= int(label.min()) <= int(label.max()) < self.people:
                 raise DataError(f"labels must be 0 to {self.people - 1}, not {int(label.min())} to {int(label.max())}")
             maps = nn.functional.one_hot(label, self.people).float()  # B people
             parts.append(maps[:, None, :, None, None].expand(-1, frames, -1, height, width))
-        if self.reference:
-            assert reference is not None
-            parts.append(reference[:, None].expand(-1, frames, -1, -1, -1))
         return torch.cat(parts, 2)
 
     def corners(self, joints: torch.Tensor | None, count: int) -> list[tuple[int, int]]:
@@ -207,16 +214,28 @@ class EverybodyDanceNow(AdversarialModel):
         places = enumerate(corners)
         return torch.stack([x[i, :, top : top + size, left : left + size] for i, (top, left) in places])
 
-    def draw(self, condition: torch.Tensor, previous: torch.Tensor) -> torch.Tensor:
-        """One frame without detail: (B, K, H, W) and the frame before it (B, C, H, W), zeros before the first."""
-        return self.generator(torch.cat([condition, previous], 1))  # type: ignore[no-any-return]
+    def draw(self, condition: torch.Tensor, previous: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        """One frame without detail.
 
-    def refine(self, condition: torch.Tensor, frame: torch.Tensor, corners: list[tuple[int, int]]) -> torch.Tensor:
+        Args:
+            condition: (B, K, H, W), of `encode`.
+            previous: the frame before it, (B, C, H, W); zeros before the first.
+            label: (B,), of models with `people`.
+        """
+        return self.generator(torch.cat([condition[:, : self.figure_channels], previous], 1), label=label)  # type: ignore[no-any-return]
+
+    def refine(
+        self,
+        condition: torch.Tensor,
+        frame: torch.Tensor,
+        corners: list[tuple[int, int]],
+        label: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """A frame (B, C, H, W) with the residual of the detail network in its crop; as it is if there is none."""
         if self.detail is None:
             return frame
-        crops = self.crops(torch.cat([condition, frame], 1), corners)  # B K+C S S
-        residual = self.detail(crops)
+        crops = self.crops(torch.cat([condition[:, : self.figure_channels], frame], 1), corners)
+        residual = self.detail(crops, label=label)
         refined, size = frame.clone(), self.detail_size
         for i, (top, left) in enumerate(corners):
             refined[i, :, top : top + size, left : left + size] += residual[i]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -34,18 +34,25 @@ class Norm(nn.Module):
     "instance" takes the statistics of each sample. "batch" takes those of the whole batch in training, and of each
     sample otherwise: pix2pix is tested with the statistics of the test picture, and a sample must not depend on those
     that happen to be drawn with it. At a batch of one the two are the same.
+
+    With `people` each of them has scales and shifts of their own (Dumoulin et al., arXiv 1610.07629). A map that is the
+    same everywhere would tell nothing: normalisation takes out what is constant.
     """
 
-    def __init__(self, channels: int, kind: Kind = "batch") -> None:
+    def __init__(self, channels: int, kind: Kind = "batch", people: int = 0) -> None:
         super().__init__()
-        self.kind = kind
-        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.kind, self.people = kind, people
+        shape = (people, channels) if people else (channels,)
+        self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to the same shape."""
+    def forward(self, x: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, C, H, W), with `people` of the persons (B,), to the same shape."""
+        weight, bias = (None, None) if self.people else (self.weight, self.bias)
         if self.kind == "batch" and self.training and len(x) > 1:
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=EPS)
-        return F.group_norm(x, x.shape[1], self.weight, self.bias, eps=EPS)  # a group for each channel
+            x = F.batch_norm(x, None, None, weight, bias, training=True, eps=EPS)
+        else:
+            x = F.group_norm(x, x.shape[1], weight, bias, eps=EPS)  # a group for each channel
+        return x * self.weight[label, :, None, None] + self.bias[label, :, None, None] if self.people else x
 
 
 def initialise(module: nn.Module) -> None:
@@ -157,19 +164,26 @@ class UNet(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with reflected borders, added to what they get."""
 
-    def __init__(self, channels: int, *, norm: Kind, biases: bool) -> None:
+    def __init__(self, channels: int, *, norm: Kind, biases: bool, people: int = 0) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, 1, 1, bias=biases, padding_mode="reflect")
-        self.first_norm = Norm(channels, norm)
+        self.first_norm = Norm(channels, norm, people)
         self.second = nn.Conv2d(channels, channels, 3, 1, 1, bias=biases, padding_mode="reflect")
-        self.second_norm = Norm(channels, norm)
+        self.second_norm = Norm(channels, norm, people)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, *, dropout: bool = False) -> torch.Tensor:
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        label: torch.Tensor | None = None,
+        *,
+        dropout: bool = False,
+    ) -> torch.Tensor:
         """(B, C, H, W) to the same shape."""
-        h = F.relu(self.first_norm(self.first(x)))
+        h = F.relu(self.first_norm(self.first(x), label))
         if dropout:
             h = drop(h, mask)
-        return x + self.second_norm(self.second(h))  # type: ignore[no-any-return]
+        return x + self.second_norm(self.second(h), label)  # type: ignore[no-any-return]
 
 
 class ResNetGenerator(nn.Module):
@@ -181,6 +195,7 @@ class ResNetGenerator(nn.Module):
         blocks: residual blocks at the lowest resolution.
         width, width_max, norm, biases: as of `UNet`.
         dropout: blocks with dropout between their convolutions.
+        people: how many persons the label tells apart; 0 for none.
     """
 
     def __init__(
@@ -195,22 +210,24 @@ class ResNetGenerator(nn.Module):
         norm: Kind,
         biases: bool,
         dropout: Iterable[int] = (),
+        people: int = 0,
     ) -> None:
         super().__init__()
         widths = [min(width << i, width_max) for i in range(downs + 1)]
         self.dropout = {block for block in dropout if block < blocks}
         self.downs, self.channels = downs, widths[-1]
         self.first = nn.Conv2d(inputs, width, 7, 1, 3, bias=biases, padding_mode="reflect")
-        self.first_norm = Norm(width, norm)
+        self.first_norm = Norm(width, norm, people)
         self.encoder, self.encoder_norms = nn.ModuleList(), nn.ModuleList()
         self.decoder, self.decoder_norms = nn.ModuleList(), nn.ModuleList()
         for before, after in pairwise(widths):
             self.encoder.append(nn.Conv2d(before, after, 3, 2, 1, bias=biases))
-            self.encoder_norms.append(Norm(after, norm))
-        self.blocks = nn.ModuleList(ResidualBlock(widths[-1], norm=norm, biases=biases) for _ in range(blocks))
+            self.encoder_norms.append(Norm(after, norm, people))
+        same: dict[str, Any] = {"norm": norm, "biases": biases, "people": people}
+        self.blocks = nn.ModuleList(ResidualBlock(widths[-1], **same) for _ in range(blocks))
         for before, after in pairwise(widths[::-1]):
             self.decoder.append(nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=1, bias=biases))
-            self.decoder_norms.append(Norm(after, norm))
+            self.decoder_norms.append(Norm(after, norm, people))
         self.last = nn.Conv2d(width, outputs, 7, 1, 3, padding_mode="reflect")
         initialise(self)
 
@@ -219,15 +236,17 @@ class ResNetGenerator(nn.Module):
         shape = (self.channels, height >> self.downs, width >> self.downs)
         return {f"block {i}": shape for i in sorted(self.dropout)}
 
-    def forward(self, x: torch.Tensor, masks: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """(B, C_in, H, W) to (B, C_out, H, W), -1 to 1; dropout by `masks`, or at random."""
-        x = F.relu(self.first_norm(self.first(x)))
+    def forward(
+        self, x: torch.Tensor, masks: dict[str, torch.Tensor] | None = None, label: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B, C_in, H, W), with `people` of (B,), to (B, C_out, H, W), -1 to 1; dropout by `masks`, or at random."""
+        x = F.relu(self.first_norm(self.first(x), label))
         for layer, norm in zip(self.encoder, self.encoder_norms, strict=True):
-            x = F.relu(norm(layer(x)))
+            x = F.relu(norm(layer(x), label))
         for i, block in enumerate(self.blocks):
-            x = block(x, masks.get(f"block {i}") if masks is not None else None, dropout=i in self.dropout)
+            x = block(x, masks.get(f"block {i}") if masks is not None else None, label, dropout=i in self.dropout)
         for layer, norm in zip(self.decoder, self.decoder_norms, strict=True):
-            x = F.relu(norm(layer(x)))
+            x = F.relu(norm(layer(x), label))
         return self.last(x).tanh()  # type: ignore[no-any-return]
 
 

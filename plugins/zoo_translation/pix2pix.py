@@ -57,6 +57,7 @@ class Pix2Pix(AdversarialModel):
     """
 
     sample_batch_size = 16
+    channels_last = False  # 29 pictures a second without, 18 with it, at 64 pixels and a batch of 1
 
     def __init__(
         self,
