@@ -308,3 +308,110 @@ def test_conditions_stand_before_what_was_drawn_from_them_and_true_pictures_behi
     assert main([*command, "--target", str(tmp_path / "true")]) == 2  # without --show-given
     Image.new("RGB", (8, 8)).save(tmp_path / "true" / "2.png")
     assert main([*command, "--show-given", "--target", str(tmp_path / "true")]) == 2  # three for two conditions
+
+
+def test_clips_go_into_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moving side by side, one file each, a still sheet whose rows are clips, or numbers; at the model's own rate."""
+    from PIL import Image
+
+    from zoo.video import clip_fps, read_clip
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Walk, "fps", 20.0)
+    zoo.save(zoo.build("walk"), tmp_path / "weights")
+    clips = zoo.load("walk", weights=tmp_path / "weights").sample(3, seed=2, frames=5)
+    command = ["sample", "walk", "--weights", "./weights", "-n", "3", "--seed", "2", "--frames", "5", "-o"]
+    for name in ("grid.gif", "each/{}.webp", "sheet.png", "rows/", "rows/{}.png"):
+        assert main([*command, name]) == 0
+    grid = read_clip(tmp_path / "grid.gif", 3)
+    assert grid.shape[0] == 5
+    assert clip_fps(tmp_path / "grid.gif") == 20
+    assert torch.equal(read_clip(tmp_path / "each" / "00001.webp", 3), clips[1])
+    assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == [
+        *(f"{i:05d}.{ending}" for i in range(3) for ending in ("gif", "png"))
+    ]
+    with Image.open("sheet.png") as sheet:
+        assert sheet.size == (2 + 5 * 10, 2 + 3 * 10)
+    with Image.open("rows/00002.png") as row:
+        pixels = zoo.media.from_pil(row, 3)
+        assert torch.equal(pixels[:, 4, [4 + 10 * t for t in range(5)]].T, clips[2, :, :, 0, 0])
+    assert main([*command, "a.xyz"]) == 2
+    assert main(["sample", "paint", "--frames", "2"]) == 2
+
+
+def test_a_card_of_clips_moves(tmp_path: Path) -> None:
+    from zoo.video import read_clip
+
+    folder = zoo.save(zoo.build("walk"), tmp_path / "weights", samples=9)
+    assert read_clip(folder / "samples.gif", 3).shape[0] == 4
+    text = (folder / "README.md").read_text()
+    assert "![samples](samples.gif)" in text
+    assert "![samples](samples.png)" in text
+
+
+def test_metrics_of_clips(tmp_path: Path) -> None:
+    """A network of clips tells clips in disorder from others; the mean colour of frames does not."""
+    from test_distances import OfClips, OfFrames, script
+    from test_examples import frames
+
+    from zoo import metrics
+
+    for i in range(40):
+        frames(tmp_path / "clips" / f"{i}", 6, mode="RGB")
+    model = zoo.build("walk")
+    network = script(OfClips(), tmp_path / "clips.pt")
+    arguments = {"data": str(tmp_path / "clips"), "features": network, "metrics": ["fd"]}
+    [receipt] = metrics.evaluate(model, count=20, **arguments)
+    assert receipt["of"] == "clips"
+    assert (receipt["frames"], receipt["stride"], receipt["count"], receipt["real"]) == (4, 1, 20, 38)
+    assert receipt["window"].startswith("one a clip")
+    by_control = {c: metrics.evaluate(model, control=c, **arguments)[0]["value"] for c in ("real", "shuffled")}
+    assert by_control["shuffled"] > 2 * by_control["real"]
+    single = script(OfFrames(), tmp_path / "frames.pt")
+    [receipt] = metrics.evaluate(model, count=20, **{**arguments, "features": single})
+    assert receipt["of"] == "single frames"
+    by_frames = {
+        c: metrics.evaluate(model, control=c, **{**arguments, "features": single})[0]["value"]
+        for c in ("real", "shuffled")
+    }
+    assert by_frames["shuffled"] == pytest.approx(by_frames["real"])  # the same frames
+
+
+def test_content_that_stays_has_no_distance(tmp_path: Path) -> None:
+    """acd is the mean distance of two frames of a clip: of frames t = 0 to 3 in grey, 5/3 levels in each colour."""
+    from test_examples import frames
+
+    from zoo import metrics
+
+    for i in range(6):
+        frames(tmp_path / f"{i}", 4, 10 * i, mode="RGB")
+    [receipt] = metrics.evaluate(zoo.build("walk"), data=str(tmp_path), metrics=["acd"], count=4)
+    assert receipt["of_real"] == pytest.approx(5 / 3 * 3**0.5 / 255, rel=1e-4)
+    assert receipt["features"] == "mean colour"
+    with pytest.raises(OptionError, match="acd are of clips, and paint draws pictures"):
+        metrics.evaluate(zoo.build("paint"), data=str(tmp_path), metrics=["acd"])
+    with pytest.raises(OptionError, match="fvd needs --features FILE, the i3d_torchscript.pt"):
+        metrics.evaluate(zoo.build("walk"), data=str(tmp_path), metrics=["fvd"], count=4)
+
+
+def test_samples_are_drawn_from_the_conditions_of_the_data(tmp_path: Path) -> None:
+    from PIL import Image
+    from test_distances import Quarters, script
+
+    from zoo import metrics
+
+    for i in range(30):
+        for key, mode, size in (("condition", "L", 16), ("image", "RGB", 8)):
+            (tmp_path / "set" / "train" / key).mkdir(parents=True, exist_ok=True)
+            Image.new(mode, (size, size), 8 * i if mode == "L" else (8 * i,) * 3).save(
+                tmp_path / "set" / "train" / key / f"{i}.png"
+            )
+    model = zoo.build("paint")
+    seen: list[torch.Tensor] = []
+    model.layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    metrics.evaluate(
+        model, data=str(tmp_path / "set"), metrics=["fd"], count=40, features=script(Quarters(), tmp_path / "q.pt")
+    )
+    drawn_from = torch.cat(seen)[:, 0, 0, 0] * 255
+    assert len(drawn_from) == 40
+    assert torch.equal(drawn_from[:11], drawn_from[29:40])  # one after the other, again from the beginning

@@ -56,14 +56,18 @@ def is_shortage(error: BaseException) -> bool:
     return isinstance(error, MemoryError)
 
 
+SHOWN = 10  # names that an error lists
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
-    """The error for a misspelt name: the nearest known one, or all of them when none is near."""
+    """The error for a misspelt name: the nearest known one, or what there is when none is near."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         mend = f"did you mean '{near[0]}'?"
     elif names:
-        mend = f"there are: {', '.join(names)}"
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        mend = f"there are: {', '.join(names[:SHOWN])}{more}"
     else:
         mend = "there are none"
     return UnknownNameError(f"unknown {kind} '{name}'; {mend}{' ' + hint if hint else ''}")

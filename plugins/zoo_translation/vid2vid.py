@@ -67,6 +67,7 @@ class Vid2Vid(AdversarialModel):
 
     training_only: ClassVar[tuple[str, ...]] = ("frame_discriminator", "clip_discriminators")
     has_noise: ClassVar[bool] = False
+    channels_last: ClassVar[bool] = False  # 43 clips a second without, 29 with it, at 32 pixels in bf16
     sample_batch_size: ClassVar[int] = 8
     frame_discriminator: MultiScale | None
     clip_discriminators: nn.ModuleList | None

@@ -45,7 +45,7 @@ class Vid2VidTrainer:
         feature_weight: of the matching of features.
         flow_weight: lambda_W, of the flow loss.
         l1_weight: of the distance from the true frames, which the paper does not have.
-        flow: "match", reference flow by matching blocks of real frames; "none", the flow loss without reference.
+        reference_flow: "match", by matching blocks of real frames; "none", the flow loss without a reference.
         reach: pixels that a block may move from frame to frame.
         mirror: show half of the clips flipped.
     """
@@ -63,7 +63,7 @@ class Vid2VidTrainer:
         feature_weight: float = 10.0,
         flow_weight: float = 10.0,
         l1_weight: float = 0.0,
-        flow: Literal["match", "none"] = "match",
+        reference_flow: Literal["match", "none"] = "match",
         reach: int = 4,
         mirror: bool = False,
     ) -> None:
@@ -74,7 +74,7 @@ class Vid2VidTrainer:
         self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
         self.rate, self.constant, self.grow, self.mirror = learning_rate, constant, grow, mirror
         self.feature_weight, self.flow_weight, self.l1_weight = feature_weight, flow_weight, l1_weight
-        self.reach = reach if flow == "match" else 0
+        self.reach = reach if reference_flow == "match" else 0
         networks = {"generator": model.generators, "frames": model.frame_discriminator}
         networks |= {"clips": model.clip_discriminators} if len(model.clip_discriminators) else {}
         self.players = {

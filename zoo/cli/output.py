@@ -66,6 +66,8 @@ class Target:
         in_folder = text.endswith(("/", os.sep))
         text = f"{text}{{}}{ending}" if in_folder else text
         each = out != STDOUT and bool(NUMBER.search(Path(text).name))
+        if animation is CLIP and Path(text).suffix.lower() not in (*CLIPS, *ARRAYS):
+            animation = None  # a still sheet
         target = cls(Path(text), each, animation, start, out == STDOUT)
         if form and target.ending != ending:
             raise OptionError(f"--format {form} is for -o - or a folder, and '{out}' is neither")
@@ -97,7 +99,7 @@ class Target:
         """Animations need a format of animations, and still pictures none that is for animations alone."""
         if self.animation and self.ending not in (*CLIPS, *(() if self.animation is DRAWING else ARRAYS)):
             raise OptionError(f"can't write '{text}': an animation needs {', '.join(CLIPS)}")
-        if not self.animation and is_animation(self.ending):
+        if not self.animation and is_animation(self.ending) and not spec.is_video:
             mend = "add --animate, or take .png" if can_animate(spec) else "take .png"
             raise OptionError(f"can't write '{text}': {spec.name} draws still pictures; {mend}")
 
@@ -109,25 +111,39 @@ class Target:
 
         return self.path.with_name(NUMBER.sub(number, self.path.name)) if self.each else self.path
 
-    def write(self, frames: Sequence[torch.Tensor], raw: torch.Tensor, columns: int | None, scale: int) -> str:
+    def write(
+        self,
+        frames: Sequence[torch.Tensor],
+        raw: torch.Tensor,
+        columns: int | None,
+        scale: int,
+        fps: float | None = None,
+    ) -> str:
         """Write samples; returns where, in words.
 
         Args:
-            frames: (N, C, H, W) each, uint8; a still picture is the only one, and an array has none.
+            frames: (N, C, H, W) each, uint8; a still picture is the only one, and an array has none. Several in a still
+                picture become a sheet whose rows are samples and whose columns are frames.
             raw: the same as the model gives them, (N, C, H, W) or (N, T, C, H, W), for an array.
             columns, scale: of a grid.
+            fps: frames a second of clips.
         """
         from zoo.media import grid
 
+        if self.animation is None and len(frames) > 1:
+            sheet = stacked(frames)  # N T C H W
+            columns, frames = sheet.shape[1], [sheet.flatten(0, 1)]
+            if self.each:
+                frames = [stacked([grid(clip, columns) for clip in sheet], 0)]
         if self.to_stdout:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"samples{self.ending}"
-                self._write_one([grid(frame, columns) for frame in frames], raw, path, scale)
+                self._write_one([grid(frame, columns) for frame in frames], raw, path, scale, fps)
                 with path.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
             return "stdout"
         if not self.each:
-            self._write_one([grid(frame, columns) for frame in frames], raw, self.path, scale)
+            self._write_one([grid(frame, columns) for frame in frames], raw, self.path, scale, fps)
             return str(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,12 +152,14 @@ class Target:
         for i in range(len(raw)):
             try:
                 one = [frame[i] for frame in frames]
-                self._write_one(one, raw[i], self.file(self.start + i), scale)
+                self._write_one(one, raw[i], self.file(self.start + i), scale, fps)
             except OptionError as error:
                 raise OptionError(f"{error}; {i} of {len(raw)} files are written") from None
         return str(self.path.parent / NUMBER.sub("*", self.path.name))
 
-    def _write_one(self, frames: list[torch.Tensor], raw: torch.Tensor, path: Path, scale: int) -> None:
+    def _write_one(
+        self, frames: list[torch.Tensor], raw: torch.Tensor, path: Path, scale: int, fps: float | None
+    ) -> None:
         from zoo.media import write_array, write_image
         from zoo.video import write_clip
 
@@ -150,8 +168,18 @@ class Target:
         elif self.animation is None:
             write_image(frames[0], path, scale=scale)
         else:
-            times = [self.animation.usual] * (len(frames) - 1) + [self.animation.last]
+            usual, last = self.animation.usual, self.animation.last
+            if self.animation is CLIP and fps:
+                usual = last = round(1000 / fps)
+            times = [usual] * (len(frames) - 1) + [last]
             write_clip(frames, path, times, scale=scale)
+
+
+def stacked(tensors: Sequence[torch.Tensor], axis: int = 1) -> torch.Tensor:
+    """`torch.stack`, without torch before it is needed."""
+    import torch
+
+    return torch.stack(list(tensors), axis)
 
 
 def is_animation(ending: str) -> bool:

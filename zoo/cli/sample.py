@@ -66,6 +66,7 @@ USUAL_DRAWN_FROM = (1, 1)  # of what is drawn from a picture or clip
     metavar="FILE",
 )
 @click.option("--format", "form", metavar="ENDING", help="Of what goes to - or into a folder: png, webp, npy. [png]")
+@click.option("--frames", type=click.IntRange(min=1), help="Of clips: how many. [the model's own]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Sample i of a seed is always the same. [0]")
 @click.option("--start", type=click.IntRange(min=0), default=0, help="Index of the first sample. [0]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples drawn at once. [the model's own]")
@@ -114,7 +115,7 @@ def sample(
     pictures = {name: read_pictures(loaded, name, paths) for name, paths in plan.files.items()}
     raw = draw(loaded, plan, pictures, precision)
     frames, columns = ([], None) if target.is_array else compose(raw, plan, spec, loaded.levels, pictures)
-    where = target.write(frames, raw, columns, scale)
+    where = target.write(frames, raw, columns, scale, loaded.fps)
     text = f"wrote {plan.n} sample{'s' * (plan.n != 1)} to {where} in {time.monotonic() - begun:.1f} s"
     if target.to_stdout:
         note(text)
@@ -134,7 +135,7 @@ class Plan:
         kept: top rows of the given pictures that samples keep; given: the option with these pictures, or with those
             that samples are drawn from.
         rows: the option of `kept`; None where nothing is completed.
-        out, form, start, seed, batch_size, columns, animate, show_given, target: the flags.
+        out, form, frames, start, seed, batch_size, columns, animate, show_given, target: the flags.
     """
 
     n: int
@@ -147,6 +148,7 @@ class Plan:
     rows: str | None
     out: str | None
     form: str | None
+    frames: int | None
     start: int
     seed: int
     batch_size: int | None
@@ -157,6 +159,8 @@ class Plan:
 
     def check(self, spec: ModelSpec) -> Target:
         """Where the samples go; raises OptionError for flags that do not go together."""
+        if self.frames and not spec.is_video:
+            raise OptionError(f"--frames is of clips, and {spec.name} draws pictures")
         if self.animate and not (self.length or output.draws_pixels(spec)):
             table = table_columns(spec, self.options)
             what = f"option '{table[0]}' makes a still table" if table else f"which {spec.name} does not"
@@ -208,6 +212,7 @@ def draw(model: Model, plan: Plan, pictures: dict[str, torch.Tensor], precision:
             batch_size=plan.batch_size,
             precision=precision,
             progress=lambda share: update(share * plan.n),
+            **({"frames": plan.frames} if plan.frames else {}),
             **per_sample(plan.options, pictures, plan.each * length),
         )
     return raw.view(plan.n, length, *raw.shape[1:]) if plan.length else raw

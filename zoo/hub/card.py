@@ -39,14 +39,18 @@ CHOICE = r"(.*)\[:?(\d+)(?: of \d+, seed (\d+))?\]"  # "test[9 of 99, seed 0]"; 
 
 
 def render(
-    spec: ModelSpec, config: Mapping[str, Any], *, samples: str | None = "samples.png", limitations: str | None = None
+    spec: ModelSpec,
+    config: Mapping[str, Any],
+    *,
+    samples: Sequence[str] = ("samples.png",),
+    limitations: str | None = None,
 ) -> str:
     """The card of one set of weights.
 
     Args:
         spec: the model.
         config: the content of `config.json`.
-        samples: name of the file with samples, or None.
+        samples: names of the files with samples.
         limitations: text of a section of that name, if any.
     """
     data = f" on {config['data']}" if config.get("data") else ""
@@ -54,7 +58,7 @@ def render(
         f"---\n{_yaml(metadata(spec, config))}\n---",
         f"# {spec.name}{data}",
         f"{spec.summary}.\n\nPaper: {spec.paper}.",
-        f"![samples]({samples})" if samples else "",
+        *(f"![samples]({name})" for name in samples),
         f"## Use\n\n{_usage(spec, config['plugin']['distribution'])}",
         f"## Training\n\n{_training(config)}",
         f"## Metrics\n\n{_metrics(spec, config.get('metrics', ()))}",
@@ -197,7 +201,11 @@ def _command(spec: ModelSpec, receipt: Mapping[str, Any]) -> str:
     if "features" not in receipt:
         return f"{measured} --split {split}{few}{f' --seed {seed}' if int(seed or 0) else ''}"
     options = "".join(f" --option {option}" for option in receipt.get("options", "").split(", ") if option)
-    drawn = f"--count {receipt['count']} --seed {receipt['seed']}{options} --features {receipt['features']}"
+    columns = "".join(f" --column {column}" for column in receipt.get("columns", "").split(", ") if column)
+    stride = f" --frame-stride {receipt['stride']}" if receipt.get("stride", 1) != 1 else ""
+    control = f" --control {receipt['samples'].split()[-1]}" if receipt.get("samples") else ""
+    drawn = f"--count {receipt['count']} --seed {receipt['seed']}{options}{columns}{stride}{control}"
+    drawn += "" if receipt["features"] == "mean colour" else f" --features {receipt['features']}"
     return f"{measured}{f' --split {split}{few}' if receipt.get('real') else ''} {drawn} --metric "
 
 

@@ -30,10 +30,10 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     """
     folder = Path(folder).expanduser()
     raw = dict(read_config(folder).raw)
-    same = ("name", "data", "split", "features", "options")
+    same = ("name", "data", "split", "features", "options", "samples")
     merged = {tuple(r.get(key) for key in same): dict(r) for r in (*raw.get("metrics", ()), *receipts)}
     raw["metrics"] = list(merged.values())
-    shown = "samples.png" if (folder / "samples.png").is_file() else None
+    shown = [name for name in ("samples.gif", "samples.png") if (folder / name).is_file()]
     try:
         kept = card.limitations((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):

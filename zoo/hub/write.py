@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,6 +23,9 @@ from zoo.hub.config import CARD, CONFIG, CONFIG_LIMIT, FORMAT, STORAGE, TENSORS,
 from zoo.hub.golden import draw_golden
 from zoo.model import Model
 from zoo.version import __version__
+from zoo.video import write_clip
+
+SHEET = 8  # clips of a still sheet
 
 
 def write_folder(
@@ -143,11 +148,21 @@ def _write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     path.chmod(mode)
 
 
-def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: str | None = None, **info: Any) -> Path:
-    """Write a model as a weights folder with its card and a picture of samples; whole or not at all.
+def save(
+    model: Model,
+    folder: str | Path,
+    *,
+    samples: int = 16,
+    options: Mapping[str, Any] | None = None,
+    limitations: str | None = None,
+    **info: Any,
+) -> Path:
+    """Write a model as a weights folder with its card and pictures of samples; whole or not at all.
 
     Args:
-        samples: how many to show in `samples.png`; 0 for none.
+        samples: how many to show in `samples.png`; 0 for none. Of clips a few as a still sheet, and all of them moving
+            in `samples.gif`.
+        options: of `model.sample` for what is shown; by default the model's examples.
         limitations: text for the card.
         info: `data`, `training`, `metrics`, `licence`, `base_model`, `dtype`, `golden` of `write_folder`.
 
@@ -156,28 +171,50 @@ def save(model: Model, folder: str | Path, *, samples: int = 16, limitations: st
     """
     if not isinstance(model, Model) or not hasattr(model, "spec"):
         raise WeightsError("only a model of the zoo can be saved, made with zoo.build or zoo.load")
-    picture = _samples(model, samples)
-    shown = "samples.png" if picture else None
+    files = _samples(model, samples, options)
     return write_folder(
         model,
         folder,
-        card=lambda config: card.render(model.spec, config, samples=shown, limitations=limitations),
-        files={"samples.png": picture} if picture else {},
+        card=lambda config: card.render(model.spec, config, samples=list(files), limitations=limitations),
+        files=files,
         **info,
     )
 
 
-def _samples(model: Model, n: int) -> bytes | None:
-    """A PNG of n samples, of clips their first frames; None for a model that samples only from inputs, or codes."""
+def _samples(model: Model, n: int, options: Mapping[str, Any] | None) -> dict[str, bytes]:
+    """Files that show n samples, beside the pictures or clips that they are drawn from; none of a model that samples
+    only from inputs, or codes."""
+    given = dict(model.examples(n) if options is None else options)
     try:
-        drawn = model.sample(n, seed=0, **model.examples(n)) if n else None
+        drawn = model.sample(n, seed=0, **given) if n else None
     except OptionError:
-        return None
-    if drawn is None:
-        return None
-    frames = drawn[:, 0] if model.spec.is_video else drawn
-    if frames.shape[1] not in (1, 3) or model.levels > 256:
-        return None
+        return {}
+    if drawn is None or model.levels > 256 or drawn.shape[-3] not in (1, 3):
+        return {}
+    drawn = media.to_bytes(drawn, model.levels)
+    condition = given.get("condition")
+    if not model.spec.is_video:
+        pictures = drawn if condition is None else media.beside_conditions(drawn, condition, 1)
+        return {"samples.png": _png(media.grid(pictures, None if condition is None else _even(len(pictures))))}
+    frames = list(drawn.unbind(1))
+    if condition is not None:
+        frames = [media.beside_conditions(frame, condition[:, t], 1) for t, frame in enumerate(frames)]
+    sheet = torch.stack(frames, 1)[:SHEET]  # N T C H W
+    columns = None if condition is None else _even(len(frames[0]))
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "samples.gif"
+        times = [round(1000 / model.fps)] * len(frames)
+        write_clip([media.grid(frame, columns) for frame in frames], path, times)
+        moving = path.read_bytes()
+    return {"samples.gif": moving, "samples.png": _png(media.grid(sheet.flatten(0, 1), sheet.shape[1]))}
+
+
+def _even(n: int) -> int:
+    """Columns of a nearly square grid of pairs."""
+    return 2 * max(1, round(math.sqrt(n) / 2))
+
+
+def _png(image: torch.Tensor) -> bytes:
     content = io.BytesIO()
-    media.to_pil(media.grid(media.to_bytes(frames, model.levels))).save(content, "PNG")
+    media.to_pil(image).save(content, "PNG")
     return content.getvalue()

@@ -228,9 +228,17 @@ class Job:
             "resizer": f"{resized if real else ''}the network's own",
             "seed": self.seed,
             **({"options": options} if options else {}),
+            **(
+                {"columns": ", ".join(f"{k}={v}" for k, v in columns.items())}
+                if (columns := self.reading.get("columns"))
+                else {}
+            ),
             **({"samples": f"real, {self.control}" if self.control != "real" else "real"} if self.control else {}),
             **figure,
         }
+
+    def _columns(self) -> str:
+        return ", ".join(f"{key}={name}" for key, name in (self.reading.get("columns") or {}).items())
 
     def _of_clips(self, network: Any) -> dict[str, Any]:
         """What a receipt of clips says of frames."""
