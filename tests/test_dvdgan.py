@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -266,3 +267,9 @@ def test_sizes_that_make_no_sense_are_named() -> None:
             DVDGAN(**config)
     with pytest.raises(OptionError, match="built without a discriminator"):
         make_trainer(built().released())
+
+
+def test_loaded_weights_lie_as_the_fast_kernels_take_them(tmp_path: Path) -> None:
+    loaded = zoo.load("dvdgan", weights=zoo.save(built(), tmp_path / "weights", samples=0))
+    [block, *_] = loaded.generator.steady
+    assert block.convs[0].weight.is_contiguous(memory_format=torch.channels_last)

@@ -266,6 +266,10 @@ class DVDGAN(AdversarialModel):
         self.encoder = Encoder(given_frames, channels, widths) if given_frames else None
         self.discriminators = Discriminators(channels, width, levels, classes) if discriminator else None
 
+        for weight in self.parameters():  # the generator is 1.25 times as fast so on a CPU
+            if weight.dim() == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+
     @property
     def condition_names(self) -> tuple[str, ...]:
         return ("label",) if self.classes else ()
