@@ -1,16 +1,17 @@
-"""What the zoo sees of pix2pix, vid2vid and Everybody Dance Now. Free of torch."""
+"""What the zoo sees of pix2pix, vid2vid, Everybody Dance Now and Deep Video Portraits. Free of torch."""
 
 from __future__ import annotations
 
 from zoo import hookimpl
 from zoo_translation.dance_spec import DANCE
 from zoo_translation.pix2pix_spec import PIX2PIX
+from zoo_translation.portraits_spec import PORTRAITS
 from zoo_translation.vid2vid_spec import VID2VID
 
 
 @hookimpl
 def zoo_models():
-    return [PIX2PIX, VID2VID, DANCE]
+    return [PIX2PIX, VID2VID, DANCE, PORTRAITS]
 
 
 @hookimpl
@@ -19,6 +20,10 @@ def zoo_build(spec, config):
         from zoo_translation.everybody_dance_now import EverybodyDanceNow
 
         return EverybodyDanceNow(**config)
+    if spec.name == PORTRAITS.name:
+        from zoo_translation.deep_video_portraits import DeepVideoPortraits
+
+        return DeepVideoPortraits(**config)
     if spec.name == VID2VID.name:
         from zoo_translation.vid2vid import Vid2Vid
 
@@ -34,6 +39,10 @@ def zoo_train(spec):
         from zoo_translation.dance_train import DanceTrainer
 
         return DanceTrainer
+    if spec.name == PORTRAITS.name:
+        from zoo_translation.portraits_train import PortraitsTrainer
+
+        return PortraitsTrainer
     if spec.name == VID2VID.name:
         from zoo_translation.vid2vid_train import Vid2VidTrainer
 
@@ -49,6 +58,8 @@ def zoo_sample(spec, model, request):
         from zoo_translation import dance_sample
 
         return dance_sample.sample(model, request)
+    if spec.name == PORTRAITS.name:
+        return model.draw(request)
     if spec.name == VID2VID.name:
         from zoo_translation import vid2vid
 

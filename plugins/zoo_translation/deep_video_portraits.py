@@ -1,0 +1,182 @@
+"""Deep Video Portraits: Kim, Garrido, Tewari, Xu, Thies, Nießner, Pérez, Richardt, Zollhöfer, Theobalt: Deep Video
+Portraits, SIGGRAPH 2018, arXiv 1805.11714.
+
+Frames of a person from renderings of a face model, whose parameters can be those of somebody else. Against pix2pix: the
+network sees a window of conditions, the present frame and ten before it, as one stack of channels, and each doubling of
+its decoder is followed by two convolutions that refine it (section 5). What conditions are is for the data to say: in
+the paper a colour rendering, the correspondence to the face model, and the gaze.
+
+Left out: fitting the face model to a film (sections 3 and 4); `zoo_translation.head` has parameters and renderings of a
+drawn head in its place. Before the first frame the window holds that frame's condition.
+
+Shapes: B batch, T frames, N frames of a window, C channels of a frame, K channels of all conditions of a frame, H, W
+height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from zoo.errors import OptionError
+from zoo.nn.adversarial import AdversarialModel, from_pixels, to_pixels
+from zoo.request import SampleRequest
+from zoo.spec import Option
+from zoo_translation import head
+from zoo_translation.networks import SLOPE, Norm, PatchGAN, check_shapes, drop, initialise, patch_scores
+
+DROPPING = 3  # stages of the decoder with dropout, the innermost
+
+
+class Stage(nn.Module):
+    """A stage of the decoder: twice the size, then two convolutions that refine."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.enlarge = nn.ConvTranspose2d(c_in, c_out, 4, 2, 1, bias=False)
+        self.refine = nn.ModuleList(nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False) for _ in range(2))
+        self.norms = nn.ModuleList(Norm(c_out) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, F, H, W) to (B, F', 2H, 2W)."""
+        for layer, norm in zip((self.enlarge, *self.refine), self.norms, strict=True):
+            x = F.relu(norm(layer(x)))
+        return x
+
+
+class Generator(nn.Module):
+    """Conditions of a window to the frame at its end."""
+
+    def __init__(self, inputs: int, outputs: int, widths: list[int]) -> None:
+        super().__init__()
+        pairs = list(pairwise([inputs, *widths]))
+        last = len(widths) - 1
+        self.encoder = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1, bias=i in (0, last)) for i, (a, b) in enumerate(pairs))
+        self.norms = nn.ModuleList(nn.Identity() if i in (0, last) else Norm(b) for i, (_, b) in enumerate(pairs))
+        up = [*widths[-2::-1], widths[0]]
+        self.decoder = nn.ModuleList(Stage(widths[last - i] * (2 if i else 1), b) for i, b in enumerate(up))
+        self.last = nn.Conv2d(up[-1], outputs, 3, 1, 1)
+        self.channels = up
+        initialise(self)
+
+    def mask_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
+        """The shape of each dropout mask, by the name of its stage, for frames of this size."""
+        depth = len(self.encoder)
+        stages = range(min(DROPPING, depth - 1))
+        return {f"decoder {i}": (self.channels[i], height >> (depth - 1 - i), width >> (depth - 1 - i)) for i in stages}
+
+    def forward(self, x: torch.Tensor, masks: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """(B, N K, H, W) to (B, C, H, W), -1 to 1; dropout by `masks`, or at random."""
+        skips: list[torch.Tensor] = []
+        for i, (layer, norm) in enumerate(zip(self.encoder, self.norms, strict=True)):
+            x = norm(layer(F.leaky_relu(x, SLOPE) if i else x))
+            skips.append(x)
+        skips.pop()
+        for i, stage in enumerate(self.decoder):
+            x = stage(F.relu(torch.cat([skips.pop(), x], 1) if i else x))
+            if i < min(DROPPING, len(self.encoder) - 1):
+                x = drop(x, masks[f"decoder {i}"] if masks is not None else None)
+        return self.last(x).tanh()  # type: ignore[no-any-return]
+
+
+class DeepVideoPortraits(AdversarialModel):
+    """Deep Video Portraits.
+
+    Args:
+        image_shape: (C, H, W) of a frame, H and W multiples of 2 to the power of `depth`.
+        window: N, frames whose conditions a frame is drawn from.
+        conditions: keys of the batch that hold conditions, each a clip of three channels.
+        depth: halvings; 8 in the paper, at 256 pixels.
+        width, width_max: features of the first layer, which double up to the most.
+        patch: receptive field of the discriminator.
+        discriminator_width: features of its first layer.
+        discriminator: whether there is one; released weights come without.
+    """
+
+    sample_batch_size: ClassVar[int] = 8
+    channels_last: ClassVar[bool] = False
+    discriminator: PatchGAN | None
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, int, int] = (3, 256, 256),
+        window: int = 11,
+        conditions: tuple[str, ...] = ("condition", "correspondence", "gaze"),
+        depth: int = 8,
+        width: int = 64,
+        width_max: int = 512,
+        patch: int = 70,
+        discriminator_width: int = 64,
+        discriminator: bool = True,
+    ) -> None:
+        super().__init__()
+        check_shapes(image_shape, 3, 0, width, width_max, discriminator_width)
+        channels, height, wide = image_shape
+        if window < 1 or depth < 2 or height % (1 << depth) or wide % (1 << depth):
+            raise ValueError(f"window must be at least 1, depth at least 2, and {height}x{wide} divide by 2^depth")
+        if not conditions or set(conditions) - set(head.CONDITIONS):
+            raise ValueError(f"conditions are some of {', '.join(head.CONDITIONS)}, not {conditions}")
+        self.image_shape, self.frames, self.conditions = image_shape, window, tuple(conditions)
+        seen = window * 3 * len(conditions)
+        self.generator = Generator(seen, channels, [min(width << i, width_max) for i in range(depth)])
+        self.discriminator = None
+        if discriminator:
+            if patch_scores(min(height, wide), patch) < 1:
+                raise ValueError(f"patch {patch} is too large for {height}x{wide} pixels")
+            narrow: dict[str, Any] = {"width": discriminator_width, "width_max": 8 * discriminator_width}
+            self.discriminator = PatchGAN(seen + channels, patch=patch, norm="batch", biases=False, **narrow)
+
+    @property
+    def batch_shapes(self) -> dict[str, tuple[int, ...]]:
+        clip = (self.frames, *self.image_shape)
+        conditions = dict.fromkeys(self.conditions, (self.frames, 3, *self.image_shape[1:]))
+        return {"video": clip, **conditions}
+
+    def input_shape(self, option: Option) -> tuple[int | None, ...]:
+        return (None, 3, *self.image_shape[1:])
+
+    def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
+        """Renderings of a drawn head that looks around, of eight frames."""
+        clips = [head.render(head.motion(8, seed, i), self.image_shape[1]) for i in range(n)]
+        none = torch.zeros(0, 8, 3, *self.image_shape[1:], dtype=torch.uint8)
+        return {name: torch.stack([clip[name] for clip in clips]) if n else none for name in self.conditions}
+
+    def encode(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The conditions of clips side by side, (B, T, K, H, W), -1 to 1."""
+        return torch.cat([from_pixels(batch[name]) for name in self.conditions], 2)
+
+    def draw(self, request: SampleRequest) -> Iterator[torch.Tensor]:
+        """The frames of a request one by one, uint8 (B, C, H, W); a window of conditions is all that is held."""
+        given = self._given(request)
+        masks = {
+            name: (request.child(f"dropout {name}").uniform(*shape) >= 0.5).float()
+            for name, shape in self.generator.mask_shapes(*self.image_shape[1:]).items()
+        }
+        window: list[torch.Tensor] = []
+        for t, present in enumerate(given, 1):
+            window = [*window[-(self.frames - 1) :], present] if window else [present] * self.frames
+            window = window[-self.frames :]
+            yield to_pixels(self.generator(torch.cat(window, 1), masks))
+            if t == request.frames:
+                return
+
+    def _given(self, request: SampleRequest) -> Iterator[torch.Tensor]:
+        """Conditions of one frame after the other, (B, K, H, W)."""
+        clips: list[torch.Tensor] = []
+        for name in self.conditions:
+            clip = request.options[name]
+            if not isinstance(clip, torch.Tensor):
+                raise OptionError(f"{self.spec.name} draws from renderings; it needs {name}=CLIP")
+            clips.append(clip.to(request.device))
+        lengths = sorted({clip.shape[1] for clip in clips})
+        if len(lengths) > 1:
+            raise OptionError(f"conditions must have equally many frames, not {' and '.join(map(str, lengths))}")
+        if not lengths[0] or (request.frames or 0) > lengths[0]:
+            raise OptionError(f"conditions have {lengths[0]} frames, but {request.frames or 1} are to be drawn")
+        return (from_pixels(torch.cat(parts, 1)) for parts in zip(*(clip.unbind(1) for clip in clips), strict=True))

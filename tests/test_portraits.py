@@ -1,0 +1,133 @@
+"""Deep Video Portraits: windows of conditions, the drawn head, transfer from one to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zoo
+from zoo import building, data
+from zoo.errors import OptionError
+from zoo.settings import Settings
+from zoo.train.accelerator import make_accelerator
+
+zoo.models()  # puts plugins/ on the path
+from zoo_translation import head  # noqa: E402
+from zoo_translation.deep_video_portraits import DeepVideoPortraits  # noqa: E402
+
+
+def built(**config: Any) -> Any:
+    torch.manual_seed(0)
+    return zoo.build("deep_video_portraits", preset="tiny", **config)
+
+
+def make_trainer(model: Any, **recipe: Any) -> Any:
+    settings = Settings(model=model.spec.name, data="-", out="-", preset="tiny", batch_size=2, device="cpu")
+    full = building.schema(model.spec, "recipe").check(recipe)
+    return building.make_trainer(model.spec, model, settings, make_accelerator(settings), full)
+
+
+def test_the_paper_stacks_99_channels() -> None:
+    """Eleven frames of a rendering, a correspondence and a gaze, at 256 pixels through eight halvings."""
+    with torch.device("meta"):
+        model = DeepVideoPortraits()
+        assert model.generator.encoder[0].in_channels == 99
+        assert len(model.generator.encoder) == len(model.generator.decoder) == 8
+        assert model.generator(torch.zeros(1, 99, 256, 256)).shape == (1, 3, 256, 256)
+
+
+def test_a_frame_depends_on_its_window_alone() -> None:
+    model = built(window=3)
+    given = {name: torch.cat([clip] * 2, 1)[:, :8] for name, clip in model.examples(1).items()}
+    clip = model.sample(1, frames=8, **given)
+    for name in model.conditions:
+        edited = {**given, name: given[name].clone()}
+        edited[name][:, 3] = 255 - edited[name][:, 3]
+        changed = model.sample(1, frames=8, **edited)
+        assert [not torch.equal(changed[:, t], clip[:, t]) for t in range(8)] == [3 <= t < 6 for t in range(8)]
+
+
+def test_dropout_is_the_samples_own() -> None:
+    model = built()
+    given = model.examples(3)
+    together = model.sample(3, seed=4, **given)
+    assert not torch.equal(model.sample(3, seed=5, **given), together)
+    for i in range(3):
+        alone = model.sample(1, seed=4, start=i, **{name: clip[i : i + 1] for name, clip in given.items()})
+        assert (alone[0].int() - together[i].int()).abs().max() <= 1
+    stream = model.stream(3, seed=4, **given)
+    assert (torch.stack(list(stream), 1)[:, :3].int() - together.int()).abs().max() <= 1
+
+
+def test_gradients_reach_every_parameter() -> None:
+    model = built()
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    trainer = make_trainer(model, learning_rate=0.01)
+    for update in range(2):
+        clips = head.render(head.motion(6, update), 16)
+        batch = {name: clip.unflatten(0, (2, 3)) for name, clip in clips.items()}
+        trainer.step(batch, 2 * update)
+    assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []
+
+
+def test_bad_conditions_are_named() -> None:
+    model = built()
+    given = model.examples(1)
+    for change, message in (
+        ({"gaze": None}, "it needs gaze=CLIP"),
+        ({"gaze": given["gaze"][:, :5]}, "must have equally many frames, not 5 and 8"),
+        ({"gaze": given["gaze"][..., :8]}, "option 'gaze' takes uint8"),
+        ({"frames": 9}, "have 8 frames, but 9 are to be drawn"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            model.sample(1, **{**given, **change})
+    with pytest.raises(OptionError, match="conditions are some of"):
+        built(conditions=("edges",))
+
+
+# The head
+
+
+def test_each_parameter_changes_the_frame() -> None:
+    neutral = torch.tensor(head.NEUTRAL)
+    still = head.render(neutral[None], 64)
+    for i, name in enumerate(head.NAMES):
+        moved = neutral.clone()
+        moved[i] += 0.4 if name != "smile" else 1.0
+        assert not torch.equal(head.render(moved[None], 64)["video"], still["video"]), name
+
+
+def test_a_gaze_moves_the_eyes_alone() -> None:
+    neutral = torch.tensor(head.NEUTRAL)
+    looking = neutral.clone()
+    looking[head.NAMES.index("gaze_x")] = 1.0
+    still, moved = (head.render(p[None], 64) for p in (neutral, looking))
+    assert torch.equal(still["condition"], moved["condition"])
+    assert torch.equal(still["correspondence"], moved["correspondence"])
+    changed = (still["video"] != moved["video"]).any(1)
+    assert torch.equal(changed, (still["gaze"] != moved["gaze"]).any(1))
+    assert 0 < changed.sum() < 80
+
+
+def test_transfer_gives_the_target_the_sources_changes() -> None:
+    source, target = head.motion(5, 1), head.motion(5, 2)
+    moved = head.transfer(source, target)
+    light = head.NAMES.index("light")
+    assert torch.equal(moved[0], target[0])
+    pose = [i for i in range(len(head.NAMES)) if i != light]
+    assert torch.allclose((moved - moved[0])[:, pose], (source - source[0])[:, pose], atol=1e-6)
+    assert (moved[:, light] == target[0, light]).all()
+
+
+def test_a_folder_of_heads_is_read_as_clips(tmp_path: Path) -> None:
+    head.write(tmp_path, clips=10, frames=4, size=16)
+    train = data.load(str(tmp_path), "train", built().batch_shapes)
+    batch = train.batch(range(2))
+    assert set(batch) == {"video", *head.CONDITIONS}
+    assert len(data.load(str(tmp_path), "test", built().batch_shapes)) == 1
+    first = head.render(head.motion(4, 0, 0), 16)
+    windows = [first["gaze"][t : t + 3] for t in range(2)]
+    assert any(torch.equal(batch["gaze"][0], window) for window in windows)
