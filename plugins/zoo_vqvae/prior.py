@@ -2,10 +2,10 @@
 the appendix; attention as in PixelSNAIL (Chen, Mishra, Rohaninejad, Abbeel, arXiv 1712.09763, section 2).
 
 A stack of gated causal convolutions in two streams, as in Gated PixelCNN (arXiv 1606.05328): the vertical stream sees
-the rows above, the horizontal one the codes to the left, so that no past code is out of sight. Now and then multi-headed
-attention looks at all past codes. Its keys and values are made of each code itself and of the features that stand for
-what came before it; the query has no code of its own position. A prior below the top reads the maps above it through
-residual blocks.
+the rows above, the horizontal one the codes to the left, so that no past code is out of sight. Now and then attention
+with several heads looks at all past codes. Its keys and values are made of each code itself and of the features that
+stand for what came before it; the query has no code of its own position. A prior below the top reads the maps above it
+through residual blocks.
 
 Choices of ours: both streams have residual connections, and a prior of the third level reads both maps above it.
 

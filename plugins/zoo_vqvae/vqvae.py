@@ -29,7 +29,9 @@ class Residual(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.ReLU(), nn.Conv2d(width, hidden, 3, 1, 1), nn.ReLU(), nn.Conv2d(hidden, width, 1))
+        self.layers = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(width, hidden, 3, 1, 1), nn.ReLU(), nn.Conv2d(hidden, width, 1)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, width, h, w) -> the same shape."""
