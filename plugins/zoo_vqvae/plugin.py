@@ -23,7 +23,7 @@ _SMALL = {
     "prior_output": (2, 0),
     "prior_condition": (0, 3),
 }
-_RECIPE = {"learning_rate": 1e-3, "prior_learning_rate": 1e-3, "restart_below": 0.02}
+_RECIPE = {"learning_rate": 1e-3, "prior_learning_rate": 1e-3, "restart_below": 0.05}
 
 VQVAE2 = ModelSpec(
     name="vqvae2",

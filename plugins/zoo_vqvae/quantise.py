@@ -77,8 +77,8 @@ class Quantiser(nn.Module):
             z: (B, D, h, w), what was quantised.
             codes: (B, h, w), the result.
             decay: gamma; 0 is one step of k-means.
-            restart_below: codes with less than this share of the average use begin anew at random vectors of z; 0 for
-                never. The papers do not.
+            restart_below: codes with less than this share of the average use begin anew at random vectors of z, and all
+                do so with the first update; 0 for never. The papers do not.
             total: the sum of a tensor over all processes.
             is_main: whether this process chooses these vectors.
         """
@@ -94,10 +94,11 @@ class Quantiser(nn.Module):
         if restart_below:
             fresh = flat[torch.randint(len(flat), (k,), device=flat.device)]
             fresh = total(fresh if is_main else torch.zeros_like(fresh))
-            dead = self.counts < restart_below * n / k
-            self.counts.copy_(torch.where(dead, n / k, self.counts))
+            dead = (self.counts < restart_below * n / k) | (self.updates == 1)  # in the beginning, all
+            weight = 2 * restart_below * n / k  # a small one, so that a code of no use is tried elsewhere soon
+            self.counts.copy_(torch.where(dead, weight, self.counts))
             self.codebook.copy_(torch.where(dead[:, None], fresh, self.codebook))
-            self.sums.copy_(torch.where(dead[:, None], fresh * (n / k), self.sums))
+            self.sums.copy_(torch.where(dead[:, None], fresh * weight, self.sums))
 
     def dead(self) -> torch.Tensor:
         """How many codes are hardly used, a scalar."""
