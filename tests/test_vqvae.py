@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 
 import zoo
 from zoo import building
-from zoo.errors import OptionError
+from zoo.errors import OptionError, WeightsError
+from zoo.hub.imports import import_weights
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 from zoo.train.state import load_state, take_state
@@ -391,3 +393,52 @@ def test_pictures_codes_and_labels_of_another_model_are_one_line() -> None:
         model.sample(2, label=3)
     with pytest.raises(OptionError, match="this model has no classes"):
         built().sample(2, label=0)
+
+
+# Import
+
+
+def foreign_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The autoencoder under the names of vq-vae-2-pytorch, whose codebooks are transposed."""
+    names = {
+        "encoders.0.": "enc_t.blocks.",
+        "encoders.1.": "enc_b.blocks.",
+        "to_codes.0.": "quantize_conv_t.",
+        "to_codes.1.": "quantize_conv_b.",
+        "quantisers.0.": "quantize_t.",
+        "quantisers.1.": "quantize_b.",
+        "conditioners.0.": "dec_t.blocks.",
+        "ups.0.": "upsample_t.",
+        "decoder.": "dec.blocks.",
+        ".layers.": ".conv.",
+        "codebook": "embed",
+        "sums": "embed_avg",
+        "counts": "cluster_size",
+    }
+    found = {}
+    for name, value in state.items():
+        foreign = name
+        for ours, theirs in names.items():
+            foreign = foreign.replace(ours, theirs)
+        if not foreign.endswith("updates"):
+            found[foreign] = value.T.contiguous() if name.endswith(("codebook", "sums")) else value.clone()
+    return found
+
+
+def test_an_autoencoder_of_the_public_implementation_is_imported(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    sizes = {"width": 8, "residual_width": 4, "n_residual": 2, "codes": 16, "code_size": 4}
+    network = Autoencoder(image_shape=(3, 256, 256), n_levels=2, stride=4, **sizes)
+    torch.save(foreign_names(network.state_dict()), tmp_path / "vqvae.pt")
+    import_weights("vqvae2", tmp_path / "vqvae.pt", tmp_path / "weights")
+    model = zoo.load("vqvae2", weights=tmp_path / "weights", device="cpu")
+    images = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(model.autoencoder(images).images, network(images).images)
+    assert make_trainer(model, stage="priors").stage == "priors"
+
+
+def test_a_file_that_holds_no_autoencoder_is_one_line(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="holds no autoencoder of vq-vae-2-pytorch"):
+        import_weights("vqvae2", tmp_path / "other.pt", tmp_path / "weights")

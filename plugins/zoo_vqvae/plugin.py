@@ -158,3 +158,10 @@ def zoo_train(spec):
 @hookimpl
 def zoo_sample(spec, model, request):
     return model.draw(request)
+
+
+@hookimpl
+def zoo_import_weights(spec, source):
+    from zoo_vqvae import official
+
+    return official.read(source)
