@@ -288,6 +288,22 @@ def test_the_detail_temperature_leaves_the_top_alone() -> None:
     assert not torch.equal(drawn[0][1], drawn[1][1])
 
 
+def test_a_picture_is_completed_by_what_is_given_alone() -> None:
+    model = built().eval()
+    given = pictures(model, 2)
+    hidden = given.clone()
+    hidden[:, :, 10:] = 255 - hidden[:, :, 10:]
+    drawn = model.sample(2, given=given, given_rows=10)
+    assert torch.equal(drawn[:, :, :10], given[:, :, :10])
+    assert torch.equal(drawn, model.sample(2, given=hidden, given_rows=10))
+    assert torch.equal(drawn, model.sample(2, given=given, given_rows=10, method="naive"))
+    assert not torch.equal(drawn[:, :, 10:], model.sample(2)[:, :, 10:])
+    assert torch.equal(model.sample(2, given=given, given_rows=16), given)
+    for wrong, text in (({"given_rows": 4}, "give both options"), ({"given": given, "given_rows": 17}, "have 16 rows")):
+        with pytest.raises(OptionError, match=text):
+            model.sample(2, **wrong)
+
+
 # Training
 
 

@@ -125,6 +125,14 @@ VQVAE2 = ModelSpec(
             choices=("cached", "naive"),
             help="cached computes what each code adds; naive runs the whole prior for every code",
         ),
+        Option(
+            name="given",
+            type="image",
+            per_sample=True,
+            rows="given_rows",
+            help="pictures to complete through their codes",
+        ),
+        Option(name="given_rows", type="int", default=0, minimum=0, help="how many top rows of `given` to keep"),
     ),
     figures=(
         Figure(metric="NLL of codes, top", paper=3.41, **TABLE_1),

@@ -5,7 +5,8 @@ Against a PixelCNN of pixels: the prior models a few thousand codes in place of 
 autoencoder leave out what is hardly seen. Against VQ-VAE: levels of codes (`vqvae.py`), and a prior with attention for
 the top one, which sees the whole picture at once (`prior.py`).
 
-Left out: rejection of samples by a classifier's score (section 3.4), and completing pictures through their codes.
+Left out: rejection of samples by a classifier's score (section 3.4). Beyond the paper, pictures are completed through
+their codes.
 
 Shapes: N pictures, C colour channels, H, W height and width, K codes, h, w height and width of a map of codes. Levels
 are in order from the top down, in every list and tuple.
@@ -163,21 +164,26 @@ class VQVAE2(Model):
 
     def draw(self, request: SampleRequest) -> torch.Tensor:
         """The pictures of a request, (n, C, H, W), uint8: codes from the top down, then the decoder."""
-        return to_pixels(self.autoencoder.decode(self.draw_codes(request)))
+        images = to_pixels(self.autoencoder.decode(self.draw_codes(request)))
+        rows = request.options["given_rows"]
+        if rows:
+            images[:, :, :rows] = request.options["given"][:, :, :rows].to(images.device)
+        return images
 
     def draw_codes(self, request: SampleRequest) -> list[torch.Tensor]:
         """The maps of codes of a request, (n, h, w) each, from the top down; every level has noise of its own."""
         options = request.options
-        label = self._label(request)
+        label, given = self._label(request), self._given(request)
         sizes = [math.prod(shape) for shape in self.code_shapes]
         codes: list[torch.Tensor] = []
         for i, (prior, name) in enumerate(zip(self.priors, self.level_names, strict=True)):
             detail = options["detail_temperature"]
+            rows = options["given_rows"] * self.code_shapes[i][0] // self.image_shape[1]  # those that are given whole
             wanted = {
                 "temperature": options["temperature"] if i == 0 or detail is None else detail,
                 "method": options["method"],
-                "given": None,
-                "given_rows": 0,
+                "given": given[i][:, None] if given and rows else None,
+                "given_rows": rows,
                 "label": label,
                 **{f"upper_{j}": level for j, level in enumerate(codes)},
             }
@@ -185,6 +191,20 @@ class VQVAE2(Model):
             level = replace(request.child(name), options=wanted, progress=progress)
             codes.append(draw(prior, level)[:, 0].to(self.device).long())
         return codes
+
+    def _given(self, request: SampleRequest) -> list[torch.Tensor] | None:
+        """Codes (n, h, w) of pictures to complete, if there are any. They are encoded with the last given row in place
+        of all below it, so that no code knows what is to be drawn."""
+        given, rows = request.options["given"], request.options["given_rows"]
+        if rows > self.image_shape[1]:
+            raise OptionError(f"option 'given_rows' is {rows}, but the pictures have {self.image_shape[1]} rows")
+        if (given is None) != (not rows):
+            raise OptionError("to complete pictures, give both options: given=PICTURES and given_rows=N")
+        if given is None:
+            return None
+        known = given.to(self.device, copy=True)
+        known[:, :, rows:] = known[:, :, rows - 1 : rows]
+        return self.autoencoder.encode(from_pixels(known))[1]
 
     def _label(self, request: SampleRequest) -> torch.Tensor | None:
         """(n,): the classes of a request, drawn from its own noise where it has none."""
