@@ -284,6 +284,10 @@ class DVDGAN(AdversarialModel):
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     @property
+    def label_classes(self) -> int | None:
+        return self.classes or None
+
+    @property
     def condition_names(self) -> tuple[str, ...]:
         return ("label",) if self.classes else ()
 

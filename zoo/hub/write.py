@@ -184,12 +184,14 @@ def save(
 def _samples(model: Model, n: int, options: Mapping[str, Any] | None) -> dict[str, bytes]:
     """Files that show n samples, beside the pictures or clips that they are drawn from; none of a model that samples
     only from inputs, or codes."""
+    if not n:
+        return {}
     given = dict(model.examples(n) if options is None else options)
     try:
-        drawn = model.sample(n, seed=0, **given) if n else None
+        drawn = model.sample(n, seed=0, **given)
     except OptionError:
         return {}
-    if drawn is None or model.levels > 256 or drawn.shape[-3] not in (1, 3):
+    if model.levels > 256 or drawn.shape[-3] not in (1, 3):
         return {}
     drawn = media.to_bytes(drawn, model.levels)
     condition = given.get("condition")
