@@ -214,7 +214,7 @@ class Vid2Vid(AdversarialModel):
 
 def sample(model: Vid2Vid, request: SampleRequest) -> Any:
     """Frames, uint8 (B, C, H, W), one by one, as many as the condition has or as are asked for."""
-    conditions = conditions_of(model, request)
+    conditions = conditions_of(model, request, model.condition_shape)
 
     def frames() -> Any:
         state = model.start(request.n, request.device)
