@@ -247,7 +247,9 @@ def picture_files(path: Path) -> list[Path]:
         if not path.exists():
             raise DataError(f"there is no file or folder '{path}'")
         return [path]
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    about = (".json", ".jsonl")  # what `zoo sample` writes about pictures
+    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    files = sorted(file for file in files if file.suffix not in about)
     if not files:
         raise DataError(f"there is no picture in '{path}'")
     return files
