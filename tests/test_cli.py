@@ -353,7 +353,8 @@ def test_sample_writes_one_grid(folder, tmp_path, output):
 def test_sample_can_write_one_file_each(folder, tmp_path, output):
     base = ("sample", "pixelcnn", "--weights", folder, "-n", 3)
     output(*base, "-o", f"{tmp_path}/new/folder/")
-    assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    names = ["00000.png", "00001.png", "00002.png", "manifest.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == names
     output(*base, "--start", 1, "-o", f"{tmp_path}/x-{{}}.png")
     one, other = tmp_path / "new/folder/00002.png", tmp_path / "x-00002.png"
     assert one.read_bytes() == other.read_bytes()  # sample i of a seed is the same however it is asked for

@@ -43,7 +43,7 @@ class Origin:
         n: how many samples the file holds.
         options: of sampling; a list has a value for each of equally many samples in succession.
         inputs: name of an option that takes files -> sha256 of each file.
-        flags: other flags of `zoo sample` that decide what the file shows; "alone" where it is one sample without a border.
+        flags: other flags of `zoo sample` that decide what the file shows; "alone" of one sample without a border.
         version: of pixelzoo.
     """
 

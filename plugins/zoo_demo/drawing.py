@@ -165,9 +165,8 @@ def _field_of(entry: Entry, message: str) -> str:
     """The field that an error of the zoo is about."""
     found = re.search(r"option '(\w+)'", message)
     names = [field.name for field in fields(entry)]
-    if "class" in message and "label" in names and not found:
-        return "label"
-    return found[1] if found and found[1] in names else GENERAL
+    about = found[1] if found else message.partition(" ")[0]
+    return about if about in names else GENERAL
 
 
 def _draw(

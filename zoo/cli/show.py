@@ -55,7 +55,7 @@ class Subject(Model):
 
 
 @click.command()
-@click.argument("model", metavar="MODEL|PICTURE", type=Subject())
+@click.argument("model", metavar="MODEL", type=Subject())
 @click.option("--preset", help="Show this experiment alone, in full.")
 @click.option("--weights", metavar="TAG", help="Show these weights alone.")
 @as_json_option
