@@ -28,6 +28,8 @@ from PIL import Image
 CSS = """
 .gradio-container {max-width: 1100px !important; margin: 0 auto !important}
 .tiles img {image-rendering: pixelated}
+.tiles .grid-wrap {max-height: none !important}
+#models .caption-label {left: 4px; right: 4px; max-width: none; text-align: center; font-size: var(--text-xs)}
 .wrong {color: var(--error-text-color, #b91c1c); min-height: 0 !important; padding: 0 !important}
 .wrong p {color: #dc2626 !important; font-size: var(--text-sm); margin: 0 4px}
 .paper {color: var(--body-text-color-subdued)}
@@ -71,7 +73,7 @@ def make(folder: Path, device: str = "auto", found: list[Entry] | None = None) -
         with gr.Tabs(selected="models") as tabs:
             with gr.Tab("Models", id="models"):
                 shelf_view = gr.Gallery(
-                    [(_cover(entry, folder), f"{entry.name}, {entry.about}") for entry in found],
+                    [(_cover(entry, folder), entry.name) for entry in found],
                     show_label=False, columns=4, height="auto",
                     allow_preview=False, elem_classes="tiles", elem_id="models", buttons=[], interactive=False,
                 )  # fmt: skip
@@ -121,7 +123,6 @@ def _studio(chosen: gr.State, found: list[Entry], folder: Path, shelf: Shelf, vi
         )
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
-                widgets, wrongs = _form(form)
                 with gr.Row():
                     n = gr.Number(4 if entry.spec.is_video else 16, label="Samples", precision=0, min_width=100)
                     seed = gr.Number(0, label="Seed", precision=0, min_width=100)
@@ -131,6 +132,7 @@ def _studio(chosen: gr.State, found: list[Entry], folder: Path, shelf: Shelf, vi
                 with gr.Row():
                     go = gr.Button("Draw", variant="primary", elem_id="go", min_width=100)
                     stop = gr.Button("Cancel", elem_id="stop", min_width=100)
+                widgets, wrongs = _form(form)
             with gr.Column(scale=3, min_width=280):
                 tiles = gr.Gallery(
                     label="Samples", columns=4, height="auto", format="png", elem_classes="tiles", elem_id="tiles",
@@ -205,7 +207,7 @@ def _widget(field: Field) -> Any:
     if field.kind == "clip":
         return gr.File(file_types=[".mp4", ".gif", ".webp", ".webm"], type="filepath", **how)
     if option.rows:
-        how["label"] = f"{option.name}: upload a picture and paint over what is to be drawn anew, from some row on"
+        gr.Markdown("To complete a picture: upload it, and paint where it is to be drawn anew; rows above are kept.")
         brush = gr.Brush(default_size=24, colors=["#6366f1"], color_mode="fixed")
         return gr.ImageEditor(
             type="numpy", image_mode="RGBA", sources=("upload", "clipboard"), brush=brush, transforms=(), layers=False,
