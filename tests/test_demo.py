@@ -294,6 +294,7 @@ def test_a_visitor_draws_digits_and_a_bad_value_is_told_beside_its_field(visit):
 def test_two_visitors_get_each_their_own_and_one_can_cancel(visit):
     one, other = visit("conditional_pixelcnn:mnist"), visit("stylegan2:emoji")
     press(one)
+    one.wait_for_selector("#status:has-text('Waiting')")
     press(other)
     one.locator("#stop").click()
     one.wait_for_selector("#status:has-text('Cancelled.')", timeout=60_000)

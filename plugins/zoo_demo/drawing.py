@@ -225,7 +225,7 @@ def _draw(
         attach(origin, path)
     python, shell = lines(entry, plan, model, files, path.name)
     tiles = [] if is_animation(ending) else _tiles(frames[0])
-    return Drawing(samples, tiles, [f"seed {seed}, sample {i}" for i in range(n)], path, python, shell)
+    return Drawing(samples, tiles, [f"seed {seed} #{i}" for i in range(n)], path, python, shell)
 
 
 def fit(path: Path, model: zoo.Model, name: str, folder: Path) -> Path:

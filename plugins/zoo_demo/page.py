@@ -29,11 +29,17 @@ CSS = """
 .gradio-container {max-width: 1100px !important; margin: 0 auto !important}
 .tiles img {image-rendering: pixelated}
 .tiles .grid-wrap {max-height: none !important}
-#models .caption-label {left: 4px; right: 4px; max-width: none; text-align: center; font-size: var(--text-xs)}
+.tiles .caption-label {left: 2px; right: 2px; bottom: 2px; max-width: none; text-align: center; padding: 1px 2px}
+.tiles .caption-label {font-size: 11px !important; border: 0; border-radius: 3px}
+#tiles .caption-label, #before .caption-label {font-size: 10px !important; opacity: 0.85}
 .wrong {color: var(--error-text-color, #b91c1c); min-height: 0 !important; padding: 0 !important}
 .wrong p {color: #dc2626 !important; font-size: var(--text-sm); margin: 0 4px}
 .paper {color: var(--body-text-color-subdued)}
-@media (max-width: 640px) {.gradio-container {padding: 8px !important}}
+@media (max-width: 640px) {
+  .gradio-container {padding: 8px !important; min-width: 0 !important}
+  .gradio-container main, .gradio-container .main {padding: 8px !important; max-width: 100vw}
+  #models .grid-container {grid-template-columns: repeat(2, 1fr) !important}
+}
 """
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]
 MONO = ["ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
@@ -50,6 +56,10 @@ class Visitors:
     def begin(self, session: str) -> threading.Event:
         self._events[session] = threading.Event()
         return self._events[session]
+
+    def current(self, session: str) -> threading.Event:
+        """That of the last press of Draw, which may have been cancelled while it waited."""
+        return self._events.get(session) or self.begin(session)
 
     def cancel(self, session: str) -> None:
         if session in self._events:
@@ -163,20 +173,23 @@ def _studio(chosen: gr.State, found: list[Entry], folder: Path, shelf: Shelf, vi
             progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio wants it
             *given: Any,
         ) -> list[Any]:
-            event = visitors.begin(str(request.session_hash))
+            event = visitors.current(str(request.session_hash))
             compared = by_name[other] if other else None
             told = partial(progress, desc=f"drawing with {entry.name}")
             return _run(entry, compared, form, given, folder, shelf, n=n, seed=seed, told=told, cancelled=event.is_set)
 
-        def cancel(request: gr.Request) -> str:
-            visitors.cancel(str(request.session_hash))
-            return "Cancelling."
+        def begin(request: gr.Request) -> str:
+            visitors.begin(str(request.session_hash))
+            return "Waiting for its turn."
 
-        go.click(
+        def cancel(request: gr.Request) -> None:
+            visitors.cancel(str(request.session_hash))
+
+        go.click(begin, None, status, queue=False, api_visibility="private").then(
             run, [n, seed, other, *widgets], outputs, concurrency_limit=1, concurrency_id="draw",
             show_progress_on=[status], api_visibility="private",
         )  # fmt: skip
-        stop.click(cancel, None, status, queue=False, api_visibility="private")
+        stop.click(cancel, None, None, queue=False, api_visibility="private")
         again.click(
             lambda shown: (gr.Gallery(shown, visible=bool(shown)), gr.Dropdown(value="")), tiles, [before, other],
             api_visibility="private",
