@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ ARRAYS = (".npy", ".npz")
 GREY = 128  # of a pixel that is not drawn yet
 DRAWING_FRAMES = 100
 ORIENTATION = 0x0112  # EXIF
+BROKEN = (OSError, EOFError, IndexError, struct.error, SyntaxError, TypeError, ValueError)  # Pillow's for damaged files
 
 
 def to_bytes(images: torch.Tensor, levels: int = 256) -> torch.Tensor:
@@ -279,5 +281,5 @@ def readable(where: str) -> Iterator[None]:
     """Whatever Pillow raises for a file that is no picture, as a DataError of one line that names it."""
     try:
         yield
-    except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         raise DataError(f"{where} holds something that is no picture: {one_line(error, 200)}") from None

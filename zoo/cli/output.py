@@ -29,8 +29,8 @@ STDOUT = "-"
 class Animation:
     """How long an animation shows a frame, and its last one, in milliseconds."""
 
-    usual: int
-    last: int
+    usual: float
+    last: float
 
 
 CLIP = Animation(100, 100)
@@ -196,7 +196,7 @@ class Target:
         else:
             usual, last = self.animation.usual, self.animation.last
             if self.animation is CLIP and fps:
-                usual = last = round(1000 / fps)
+                usual = last = 1000 / fps
             times = [usual] * (len(frames) - 1) + [last]
             write_clip(frames, path, times, scale=scale)
         if origin is not None:
