@@ -375,7 +375,7 @@ def test_sample_passes_everything_on(tmp_path, monkeypatch, output):
     calls = []
 
     class Fake:
-        levels, fps = 2, 10.0
+        levels, fps, weights_sha256 = 2, 10.0, None
 
         def sample(self, n, progress, **options):
             progress(0.5)
@@ -413,7 +413,7 @@ def test_clips_are_animations(tmp_path, monkeypatch, error, capsys):
     monkeypatch.setattr(registry, "model_spec", lambda name: video)
 
     class Fake:
-        levels, fps = 256, 10.0
+        levels, fps, weights_sha256 = 256, 10.0, None
 
         def sample(self, n, **options):
             return torch.zeros((n, 2, 1, 4, 4), dtype=torch.uint8)
@@ -824,7 +824,7 @@ def test_the_folder_of_a_pattern_is_made(folder, tmp_path, output):
     output(*base, "-o", f"{tmp_path}/{{a}}.png")  # no pattern, a name
     assert (tmp_path / "{a}.png").is_file()
     output(*base, "--format", ".WEBP", "-o", f"{tmp_path}/d/")
-    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["00007.webp", "00008.webp"]
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["00007.webp", "00008.webp", "manifest.jsonl"]
 
 
 def test_arrays_hold_what_the_model_draws(folder, tmp_path, output):

@@ -229,7 +229,7 @@ def write_pictures(pictures: list[Image.Image], path: Path, scale: int, **how: A
     try:
         with whole_file(path) as part:
             first.save(part, append_images=others, **how)
-    except (OverflowError, RuntimeError):  # Pillow's, for GIF and WebP
+    except (OverflowError, RuntimeError, struct.error):  # Pillow's, for GIF and WebP
         raise OptionError(f"can't write '{path}': {size[0]}x{size[1]} pixels are too many for {path.suffix}") from None
 
 
