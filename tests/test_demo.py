@@ -253,7 +253,7 @@ def visit(address, browser):
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
-        page.wait_for_selector("#models img", timeout=60_000)
+        page.wait_for_selector("#models img", timeout=30_000)
         page.locator("#pick input").click()
         page.locator(f"[role=option]:has-text('{name}')").click()
         page.locator("#open").click()
@@ -280,10 +280,10 @@ def test_a_visitor_draws_digits_and_a_bad_value_is_told_beside_its_field(visit):
     page = visit("conditional_pixelcnn:mnist")
     field(page, "label").fill("eleven")
     press(page)
-    page.wait_for_selector("#wrong-label:has-text('eleven')", timeout=60_000)
+    page.wait_for_selector("#wrong-label:has-text('eleven')", timeout=30_000)
     field(page, "label").fill("3")
     press(page)
-    page.wait_for_selector("#tiles img", timeout=60_000)
+    page.wait_for_selector("#tiles img", timeout=30_000)
     assert page.locator("#tiles .thumbnail-lg").count() == 16
     assert page.locator("#wrong-label").inner_text().strip() == ""
     page.locator("#lines button").first.click()
@@ -293,12 +293,14 @@ def test_a_visitor_draws_digits_and_a_bad_value_is_told_beside_its_field(visit):
 @needs_browser
 def test_two_visitors_get_each_their_own_and_one_can_cancel(visit):
     one, other = visit("conditional_pixelcnn:mnist"), visit("stylegan2:emoji")
+    one.locator("#count input").fill("64")
     press(one)
     one.wait_for_selector("#status:has-text('Waiting')")
-    press(other)
     one.locator("#stop").click()
-    one.wait_for_selector("#status:has-text('Cancelled.')", timeout=60_000)
-    other.wait_for_selector("#tiles img", timeout=60_000)
+    press(other)
+    one.wait_for_selector("#status:has-text('Cancelled.')", timeout=30_000)
+    other.wait_for_selector("#tiles img", timeout=30_000)
     assert one.locator("#tiles img").count() == 0
+    one.locator("#count input").fill("2")
     press(one)
-    one.wait_for_selector("#tiles img", timeout=60_000)
+    one.wait_for_selector("#tiles img", timeout=30_000)

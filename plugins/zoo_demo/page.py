@@ -134,11 +134,20 @@ def _studio(chosen: gr.State, found: list[Entry], folder: Path, shelf: Shelf, vi
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 with gr.Row():
-                    n = gr.Number(4 if entry.spec.is_video else 16, label="Samples", precision=0, min_width=100)
-                    seed = gr.Number(0, label="Seed", precision=0, min_width=100)
+                    n = gr.Number(
+                        4 if entry.spec.is_video else 16,
+                        label="Samples",
+                        elem_id="count",
+                        interactive=True,
+                        precision=0,
+                        min_width=100,
+                    )
+                    seed = gr.Number(0, label="Seed", precision=0, min_width=100, interactive=True)
                 rest = gr.Markdown(elem_classes="wrong", elem_id="wrong-form")
                 others = ["", *(entry.name for entry in found)]
-                other = gr.Dropdown(others, value="", label="Compare with", info="another model of the same seed")
+                other = gr.Dropdown(
+                    others, value="", label="Compare with", info="another model of the same seed", interactive=True
+                )
                 with gr.Row():
                     go = gr.Button("Draw", variant="primary", elem_id="go", min_width=100)
                     stop = gr.Button("Cancel", elem_id="stop", min_width=100)
@@ -207,7 +216,7 @@ def _form(form: list[Field]) -> tuple[list[Any], list[gr.Markdown]]:
 
 def _widget(field: Field) -> Any:
     option = field.option
-    how: dict[str, Any] = {"label": option.name, "elem_id": f"field-{option.name}"}
+    how: dict[str, Any] = {"label": option.name, "elem_id": f"field-{option.name}", "interactive": True}
     info = {"info": option.help or None}
     if field.kind == "slider":
         return gr.Slider(option.minimum, option.maximum, option.default, step=field.step, **info, **how)
