@@ -229,7 +229,7 @@ def write_pictures(pictures: list[Image.Image], path: Path, scale: int, **how: A
     try:
         with whole_file(path) as part:
             first.save(part, append_images=others, **how)
-    except (OverflowError, RuntimeError):  # Pillow's, for GIF and WebP
+    except (OverflowError, RuntimeError, struct.error):  # Pillow's, for GIF and WebP
         raise OptionError(f"can't write '{path}': {size[0]}x{size[1]} pixels are too many for {path.suffix}") from None
 
 
@@ -249,7 +249,9 @@ def picture_files(path: Path) -> list[Path]:
         if not path.exists():
             raise DataError(f"there is no file or folder '{path}'")
         return [path]
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    about = (".json", ".jsonl")  # what `zoo sample` writes about pictures
+    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    files = sorted(file for file in files if file.suffix not in about)
     if not files:
         raise DataError(f"there is no picture in '{path}'")
     return files

@@ -30,6 +30,7 @@ class Model(nn.Module):
         condition_names: keys of a batch, besides "image" or "video", that training and `log_prob` need.
         channels_last: whether its convolutions are faster in that layout on a CPU too, when it is trained.
         has_noise: whether a sample depends on its seed; without noise it follows from its options alone.
+        weights_sha256: of the file of weights it was loaded from, or None.
         sample_batch_size: how many samples one call of the sampling hook makes, unless the caller says otherwise.
     """
 
@@ -43,6 +44,7 @@ class Model(nn.Module):
     label_classes: int | None = None
     class_names: tuple[str, ...] = ()
     condition_names: tuple[str, ...] = ()
+    weights_sha256: str | None = None
     spec: ModelSpec
     config: dict[str, Any]
 
