@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo import hookimpl
-from zoo.spec import Figure, ModelSpec, Option, Preset
+from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 from zoo_videogan.dvd_spec import DVDGAN
 
 CLIP = ("T", "C", "H", "W")
@@ -88,6 +88,15 @@ MOCOGAN = ModelSpec(
             help="a table: each row has one content, each of so many and one more columns one motion",
         ),
     ),
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/mocogan-lpc-sprites",
+            revision=None,
+            sha256="c7b03fe0e2a48fd4a7a1e0fddb4a314fb547061e5e8dca44e00fd9254949b2cf",
+            size=1235176,
+            summary="LPC sprites at 32x32, nine actions, 90,000 clips on a CPU",
+        )
+    },
     figures=(
         Figure(preset="ucf101", paper=12.42, **UCF),
         Figure(preset="shapes", metric="ACD", data="shapes", paper=1.79),

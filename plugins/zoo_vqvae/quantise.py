@@ -1,0 +1,115 @@
+"""Vector quantisation with a codebook of moving averages: van den Oord, Vinyals, Kavukcuoglu, Neural Discrete
+Representation Learning, NIPS 2017, arXiv 1711.00937, section 3 and appendix A.1; used by Razavi, van den Oord, Vinyals,
+VQ-VAE-2, NeurIPS 2019, arXiv 1906.00446, section 2.1.
+
+Shapes: B batch, D size of a code vector, K codes, h, w height and width of a map of codes, M vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+EPSILON = 1e-5  # of Laplace smoothing
+DEAD = 0.01  # a code with less than this share of the average use counts as dead
+
+
+def _alone(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+class Quantiser(nn.Module):
+    """Each vector becomes the nearest of K. The codebook is no parameter: it follows the vectors by moving averages.
+
+    Args:
+        codes: K, at least 2.
+        size: D.
+    """
+
+    codebook: torch.Tensor
+    counts: torch.Tensor
+    sums: torch.Tensor
+    updates: torch.Tensor
+
+    def __init__(self, codes: int, size: int) -> None:
+        super().__init__()
+        if codes < 2:
+            raise ValueError(f"a codebook needs at least 2 codes, not {codes}")
+        self.register_buffer("codebook", torch.randn(codes, size))
+        self.register_buffer("counts", torch.ones(codes))  # N of the paper
+        self.register_buffer("sums", self.codebook.clone())  # m
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The nearest code vectors, (B, D, h, w), through which the gradient passes straight to z, and codes (B, h, w).
+
+        Distances are in float32 whatever the precision.
+        """
+        with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+            flat = self._flat(z)
+            # ||z||^2 is the same for all codes.
+            distance = self.codebook.square().sum(1) - 2 * flat @ self.codebook.T  # M K
+            codes = distance.argmin(1).view(len(z), *z.shape[2:])
+            quantised = self.lookup(codes).to(z.dtype)
+        return z + (quantised - z).detach(), codes
+
+    def lookup(self, codes: torch.Tensor) -> torch.Tensor:
+        """The vectors of codes, (B, h, w) -> (B, D, h, w)."""
+        return F.embedding(codes, self.codebook).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def update(
+        self,
+        z: torch.Tensor,
+        codes: torch.Tensor,
+        *,
+        decay: float = 0.99,
+        restart_below: float = 0.0,
+        total: Callable[[torch.Tensor], torch.Tensor] = _alone,
+        is_main: bool = True,
+    ) -> None:
+        """Move the codebook towards the vectors that took each code (appendix A.1, eq. 6 to 8).
+
+        Args:
+            z: (B, D, h, w), what was quantised.
+            codes: (B, h, w), the result.
+            decay: gamma; 0 is one step of k-means.
+            restart_below: codes with less than this share of the average use begin anew at random vectors of z, and all
+                do so with the first update; 0 for never. The papers do not.
+            total: the sum of a tensor over all processes.
+            is_main: whether this process chooses these vectors.
+        """
+        flat, k = self._flat(z), len(self.codebook)
+        counts = torch.bincount(codes.flatten(), minlength=k).float()
+        sums = torch.zeros_like(self.sums).index_add_(0, codes.flatten(), flat)
+        self.counts.lerp_(total(counts), 1 - decay)
+        self.sums.lerp_(total(sums), 1 - decay)
+        n = self.counts.sum()
+        smoothed = (self.counts + EPSILON) / (n + k * EPSILON) * n
+        self.codebook.copy_(self.sums / smoothed[:, None])
+        self.updates.add_(1)
+        if restart_below:
+            fresh = flat[torch.randint(len(flat), (k,), device=flat.device)]
+            fresh = total(fresh if is_main else torch.zeros_like(fresh))
+            dead = (self.counts < restart_below * n / k) | (self.updates == 1)  # in the beginning, all
+            weight = 2 * restart_below * n / k  # a small one, so that a code of no use is tried elsewhere soon
+            self.counts.copy_(torch.where(dead, weight, self.counts))
+            self.codebook.copy_(torch.where(dead[:, None], fresh, self.codebook))
+            self.sums.copy_(torch.where(dead[:, None], fresh * weight, self.sums))
+
+    def dead(self) -> torch.Tensor:
+        """How many codes are hardly used, a scalar."""
+        return (self.counts < DEAD * self.counts.mean()).sum().float()
+
+    @staticmethod
+    def _flat(z: torch.Tensor) -> torch.Tensor:
+        return z.detach().permute(0, 2, 3, 1).reshape(-1, z.shape[1]).float()
+
+
+def perplexity(codes: torch.Tensor, k: int) -> torch.Tensor:
+    """e to the entropy of how often each of K codes occurs in maps (B, h, w): how many are used, a scalar."""
+    share = torch.bincount(codes.flatten(), minlength=k).float() / codes.numel()
+    return torch.special.entr(share).sum().exp()

@@ -1,0 +1,393 @@
+"""VQ-VAE-2: codebooks that are k-means, priors that see all of the past and none of the future, stages that resume."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+import zoo
+from zoo import building
+from zoo.errors import OptionError
+from zoo.settings import Settings
+from zoo.train.accelerator import make_accelerator
+from zoo.train.state import load_state, take_state
+
+zoo.models()  # puts plugins/ on the path
+from zoo_vqvae.prior import Prior  # noqa: E402
+from zoo_vqvae.quantise import Quantiser, perplexity  # noqa: E402
+from zoo_vqvae.vqvae import Autoencoder, code_shapes  # noqa: E402
+
+SMALL = {"width": 8, "hidden": 6, "n_layers": 1, "n_attention": 1, "heads": 2, "kernel_size": 3, "n_output": 1}
+COUNTS = {"imagenet256": [(32, 32), (64, 64)], "ffhq1024": [(32, 32), (64, 64), (128, 128)]}
+
+
+def make_prior(shape: tuple[int, int] = (4, 4), levels: int = 5, **config: Any) -> Any:
+    torch.manual_seed(0)
+    prior = Prior(image_shape=(1, *shape), levels=levels, **{**SMALL, **config}).double().eval()
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.mul_(2)  # so that what depends on something depends on it well above rounding
+    return prior
+
+
+def built(**config: Any) -> Any:
+    torch.manual_seed(0)
+    return zoo.build("vqvae2", preset="tiny", **config)
+
+
+def make_trainer(model: Any, examples: int = 32, **recipe: Any) -> Any:
+    settings = Settings(model="vqvae2", data="-", out="-", batch_size=4, examples=examples, device="cpu")
+    full = building.schema(model.spec, "recipe").check(recipe)
+    return building.make_trainer(model.spec, model, settings, make_accelerator(settings), full)
+
+
+def pictures(model: Any, n: int = 4, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, *model.image_shape), dtype=torch.uint8, generator=generator)
+
+
+def run_steps(trainer: Any, model: Any, steps: range) -> list[dict[str, torch.Tensor]]:
+    found = []
+    for step in steps:
+        torch.manual_seed(step)
+        model.train()
+        batch = {"image": pictures(model, seed=step), "label": torch.arange(4) % 3}
+        found.append(trainer.step(batch, 4 * step))
+    return found
+
+
+# The autoencoder
+
+
+def test_it_has_the_parameters_of_the_public_implementation() -> None:
+    sizes = {"width": 128, "residual_width": 32, "n_residual": 2, "codes": 512, "code_size": 64}
+    network = Autoencoder(image_shape=(3, 256, 256), n_levels=2, stride=4, **sizes)
+    assert sum(p.numel() for p in network.parameters()) == 1_388_867
+
+
+@pytest.mark.parametrize("preset", COUNTS)
+def test_the_papers_sizes_build(preset: str) -> None:
+    with torch.device("meta"):
+        model = zoo.build("vqvae2", preset=preset)
+    assert model.code_shapes == COUNTS[preset]
+
+
+@pytest.mark.parametrize(("levels", "stride"), [(1, 2), (2, 2), (2, 4), (3, 2), (1, 8)])
+def test_decoding_the_codes_is_the_reconstruction(levels: int, stride: int) -> None:
+    per_level = {f"prior_{name}": (8,) * levels for name in ("width", "hidden")}
+    per_level |= {f"prior_{name}": (1,) * levels for name in ("layers", "attention", "output", "condition")}
+    model = built(n_levels=levels, stride=stride, **per_level)
+    images = pictures(model)
+    codes = model.encode(images)
+    assert [tuple(level.shape[1:]) for level in codes] == code_shapes((1, 16, 16), levels, stride)
+    whole = model.autoencoder(model._floats(images))
+    assert torch.equal(model.reconstruct(images), ((whole.images * 127.5) + 127.5).round().clamp(0, 255).byte())
+
+
+# The quantiser
+
+
+def test_without_memory_an_update_is_a_step_of_k_means() -> None:
+    torch.manual_seed(0)
+    quantiser = Quantiser(4, 3)
+    z = torch.randn(8, 3, 5, 5)
+    _, codes = quantiser(z)
+    vectors, flat = z.permute(0, 2, 3, 1).reshape(-1, 3), codes.flatten()
+    means = torch.stack([vectors[flat == k].mean(0) for k in range(4)])
+    quantiser.update(z, codes, decay=0)
+    torch.testing.assert_close(quantiser.codebook, means, atol=1e-5, rtol=1e-5)
+
+
+def test_the_gradient_passes_straight_through() -> None:
+    torch.manual_seed(0)
+    z, weight = torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 3, 4, 4)
+    (Quantiser(4, 3)(z)[0] * weight).sum().backward()
+    assert z.grad is not None
+    assert torch.equal(z.grad, weight)
+
+
+@pytest.mark.parametrize("codes", [2, 512, 4096])
+def test_a_vector_of_the_codebook_is_its_own_code(codes: int) -> None:
+    torch.manual_seed(0)
+    quantiser = Quantiser(codes, 16)
+    wanted = torch.arange(codes).view(1, 1, -1)
+    quantised, found = quantiser(quantiser.lookup(wanted))
+    assert torch.equal(found, wanted)
+    torch.testing.assert_close(quantised, quantiser.lookup(wanted))
+
+
+def test_two_processes_move_the_codebook_as_one_does() -> None:
+    """Each process adds the other's counts and sums."""
+    torch.manual_seed(0)
+    one, two = Quantiser(6, 3), Quantiser(6, 3)
+    two.load_state_dict(one.state_dict())
+    z = torch.randn(4, 3, 5, 5)
+    codes = one(z)[1]
+    one.update(z, codes)
+    sent: list[torch.Tensor] = []
+    probe = Quantiser(6, 3)
+    probe.update(z[2:], codes[2:], total=lambda tensor: (sent.append(tensor.clone()), tensor)[1])
+    others = iter(sent)
+    two.update(z[:2], codes[:2], total=lambda tensor: tensor + next(others))
+    torch.testing.assert_close(two.codebook, one.codebook)
+
+
+def test_dead_codes_begin_anew_at_vectors_of_the_batch() -> None:
+    torch.manual_seed(0)
+    quantiser = Quantiser(8, 2)
+    quantiser.codebook[4:] += 1000
+    quantiser.sums.copy_(quantiser.codebook)
+    z = torch.randn(4, 2, 8, 8)
+    codes = quantiser(z)[1]
+    quantiser.update(z, codes, decay=0)
+    assert float(quantiser.dead()) >= 4
+    quantiser.update(z, codes, decay=0, restart_below=0.05)
+    vectors = {tuple(v) for v in z.permute(0, 2, 3, 1).reshape(-1, 2).tolist()}
+    assert all(tuple(v) in vectors for v in quantiser.codebook[4:].tolist())
+    assert float(quantiser.dead()) == 0
+
+
+def test_perplexity_counts_the_codes_in_use() -> None:
+    codes = torch.tensor([0, 3, 5, 7]).repeat(4).view(1, 4, 4)
+    assert float(perplexity(codes, 512)) == pytest.approx(4)
+
+
+# The priors
+
+
+@torch.no_grad()
+def test_every_code_sees_all_of_the_past_and_nothing_else() -> None:
+    """630 ordered pairs on a 6x6 map, with one layer: attention's keys are made of the codes themselves."""
+    prior = make_prior((6, 6))
+    codes = torch.randint(0, 5, (1, 1, 6, 6))
+    base = prior(codes).flatten(2)
+    seen = torch.zeros(36, 36, dtype=torch.bool)
+    for j in range(36):
+        changed = codes.flatten().clone()
+        changed[j] = (changed[j] + 1) % 5
+        seen[:, j] = ((prior(changed.view(1, 1, 6, 6)).flatten(2) - base).abs().amax((0, 1))) > 1e-12
+    assert torch.equal(seen, torch.ones(36, 36, dtype=torch.bool).tril(-1))
+
+
+@torch.no_grad()
+def test_the_bottom_depends_on_the_map_above_around_it_and_on_no_future_code() -> None:
+    prior = make_prior((4, 4), upper=((2, 2),), n_attention=0, n_condition=1)
+    codes, upper = torch.randint(0, 5, (1, 1, 4, 4)), torch.randint(0, 5, (1, 2, 2))
+    base = prior(codes, upper_0=upper).flatten(2)
+    for i in range(4):
+        changed = upper.flatten().clone()
+        changed[i] = (changed[i] + 1) % 5
+        moved = (prior(codes, upper_0=changed.view(1, 2, 2)).flatten(2) - base).abs().amax((0, 1))
+        assert bool((moved > 1e-12).all())  # 3x3 blocks over a 2x2 map reach everywhere, the first code included
+    for j in range(16):
+        later = codes.flatten().clone()
+        later[j:] = (later[j:] + 1) % 5
+        assert torch.equal(prior(later.view(1, 1, 4, 4), upper_0=upper).flatten(2)[..., : j + 1], base[..., : j + 1])
+
+
+@torch.no_grad()
+def test_the_first_code_reads_exactly_nothing_by_attention() -> None:
+    prior = make_prior((3, 3))
+    attention = prior.layers[0].attention
+    features, codes = torch.randn(2, 8, 3, 3).double(), torch.randn(2, 8, 3, 3).double()
+    read = attention(features, codes)[:, :, 0, 0]
+    assert torch.equal(read, attention.output.bias.expand(2, -1))
+
+
+CONDITIONS = [
+    {},
+    {"classes": 3},
+    {"upper": ((2, 2),), "n_condition": 1},
+    {"upper": ((1, 1), (2, 2)), "classes": 3, "n_condition": 2, "n_layers": 3, "n_attention": 2, "kernel_size": 5},
+]
+
+
+def conditions_of(prior: Any, n: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    found = {
+        f"upper_{i}": torch.randint(0, prior.levels, (n, *shape), generator=generator)
+        for i, shape in enumerate(prior.upper)
+    }
+    return {**found, "label": torch.arange(n) % 3} if prior.classes else found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", CONDITIONS)
+def test_code_by_code_gives_the_logits_of_the_whole(config: dict[str, Any]) -> None:
+    prior = make_prior((4, 4), **config)
+    given = conditions_of(prior, 3)
+    codes = torch.randint(0, 5, (3, 1, 4, 4))
+    whole = prior(codes, **given)
+    network = prior.cached(3, **given)
+    for _ in range(2):  # a second map begins from nothing
+        network.reset(**given)
+        for row in range(4):
+            network.start_row()
+            for column in range(4):
+                torch.testing.assert_close(network.logits(column, 0), whole[:, :, 0, row, column])
+                network.put(column, 0, codes[:, 0, row, column])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", [{}, {"upper": ((1, 3),), "classes": 2, "n_condition": 1}])
+def test_probabilities_of_all_maps_sum_to_one(config: dict[str, Any]) -> None:
+    prior = make_prior((2, 3), levels=3, **config)
+    maps = torch.tensor(list(itertools.product(range(3), repeat=6))).view(-1, 1, 2, 3)
+    upper = {"upper_0": torch.tensor([[[2, 0, 1]]]).expand(len(maps), 1, 3), "label": 1} if config else {}
+    assert float(prior.log_prob(maps, **upper).exp().sum()) == pytest.approx(1, abs=1e-6)  # nats are float32
+
+
+def test_the_log_prob_of_codes_is_the_sum_over_levels() -> None:
+    model = built(classes=3).eval()
+    codes = model.encode(pictures(model))
+    found = model.code_log_prob(codes, label=2)
+    bottom = model.priors[1].log_prob(codes[1][:, None], upper_0=codes[0], label=2)
+    assert found.shape == (4, 2)
+    assert torch.equal(found[:, 1], bottom)
+    assert not torch.equal(found, model.code_log_prob(codes, label=1))
+
+
+# Sampling
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_cached_samples_are_the_naive_ones(levels: int) -> None:
+    per_level = {f"prior_{name}": (8,) * levels for name in ("width", "hidden")}
+    per_level |= {f"prior_{name}": (1,) * levels for name in ("layers", "attention", "output", "condition")}
+    model = built(n_levels=levels, classes=3, **per_level).eval()
+    slow, fast = (model.sample(3, seed=2, method=method) for method in ("naive", "cached"))
+    assert torch.equal(slow, fast)
+
+
+def test_a_codebook_of_more_than_a_byte_samples() -> None:
+    model = built(codes=4096).eval()
+    assert model.sample(2).shape == (2, 1, 16, 16)
+
+
+def test_a_label_given_is_the_label_drawn() -> None:
+    model = built(classes=3).eval()
+    free = model.sample(6, seed=1)
+    each = torch.stack([model.sample(6, seed=1, label=k) for k in range(3)])
+    assert all(any(torch.equal(free[i], each[k, i]) for k in range(3)) for i in range(6))
+    assert not torch.equal(each[0], each[1])
+
+
+def test_the_detail_temperature_leaves_the_top_alone() -> None:
+    model = built().eval()
+    drawn: list[torch.Tensor] = []
+    honest = model.autoencoder.decode
+    model.autoencoder.decode = lambda codes: (drawn.append(codes), honest(codes))[1]
+    model.sample(2)
+    model.sample(2, detail_temperature=0)
+    assert torch.equal(drawn[0][0], drawn[1][0])
+    assert not torch.equal(drawn[0][1], drawn[1][1])
+
+
+# Training
+
+
+def test_the_stages_train_one_part_each() -> None:
+    model = built()
+    trainer = make_trainer(model, stage="all", autoencoder_share=0.5)
+    parts = (model.autoencoder, model.priors)
+
+    def weights() -> list[torch.Tensor]:
+        return [torch.cat([value.flatten().float() for value in part.state_dict().values()]) for part in parts]
+
+    before = weights()
+    first = run_steps(trainer, model, range(4))
+    between = weights()
+    second = run_steps(trainer, model, range(4, 8))
+    after = weights()
+    assert not torch.equal(before[0], between[0])
+    assert torch.equal(before[1], between[1])
+    assert torch.equal(between[0], after[0])  # codebooks included
+    assert not torch.equal(between[1], after[1])
+    assert set(first[0]) >= {"mse", "top_perplexity", "bottom_dead"}
+    assert set(second[0]) == {"top_nats", "bottom_nats"}
+
+
+def test_resuming_within_any_stage_gives_the_same_run() -> None:
+    recipe = {"stage": "all", "autoencoder_share": 0.5, "restart_below": 0.5, "mirror": True}
+    whole = built(classes=3)
+    run_steps(make_trainer(whole, **recipe), whole, range(8))
+    for stop in (2, 4, 6):
+        model = built(classes=3)
+        trainer = make_trainer(model, **recipe)
+        run_steps(trainer, model, range(stop))
+        state = take_state(trainer, trainer.accelerator)
+        torch.manual_seed(9)
+        fresh = zoo.build("vqvae2", preset="tiny", classes=3)
+        resumed = make_trainer(fresh, **recipe)
+        load_state(resumed, resumed.accelerator, state)
+        run_steps(resumed, fresh, range(stop, 8))
+        for name, value in fresh.state_dict().items():
+            assert torch.equal(value, whole.state_dict()[name]), (stop, name)
+
+
+def test_the_autoencoder_learns() -> None:
+    """Eight pictures by heart: the error falls to a third, and codes are in use."""
+    model = built(codes=16)
+    trainer = make_trainer(model, examples=10_000, stage="autoencoder", learning_rate=3e-3, restart_below=0.05)
+    places = torch.arange(16)
+    batch = {
+        "image": (((places[:, None] * (1 + torch.arange(8)[:, None, None]) // 4 + places) % 8) * 36)[:, None].byte()
+    }
+    found = []
+    for step in range(150):
+        torch.manual_seed(step)
+        found.append(trainer.step(batch, 8 * step))
+    assert float(found[-1]["mse"]) < float(found[0]["mse"]) / 3
+    assert float(found[-1]["bottom_perplexity"]) > 4
+    measured = trainer.evaluate(batch)
+    assert set(measured) == {f"{a}_{b}" for a in ("top", "bottom") for b in ("perplexity", "nats")} | {"mse"}
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"image_shape": (1, 18, 16)}, "height and width must be multiples of 4, not 18 and 16"),
+        ({"codes": 1}, "a codebook needs at least 2 codes, not 1"),
+        ({"n_levels": 4}, "n_levels must be 1 to 3"),
+        ({"prior_layers": (2,)}, "prior_layers must have 2 numbers, one a level"),
+        ({"prior_heads": 3}, "can't have 1 x 3 heads"),
+        ({"prior_kernel": 4}, "kernel_size must be odd"),
+    ],
+)
+def test_a_network_that_makes_no_sense_is_one_line(config: dict[str, Any], text: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        built(**config)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stage_that_does_not_exist_or_comes_too_early_is_one_line() -> None:
+    with pytest.raises(OptionError, match="setting 'stage' of vqvae2 must be one of 'all', 'autoencoder'"):
+        building.split(built().spec, {"stage": "codes"})
+    model = built()
+    with pytest.raises(OptionError, match="stage 'priors' needs a trained autoencoder"):
+        make_trainer(model, stage="priors")
+    run_steps(make_trainer(model, stage="autoencoder"), model, range(1))
+    assert make_trainer(model, stage="priors").stage == "priors"
+
+
+def test_pictures_codes_and_labels_of_another_model_are_one_line() -> None:
+    model = built(classes=3).eval()
+    with pytest.raises(OptionError, match=r"images must be uint8 \(N, 1, 16, 16\)"):
+        model.encode(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
+    with pytest.raises(OptionError, match=r"codes must be \(N, 4, 4\), \(N, 8, 8\)"):
+        model.decode([torch.zeros(1, 4, 4, dtype=torch.int64)])
+    with pytest.raises(OptionError, match="codes must be from 0 to 7, not 0 to 8"):
+        model.decode(
+            [torch.zeros(1, 4, 4, dtype=torch.int64), torch.full((1, 8, 8), 8).index_fill(1, torch.tensor(0), 0)]
+        )
+    with pytest.raises(OptionError, match="takes a class from 0 to 2, not 3"):
+        model.sample(2, label=3)
+    with pytest.raises(OptionError, match="this model has no classes"):
+        built().sample(2, label=0)
