@@ -87,7 +87,7 @@ def test_a_strangers_model_appears_with_a_field_of_the_right_kind_for_each_optio
     made = {field.name: (field.kind, field.choices) for field in catalogue.fields(entry)}
     assert made == {
         "a": ("slider", ()),
-        "b": ("number", ()),
+        "b": ("text", ()),
         "c": ("choice", ("", "x", "y")),
         "d": ("choice", ("x", "y")),
         "e": ("switch", ()),

@@ -92,7 +92,7 @@ def fields(entry: Entry) -> list[Field]:
 
 
 def _field(option: Option, entry: Entry) -> Field:
-    """A slider needs both ends and a value to stand at; whatever may be left out is a field that can be empty."""
+    """A slider needs both ends and a value to stand at; whatever may be left out is a text that can be empty."""
     if option.type in ("image", "video"):
         return Field(option, "picture" if option.type == "image" else "clip")
     if option.type == "bool":
@@ -100,8 +100,8 @@ def _field(option: Option, entry: Entry) -> Field:
     choices = option.choices or (entry.classes if option.type == "label" else ())
     if choices:
         return Field(option, "choice", choices if option.default is not None else ("", *choices))
-    if option.type in ("int", "float"):
-        if None in (option.minimum, option.maximum, option.default):
+    if option.type in ("int", "float") and option.default is not None:  # an empty field of numbers would be 0
+        if None in (option.minimum, option.maximum):
             return Field(option, "number")
         return Field(option, "slider", step=1 if option.type == "int" else 0.01)
     return Field(option, "text")
