@@ -76,14 +76,12 @@ def resident() -> float:
 def streaming(model: Any, frames: int) -> dict[str, float]:
     """Frames a second of the first and of the last fifth of a stream, and MiB gained between them."""
     options = model.examples(1)
-    clip = options.pop("condition")[0]
-
-    def endless() -> Iterator[torch.Tensor]:
-        return itertools.cycle(clip)
+    clips = {name: value[0] for name, value in options.items() if getattr(value, "ndim", 0) == 5}
 
     fifth = max(frames // 5, 1)
     times, memory = [], []
-    for _ in model.stream(1, frames=frames, condition=endless(), **options):
+    endless: dict[str, Iterator[torch.Tensor]] = {name: itertools.cycle(clip) for name, clip in clips.items()}
+    for _ in model.stream(1, frames=frames, **{**options, **endless}):
         times.append(time.perf_counter())
         memory.append(resident())
     first, last = times[fifth] - times[0], times[-1] - times[-1 - fifth]

@@ -1,4 +1,4 @@
-"""Clips a second of the GANs of clips, in sampling and in training, and how streaming grows with the number of frames.
+"""Clips a second of the GANs of clips, in sampling and in training, and how streaming grows with its frames (Linux).
 
     python benchmarks/video.py --threads 2
     python benchmarks/video.py --model dvdgan --preset lpc_sprites32 --batch 16
@@ -13,6 +13,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -23,7 +24,7 @@ from zoo.train.accelerator import make_accelerator
 from zoo.train.planning import build, recipe
 from zoo.train.state import channels_last
 
-LENGTHS = (16, 32, 64, 128)
+LENGTHS = (16, 64, 256, 1024)
 
 
 def rate(work: Callable[[], object], count: int, seconds: float) -> float:
@@ -34,6 +35,12 @@ def rate(work: Callable[[], object], count: int, seconds: float) -> float:
         work()
         done += count
     return done / (time.perf_counter() - begun)
+
+
+def in_use() -> float:
+    """Memory of this process, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def training_rate(name: str, preset: str, batch: int, precision: str, seconds: float) -> float:
@@ -80,18 +87,16 @@ def main() -> None:
             growing.append((name, model))
         except zoo.ZooError:
             continue
-    print(f"\n{'streaming':10}" + "".join(f"{t:>6} frames" for t in LENGTHS) + "  MiB more at the end")
+    print(f"\n{'streaming':10}" + "".join(f"{t:>6} frames" for t in LENGTHS) + "  MiB more in the last")
     for name, model in growing:
-        seconds = []
+        seconds, peaks = [], []
         for frames in LENGTHS:
-            begun = time.perf_counter()
+            begun, peak = time.perf_counter(), 0.0
             for _ in model.stream(1, frames=frames):
-                pass
+                peak = max(peak, in_use())
             seconds.append(time.perf_counter() - begun)
-            if frames == LENGTHS[0]:
-                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        print(f"{name:10}" + "".join(f"{s:>11.2f} s" for s in seconds) + f"  {more:.1f}", flush=True)
+            peaks.append(peak)
+        print(f"{name:10}" + "".join(f"{s:>11.2f} s" for s in seconds) + f"  {peaks[-1] - peaks[0]:.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -434,3 +434,14 @@ def test_class_posteriors_follow_bayes_rule() -> None:
 def test_a_wrong_condition_is_named(condition: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         conditional(condition, 3).log_prob(random_images((1, 5, 4), 8), **options)
+
+
+def test_likelihoods_are_computed_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the process allows: a figure of fp32 is one."""
+    model = zoo.build("pixelcnn", preset="tiny")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    allowed = []
+    model.register_forward_pre_hook(lambda module, inputs: allowed.append(torch.backends.cudnn.allow_tf32))
+    model.log_prob(model.sample(2))
+    assert allowed[-1] is False
+    assert torch.backends.cudnn.allow_tf32 is True

@@ -353,7 +353,8 @@ def test_sample_writes_one_grid(folder, tmp_path, output):
 def test_sample_can_write_one_file_each(folder, tmp_path, output):
     base = ("sample", "pixelcnn", "--weights", folder, "-n", 3)
     output(*base, "-o", f"{tmp_path}/new/folder/")
-    assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    names = ["00000.png", "00001.png", "00002.png", "manifest.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == names
     output(*base, "--start", 1, "-o", f"{tmp_path}/x-{{}}.png")
     one, other = tmp_path / "new/folder/00002.png", tmp_path / "x-00002.png"
     assert one.read_bytes() == other.read_bytes()  # sample i of a seed is the same however it is asked for
@@ -374,7 +375,7 @@ def test_sample_passes_everything_on(tmp_path, monkeypatch, output):
     calls = []
 
     class Fake:
-        levels, fps = 2, 10.0
+        levels, fps, weights_sha256 = 2, 10.0, None
 
         def sample(self, n, progress, **options):
             progress(0.5)
@@ -412,7 +413,7 @@ def test_clips_are_animations(tmp_path, monkeypatch, error, capsys):
     monkeypatch.setattr(registry, "model_spec", lambda name: video)
 
     class Fake:
-        levels, fps = 256, 10.0
+        levels, fps, weights_sha256 = 256, 10.0, None
 
         def sample(self, n, **options):
             return torch.zeros((n, 2, 1, 4, 4), dtype=torch.uint8)
@@ -823,7 +824,7 @@ def test_the_folder_of_a_pattern_is_made(folder, tmp_path, output):
     output(*base, "-o", f"{tmp_path}/{{a}}.png")  # no pattern, a name
     assert (tmp_path / "{a}.png").is_file()
     output(*base, "--format", ".WEBP", "-o", f"{tmp_path}/d/")
-    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["00007.webp", "00008.webp"]
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["00007.webp", "00008.webp", "manifest.jsonl"]
 
 
 def test_arrays_hold_what_the_model_draws(folder, tmp_path, output):

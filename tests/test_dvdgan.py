@@ -273,3 +273,49 @@ def test_loaded_weights_lie_as_the_fast_kernels_take_them(tmp_path: Path) -> Non
     loaded = zoo.load("dvdgan", weights=zoo.save(built(), tmp_path / "weights", samples=0))
     [block, *_] = loaded.generator.steady
     assert block.convs[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_statistics_keep_their_digits_far_from_zero() -> None:
+    norm = FrameBatchNorm(2, 0, 3)
+    x = torch.randn(5, 3, 2, 8, 8) + 3000
+    norm(x, torch.zeros(5, 0))
+    for _ in range(200):  # the running mean comes near
+        y = norm(x, torch.zeros(5, 0))
+    assert (y.std((0, 3, 4), correction=0) - 1).abs().max() < 0.05
+
+
+def _half_of_a_batch(rank: int, place: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
+    x = torch.load(f"{place}/x.pt")[2 * rank : 2 * rank + 2].requires_grad_()
+    norm = FrameBatchNorm(2, 0, 3)
+    y = norm(x, torch.zeros(2, 0))
+    y.square().mul(torch.arange(float(y.numel())).view_as(y) * (rank + 1)).sum().backward()
+    torch.save((y.detach(), x.grad, norm.mean, norm.var), f"{place}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_equal_one_in_statistics_and_gradients(tmp_path: Path) -> None:
+    x = torch.randn(4, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.save(x, tmp_path / "x.pt")
+    torch.multiprocessing.spawn(_half_of_a_batch, (str(tmp_path),), nprocs=2)
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    whole = x.clone().requires_grad_()
+    norm = FrameBatchNorm(2, 0, 3)
+    y = norm(whole, torch.zeros(4, 0))
+    parts = y.chunk(2)
+    weight = torch.arange(float(parts[0].numel())).view_as(parts[0])
+    (parts[0].square().mul(weight).sum() + parts[1].square().mul(2 * weight).sum()).backward()
+    assert torch.allclose(torch.cat([half[0] for half in halves]), y, atol=1e-5)
+    assert torch.allclose(torch.cat([half[1] for half in halves]), whole.grad, rtol=1e-3, atol=1e-3)
+    for half in halves:
+        assert torch.allclose(half[2], norm.mean, atol=1e-6)
+        assert torch.allclose(half[3], norm.var, atol=1e-5)
+
+
+def test_a_kept_weight_is_forgotten_when_it_changes() -> None:
+    model = built().eval()
+    before = model.sample(1)
+    with torch.no_grad():
+        model.generator.last.weight.mul_(-1)
+        model.generator.last.u.mul_(-1)
+    assert not torch.equal(model.sample(1), before)

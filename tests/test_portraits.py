@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import zoo
 from zoo import building, data
-from zoo.errors import OptionError
+from zoo.errors import DataError, OptionError
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 
@@ -80,12 +83,67 @@ def test_bad_conditions_are_named() -> None:
         ({"gaze": None}, "it needs gaze=CLIP"),
         ({"gaze": given["gaze"][:, :5]}, "must have equally many frames, not 5 and 8"),
         ({"gaze": given["gaze"][..., :8]}, "option 'gaze' takes uint8"),
-        ({"frames": 9}, "have 8 frames, but 9 are to be drawn"),
+        ({"frames": 9}, "has 8 frames, but 9 are to be drawn"),
+        ({name: clip[:, :2] for name, clip in given.items()}, "has 2 frames, but 3 are to be drawn"),  # than the window
     ):
         with pytest.raises(OptionError, match=message):
             model.sample(1, **{**given, **change})
     with pytest.raises(OptionError, match="conditions are some of"):
         built(conditions=("edges",))
+    with pytest.raises(OptionError, match="draw from condition; they know no gaze"):
+        built(conditions=("condition",)).sample(1, condition=given["condition"], gaze=given["gaze"])
+    short = {name: iter(clip[0, : 4 if name == "gaze" else 8].unbind()) for name, clip in given.items()}
+    with pytest.raises(OptionError, match="equally many frames, but gaze ended first"):
+        list(model.stream(1, **short))
+
+
+def test_a_clip_may_come_frame_by_frame() -> None:
+    model = built()
+    given = model.examples(1)
+    clip = model.sample(1, frames=8, **given)[0]
+    pulled: list[int] = []
+
+    def frames(name: str) -> Iterator[torch.Tensor]:
+        for t, frame in enumerate(given[name][0]):
+            pulled.append(t)
+            yield frame
+
+    for t, frame in enumerate(model.stream(1, **{name: frames(name) for name in model.conditions})):
+        assert max(pulled) == t  # no frame is read ahead
+        assert torch.equal(frame[0], clip[t])
+
+
+def test_label_maps_become_a_channel_for_each_class() -> None:
+    model = built(conditions=("condition",), condition_classes=6)
+    assert model.batch_shapes["condition"] == (3, 1, 16, 16)
+    maps = torch.arange(6, dtype=torch.uint8).view(1, 6, 1, 1, 1).expand(1, 6, 1, 16, 16)
+    found = model.encode({"condition": maps})
+    assert torch.equal(found[0, :, :, 0, 0], torch.eye(6))
+    assert model.sample(1, condition=maps, frames=6).shape == (1, 6, 3, 16, 16)
+    with pytest.raises(DataError, match="has the value 6, but classes are 0 to 5"):
+        model.sample(1, condition=maps + 1, frames=6)
+    with pytest.raises(OptionError, match="condition_classes needs condition"):
+        built(conditions=("gaze",), condition_classes=6)
+
+
+def test_the_preset_of_animated_emoji_reads_maps_of_their_parts(tmp_path: Path) -> None:
+    """Grey pictures of numbers 0 to 5, as its data have them."""
+    model = zoo.build("deep_video_portraits", preset="noto_animated64", discriminator=False)
+    for name, mode in (("video", "RGB"), ("condition", "L")):
+        (tmp_path / "train" / name / "0").mkdir(parents=True)
+        for t in range(11):
+            colour = t % 6 if mode == "L" else (t, t, t)
+            Image.new(mode, (64, 64), colour).save(tmp_path / "train" / name / "0" / f"{t:02d}.png")
+    batch = data.load(str(tmp_path), "train", model.batch_shapes).batch([0])
+    assert batch["condition"][0, :, 0, 0, 0].tolist() == [t % 6 for t in range(11)]
+    assert model.encode(batch).shape == (1, 11, 6, 64, 64)
+
+
+@pytest.mark.parametrize("config", [{}, {"window": 11}, {"image_shape": (3, 16, 32)}, {"condition_classes": 4}])
+def test_examples_can_be_drawn_from(config: dict[str, Any]) -> None:
+    model = built(**config)
+    clip = model.sample(1, **model.examples(1))
+    assert clip.shape == (1, *model.batch_shapes["video"])
 
 
 # The head
@@ -120,6 +178,17 @@ def test_transfer_gives_the_target_the_sources_changes() -> None:
     pose = [i for i in range(len(head.NAMES)) if i != light]
     assert torch.allclose((moved - moved[0])[:, pose], (source - source[0])[:, pose], atol=1e-6)
     assert (moved[:, light] == target[0, light]).all()
+
+
+def test_parameters_that_draw_no_head_are_named() -> None:
+    neutral = torch.tensor(head.NEUTRAL)[None]
+    broken, empty = neutral.clone(), neutral.clone()
+    broken[0, 0], empty[0, head.NAMES.index("size")] = math.nan, 0.0
+    for wrong, message in ((neutral[:, 1:], "are .T, 12., not"), (broken, "finite"), (empty, "size must be positive")):
+        with pytest.raises(OptionError, match=message):
+            head.render(wrong, 16)
+        with pytest.raises(OptionError, match=message):
+            head.transfer(wrong, neutral)
 
 
 def test_a_folder_of_heads_is_read_as_clips(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -233,7 +234,7 @@ def test_bf16_trains(finished: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_a_checkpoint_and_a_loadable_model(
-    finished: Path, tmp_path: Path, number: signal.Signals
+    finished: Path, tmp_path: Path, number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = settings(finished / "pictures", tmp_path / "run", checkpoint_every=0)
 
@@ -243,6 +244,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_a_loadable_model(
 
     summary = loop.train(config, progress=interrupt)
     assert (summary["reason"], summary["seen"]) == ("interrupted", 40)
+    assert "stopping with a checkpoint after this update; again to stop now" in capfd.readouterr().err
     assert Checkpoints(tmp_path / "run" / "checkpoints").last == 40
     zoo.load("pixelcnn", weights=str(tmp_path / "run"), device="cpu")
     loop.train(config, resume=True)
@@ -465,3 +467,28 @@ def test_one_certain_device_is_the_one_that_trains(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(OptionError, match="device 'cuda:1' is for one process"):
         accelerator.make_accelerator(Settings(model="pixelcnn", data="-", out="-", device="cuda:1"))
+
+
+@pytest.mark.parametrize("model", ["conditional_pixelcnn", "mocogan"])
+def test_labels_beyond_the_classes_are_named_before_training(model: str, tmp_path: Path) -> None:
+    from test_examples import frames
+
+    for name in ("cat", "cow", "dog"):
+        if model == "mocogan":
+            frames(tmp_path / "pets" / name / "a", 9, mode="RGB")
+            frames(tmp_path / "pets" / name / "b", 9, mode="RGB")
+        else:
+            write_pictures(tmp_path / "pets" / name, 5)
+    classes = {"categories": 2, "labelled": True} if model == "mocogan" else {"condition_size": 2, "condition": "label"}
+    run = {"model": model, "preset": "tiny", "data": str(tmp_path / "pets"), "device": "cpu", "batch_size": 2}
+    quiet = {"sample_every": 0, "eval_every": 0, "examples": 2, "log_every": 0}
+    settings = Settings(**run, **quiet, out=str(tmp_path / "run"), overrides=classes)
+    wanted = "has labels up to 2, but this .* knows the classes 0 to 1; set its number of classes to 3"
+    for start in (planning.plan, loop.train):
+        with pytest.raises(DataError, match=wanted):
+            start(settings)
+    fitting = {key: 3 if value == 2 else value for key, value in classes.items()}
+    loop.train(dataclasses.replace(settings, overrides=fitting))
+    trained = zoo.load(model, weights=tmp_path / "run")
+    assert trained.class_names == ("cat", "cow", "dog")  # of the data
+    assert torch.equal(trained.sample(1, label="dog"), trained.sample(1, label=2))

@@ -158,6 +158,11 @@ def test_bad_conditions_are_named() -> None:
         next(model.stream(condition=iter([torch.zeros(3, 16, 16, dtype=torch.uint8)])))
 
 
+def test_no_clips_are_asked_for() -> None:
+    model = built()
+    assert model.sample(0, **model.examples(0)).shape == (0, 4, 3, 16, 16)
+
+
 def test_finer_generators_add_to_the_coarse_one() -> None:
     model = built(scales=2)
     assert len(model.generators) == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ ARRAYS = (".npy", ".npz")
 GREY = 128  # of a pixel that is not drawn yet
 DRAWING_FRAMES = 100
 ORIENTATION = 0x0112  # EXIF
+BROKEN = (OSError, EOFError, IndexError, struct.error, SyntaxError, TypeError, ValueError)  # Pillow's for damaged files
 
 
 def to_bytes(images: torch.Tensor, levels: int = 256) -> torch.Tensor:
@@ -227,7 +229,7 @@ def write_pictures(pictures: list[Image.Image], path: Path, scale: int, **how: A
     try:
         with whole_file(path) as part:
             first.save(part, append_images=others, **how)
-    except (OverflowError, RuntimeError):  # Pillow's, for GIF and WebP
+    except (OverflowError, RuntimeError, struct.error):  # Pillow's, for GIF and WebP
         raise OptionError(f"can't write '{path}': {size[0]}x{size[1]} pixels are too many for {path.suffix}") from None
 
 
@@ -247,7 +249,9 @@ def picture_files(path: Path) -> list[Path]:
         if not path.exists():
             raise DataError(f"there is no file or folder '{path}'")
         return [path]
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    about = (".json", ".jsonl")  # what `zoo sample` writes about pictures
+    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    files = sorted(file for file in files if file.suffix not in about)
     if not files:
         raise DataError(f"there is no picture in '{path}'")
     return files
@@ -277,5 +281,5 @@ def readable(where: str) -> Iterator[None]:
     """Whatever Pillow raises for a file that is no picture, as a DataError of one line that names it."""
     try:
         yield
-    except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         raise DataError(f"{where} holds something that is no picture: {one_line(error, 200)}") from None

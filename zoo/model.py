@@ -25,10 +25,12 @@ class Model(nn.Module):
         image_shape: (C, H, W) of one picture or frame; the constructor sets it.
         levels: values of a sub-pixel; samples and `log_prob` use 0 to levels - 1.
         frames: of one clip, if it draws clips; `fps` frames a second.
+        label_classes: how many classes a label may be; None where it takes no labels, or can't say.
         class_names: of its classes in order, if they have names; `config.json` holds them.
         condition_names: keys of a batch, besides "image" or "video", that training and `log_prob` need.
         channels_last: whether its convolutions are faster in that layout on a CPU too, when it is trained.
         has_noise: whether a sample depends on its seed; without noise it follows from its options alone.
+        weights_sha256: of the file of weights it was loaded from, or None.
         sample_batch_size: how many samples one call of the sampling hook makes, unless the caller says otherwise.
     """
 
@@ -39,8 +41,10 @@ class Model(nn.Module):
     levels: int = 256
     frames: int = 0
     fps: float = 10.0
+    label_classes: int | None = None
     class_names: tuple[str, ...] = ()
     condition_names: tuple[str, ...] = ()
+    weights_sha256: str | None = None
     spec: ModelSpec
     config: dict[str, Any]
 

@@ -6,6 +6,7 @@ Shapes: T frames, C channels (1 or 3), H, W height and width.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -56,13 +57,27 @@ def read_clip(path: Path, channels: int, where: str | None = None) -> torch.Tens
 
 
 def clip_fps(path: Path) -> float | None:
-    """Frames a second of a video file; None where it does not say."""
+    """Frames a second of a video file, on average; None where it does not say."""
     if path.suffix.lower() in ANIMATED:
         with readable(f"'{path}'"), Image.open(path) as picture:
-            milliseconds = picture.info.get("duration")
-        return 1000 / milliseconds if milliseconds else None
+            times = [_milliseconds(frame) for frame in ImageSequence.Iterator(picture)]
+        return 1000 * len(times) / sum(times) if sum(times) else None
     with _opened(path, f"'{path}'") as stream:
         return float(stream.average_rate) if stream.average_rate else None
+
+
+def is_moving(path: Path) -> bool:
+    """Whether a file is of several frames, or of a format that is for videos alone."""
+    if path.suffix.lower() not in ANIMATED:
+        return True
+    with readable(f"'{path}'"), Image.open(path) as picture:
+        return bool(getattr(picture, "is_animated", False))
+
+
+def _milliseconds(frame: Image.Image) -> float:
+    """How long a frame is shown, which WebP tells of decoded frames alone; 0 if unknown."""
+    frame.load()
+    return float(frame.info.get("duration") or 0)
 
 
 def _animated(path: Path, channels: int, where: str) -> Iterator[np.ndarray[Any, Any]]:
@@ -93,7 +108,7 @@ def _opened(path: Path, where: str) -> Iterator[Any]:
     import av
 
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{where} can't be read as a video: {one_line(error, 120)}") from None
     with container:
@@ -129,8 +144,11 @@ def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[
             container.mux(packet)
 
 
-def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[int], *, scale: int = 1) -> None:
-    """Write frames (C, H, W), uint8, each shown for its `milliseconds`, as an endless animation; like `write_image`."""
+def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[float], *, scale: int = 1) -> None:
+    """Write frames (C, H, W), uint8, each shown for its `milliseconds`, as an endless animation; like `write_image`.
+
+    A GIF counts in hundredths of a second and shows no frame shorter than two of them, since browsers slow such down.
+    """
     pictures = [to_pil(frame) for frame in frames]
     if path.suffix.lower() == ".mp4":
         _write_mp4(pictures, path, milliseconds, scale)
@@ -138,10 +156,18 @@ def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequenc
     if path.suffix.lower() == ".gif" and pictures[0].mode == "RGB":  # a palette for each frame would flicker
         palette = to_pil(torch.cat(list(frames), 1)).quantize(method=Image.Quantize.FASTOCTREE)
         pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    write_pictures(pictures, path, scale, save_all=True, duration=list(milliseconds), loop=0, lossless=True)
+    unit, least = (10, 20) if path.suffix.lower() == ".gif" else (1, 1)
+    times = _rounded([max(least, shown) for shown in milliseconds], unit)
+    write_pictures(pictures, path, scale, save_all=True, duration=times, loop=0, lossless=True)
 
 
-def _write_mp4(pictures: list[Image.Image], path: Path, milliseconds: Sequence[int], scale: int) -> None:
+def _rounded(times: Sequence[float], unit: int) -> list[int]:
+    """Times as multiples of `unit` whose sums up to any frame are as near as can be, so that the mean rate is kept."""
+    ends = [unit * round(end / unit) for end in itertools.accumulate(times, initial=0)]
+    return [end - begin for begin, end in itertools.pairwise(ends)]
+
+
+def _write_mp4(pictures: list[Image.Image], path: Path, milliseconds: Sequence[float], scale: int) -> None:
     """H.264; frames are shown all alike long, those with more milliseconds several times."""
     shortest = min(milliseconds)
     width, height = (-(-side * scale // 2) * 2 for side in pictures[0].size)  # even, as the codec wants it

@@ -78,6 +78,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
         )
         self.condition, self.sample_texts = condition, sample_texts
         self.condition_names = ("caption",) if condition == "text" else (condition,)
+        self.label_classes = condition_size if condition == "label" else None
         if condition == "text":
             self.encoder = TextEncoder(condition_size)
 

@@ -67,6 +67,10 @@ class GAN(AdversarialModel):
         self.register_buffer("lod", torch.zeros(()))
 
     @property
+    def label_classes(self) -> int | None:
+        return self.classes or None
+
+    @property
     def condition_names(self) -> tuple[str, ...]:
         """Columns of the data that training needs."""
         return ("label",) if self.classes else ()

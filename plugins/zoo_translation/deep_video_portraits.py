@@ -9,6 +9,8 @@ the paper a colour rendering, the correspondence to the face model, and the gaze
 Left out: fitting the face model to a film (sections 3 and 4); `zoo_translation.head` has parameters and renderings of a
 drawn head in its place. Before the first frame the window holds that frame's condition.
 
+Ours: the condition may be a map of labels, one channel of which is made for each class.
+
 Shapes: B batch, T frames, N frames of a window, C channels of a frame, K channels of all conditions of a frame, H, W
 height and width.
 """
@@ -16,7 +18,7 @@ height and width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, ClassVar
 
 import torch
@@ -24,11 +26,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
-from zoo.nn.adversarial import AdversarialModel, from_pixels, to_pixels
+from zoo.nn.adversarial import AdversarialModel, to_pixels
 from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation import head
-from zoo_translation.networks import SLOPE, Norm, PatchGAN, check_shapes, drop, initialise, patch_scores
+from zoo_translation.examples import moving
+from zoo_translation.networks import SLOPE, Norm, PatchGAN, check_shapes, drop, encode, initialise, patch_scores
+from zoo_translation.sequence import conditions_of
 
 DROPPING = 3  # stages of the decoder with dropout, the innermost
 
@@ -91,6 +95,7 @@ class DeepVideoPortraits(AdversarialModel):
         image_shape: (C, H, W) of a frame, H and W multiples of 2 to the power of `depth`.
         window: N, frames whose conditions a frame is drawn from.
         conditions: keys of the batch that hold conditions, each a clip of three channels.
+        condition_classes: K of label maps in "condition", whose one channel holds numbers of classes; 0 for pictures.
         depth: halvings; 8 in the paper, at 256 pixels.
         width, width_max: features of the first layer, which double up to the most.
         patch: receptive field of the discriminator.
@@ -108,6 +113,7 @@ class DeepVideoPortraits(AdversarialModel):
         image_shape: tuple[int, int, int] = (3, 256, 256),
         window: int = 11,
         conditions: tuple[str, ...] = ("condition", "correspondence", "gaze"),
+        condition_classes: int = 0,
         depth: int = 8,
         width: int = 64,
         width_max: int = 512,
@@ -116,14 +122,19 @@ class DeepVideoPortraits(AdversarialModel):
         discriminator: bool = True,
     ) -> None:
         super().__init__()
-        check_shapes(image_shape, 3, 0, width, width_max, discriminator_width)
+        check_shapes(
+            image_shape, 1 if condition_classes else 3, condition_classes, width, width_max, discriminator_width
+        )
         channels, height, wide = image_shape
         if window < 1 or depth < 2 or height % (1 << depth) or wide % (1 << depth):
             raise ValueError(f"window must be at least 1, depth at least 2, and {height}x{wide} divide by 2^depth")
-        if not conditions or set(conditions) - set(head.CONDITIONS):
+        if not conditions or set(conditions) - set(head.CONDITIONS) or len(set(conditions)) < len(conditions):
             raise ValueError(f"conditions are some of {', '.join(head.CONDITIONS)}, not {conditions}")
+        if condition_classes and "condition" not in conditions:
+            raise ValueError(f"condition_classes needs condition among the conditions, which are {conditions}")
         self.image_shape, self.frames, self.conditions = image_shape, window, tuple(conditions)
-        seen = window * 3 * len(conditions)
+        self.classes = {"condition": condition_classes}  # of label maps, by key
+        seen = window * sum(self.classes.get(name) or 3 for name in conditions)
         self.generator = Generator(seen, channels, [min(width << i, width_max) for i in range(depth)])
         self.discriminator = None
         if discriminator:
@@ -135,48 +146,76 @@ class DeepVideoPortraits(AdversarialModel):
     @property
     def batch_shapes(self) -> dict[str, tuple[int, ...]]:
         clip = (self.frames, *self.image_shape)
-        conditions = dict.fromkeys(self.conditions, (self.frames, 3, *self.image_shape[1:]))
-        return {"video": clip, **conditions}
+        return {"video": clip, **{name: (self.frames, *self.shape_of(name)) for name in self.conditions}}
+
+    def shape_of(self, name: str) -> tuple[int, int, int]:
+        """(C, H, W) of a condition's frame."""
+        return (1 if self.classes.get(name) else 3, *self.image_shape[1:])
 
     def input_shape(self, option: Option) -> tuple[int | None, ...]:
-        return (None, 3, *self.image_shape[1:])
+        return (None, *self.shape_of(option.name)) if option.name in head.CONDITIONS else super().input_shape(option)
 
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
-        """Renderings of a drawn head that looks around, of eight frames."""
-        clips = [head.render(head.motion(8, seed, i), self.image_shape[1]) for i in range(n)]
-        none = torch.zeros(0, 8, 3, *self.image_shape[1:], dtype=torch.uint8)
-        return {name: torch.stack([clip[name] for clip in clips]) if n else none for name in self.conditions}
+        """Renderings of a drawn head that looks around, or moving shapes of label maps; at least a window of frames."""
+        (height, wide), frames = self.image_shape[1:], max(8, self.frames)
+        clips = []
+        for i in range(n):
+            shown = head.render(head.motion(frames, seed, i), max(height, wide))
+            clip = {name: shown[name][..., :height, :wide] for name in self.conditions}
+            if classes := self.classes["condition"]:
+                clip["condition"] = moving(classes, True, frames, height, wide, seed, i)
+            clips.append(clip)
+        none = {name: torch.zeros(0, frames, *self.shape_of(name), dtype=torch.uint8) for name in self.conditions}
+        return {name: torch.stack([clip[name] for clip in clips]) if n else none[name] for name in self.conditions}
 
     def encode(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The conditions of clips side by side, (B, T, K, H, W), -1 to 1."""
-        return torch.cat([from_pixels(batch[name]) for name in self.conditions], 2)
+        """The conditions of clips side by side, (B, T, K, H, W), -1 to 1, or 0 and 1 of label maps.
+
+        Raises:
+            DataError: a label map with a number that is no class.
+        """
+        clips = [encode(batch[name].flatten(0, 1), self.classes.get(name, 0)) for name in self.conditions]
+        return torch.cat(clips, 1).view(*batch[self.conditions[0]].shape[:2], -1, *self.image_shape[1:])
 
     def draw(self, request: SampleRequest) -> Iterator[torch.Tensor]:
-        """The frames of a request one by one, uint8 (B, C, H, W); a window of conditions is all that is held."""
-        given = self._given(request)
+        """The frames of a request one by one, uint8 (B, C, H, W); a window of conditions is all that is held.
+
+        Raises:
+            OptionError: a condition that is missing, unknown to these weights, too short, or longer than another.
+        """
+        return self._frames(request, self._given(request))
+
+    def _frames(self, request: SampleRequest, given: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
         masks = {
             name: (request.child(f"dropout {name}").uniform(*shape) >= 0.5).float()
             for name, shape in self.generator.mask_shapes(*self.image_shape[1:]).items()
         }
         window: list[torch.Tensor] = []
         for t, present in enumerate(given, 1):
-            window = [*window[-(self.frames - 1) :], present] if window else [present] * self.frames
-            window = window[-self.frames :]
-            yield to_pixels(self.generator(torch.cat(window, 1), masks))
+            window = [*window, present][-self.frames :] if window else [present] * self.frames
+            frame = to_pixels(self.generator(torch.cat(window, 1), masks))
+            if request.frames:
+                request.progress(min(1.0, t / request.frames))
+            yield frame
             if t == request.frames:
                 return
 
     def _given(self, request: SampleRequest) -> Iterator[torch.Tensor]:
         """Conditions of one frame after the other, (B, K, H, W)."""
-        clips: list[torch.Tensor] = []
-        for name in self.conditions:
-            clip = request.options[name]
-            if not isinstance(clip, torch.Tensor):
-                raise OptionError(f"{self.spec.name} draws from renderings; it needs {name}=CLIP")
-            clips.append(clip.to(request.device))
-        lengths = sorted({clip.shape[1] for clip in clips})
-        if len(lengths) > 1:
+        options = {name: request.options[name] for name in head.CONDITIONS}
+        for name, clip in options.items():
+            if clip is not None and name not in self.conditions:
+                raise OptionError(f"these weights draw from {', '.join(self.conditions)}; they know no {name}")
+        clips = [conditions_of(self, request, self.shape_of(name), name) for name in self.conditions]
+        known = [clip for clip in options.values() if isinstance(clip, torch.Tensor)]
+        if len(lengths := sorted({clip.shape[1] for clip in known})) > 1:
             raise OptionError(f"conditions must have equally many frames, not {' and '.join(map(str, lengths))}")
-        if not lengths[0] or (request.frames or 0) > lengths[0]:
-            raise OptionError(f"conditions have {lengths[0]} frames, but {request.frames or 1} are to be drawn")
-        return (from_pixels(torch.cat(parts, 1)) for parts in zip(*(clip.unbind(1) for clip in clips), strict=True))
+        return (self._side_by_side(frames) for frames in zip_longest(*clips))
+
+    def _side_by_side(self, frames: tuple[torch.Tensor | None, ...]) -> torch.Tensor:
+        """One frame of every condition, (B, K, H, W); an iterator may have ended before another."""
+        parts = {name: x.unsqueeze(1) for name, x in zip(self.conditions, frames, strict=True) if x is not None}
+        if len(parts) < len(frames):
+            ended = [name for name in self.conditions if name not in parts]
+            raise OptionError(f"conditions must have equally many frames, but {', '.join(ended)} ended first")
+        return self.encode(parts)[:, 0]

@@ -125,6 +125,10 @@ class EverybodyDanceNow(AdversarialModel):
                 self.detail_discriminator = PatchGAN(inputs + people + channels, patch=field, **narrow)
 
     @property
+    def label_classes(self) -> int | None:
+        return self.people or None
+
+    @property
     def condition_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of a figure."""
         return (self.condition_channels, *self.image_shape[1:])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from zoo.errors import OptionError
 from zoo.media import write_image
 from zoo.seeds import derive_seed
 
@@ -42,17 +43,38 @@ def motion(frames: int, seed: int, index: int = 0) -> torch.Tensor:
 
 def transfer(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Parameters of a source clip (T, P) as changes of a target's: the target's first frame and what changed since the
-    source's first (section 4 of the paper); light stays the target's."""
+    source's first (section 4 of the paper); light stays the target's.
+
+    Raises:
+        OptionError: parameters of another shape, or that are not finite.
+    """
+    for clip in (source, target):
+        _check(clip)
     moved = target[0] + (source - source[0])
     moved[:, NAMES.index("light")] = target[0, NAMES.index("light")]
     return moved
 
 
 def render(parameters: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-    """Clips of parameters (T, P): "video", "condition", "correspondence" and "gaze", uint8 (T, 3, S, S)."""
+    """Clips of parameters (T, P): "video", "condition", "correspondence" and "gaze", uint8 (T, 3, S, S).
+
+    Raises:
+        OptionError: parameters of another shape, that are not finite, or of a head without size.
+    """
+    _check(parameters)
     with torch.device("cpu"):
         frames = [_frame(dict(zip(NAMES, row.tolist(), strict=True)), size) for row in parameters]
     return {name: torch.stack([frame[name] for frame in frames]) for name in ("video", *CONDITIONS)}
+
+
+def _check(parameters: torch.Tensor) -> None:
+    """Raise OptionError unless parameters are those of a clip."""
+    if parameters.ndim != 2 or not len(parameters) or parameters.shape[1] != len(NAMES):
+        raise OptionError(f"parameters of a clip are (T, {len(NAMES)}), not {tuple(parameters.shape)}")
+    if not parameters.isfinite().all():
+        raise OptionError("parameters must be finite")
+    if (least := parameters[:, NAMES.index("size")].min().item()) <= 0:
+        raise OptionError(f"size must be positive, not {least:g}")
 
 
 def _frame(p: dict[str, float], size: int) -> dict[str, torch.Tensor]:

@@ -38,7 +38,7 @@ PORTRAITS = ModelSpec(
             settings={"batch_size": 4, "examples": 40_000, "ema_images": 500},
         ),
         "noto_animated64": Preset(
-            model={**_SMALL, "image_shape": (3, 64, 64), "conditions": ("condition",)},
+            model={**_SMALL, "image_shape": (3, 64, 64), "conditions": ("condition",), "condition_classes": 6},
             settings={
                 "data": "noto_animated64",
                 "columns": {"condition": "parts"},

@@ -18,9 +18,6 @@ from zoo.request import SampleRequest
 class Sequential(Protocol):
     """A model whose frames follow from a state and the next condition."""
 
-    spec: Any
-    condition_shape: tuple[int, int, int]
-
     def start(self, n: int, device: torch.device) -> Any:
         """The state before the first frame of n clips."""
 
@@ -28,30 +25,31 @@ class Sequential(Protocol):
         """The next frame (n, C, H, W), -1 to 1, of a condition (n, C', H, W), uint8, and the state after it."""
 
 
-def conditions_of(model: Sequential, request: SampleRequest) -> Iterator[torch.Tensor]:
-    """The frames of option `condition` one after the other, uint8 (B, C, H, W), of clips or of an iterator of frames.
+def conditions_of(
+    model: Any, request: SampleRequest, shape: tuple[int, int, int], name: str = "condition"
+) -> Iterator[torch.Tensor]:
+    """The frames of an option one after the other, uint8 (B, *shape), of clips or of an iterator of frames.
 
     Raises:
         OptionError: no condition, fewer frames than are asked for, or frames of another shape.
     """
-    given = request.options["condition"]
+    given = request.options[name]
     if given is None:
-        raise OptionError(f"{model.spec.name} draws from a clip; it needs condition=CLIP")
+        raise OptionError(f"{model.spec.name} draws from a clip; it needs {name}=CLIP")
     if isinstance(given, torch.Tensor):
         length = given.shape[1]
         if not length or (request.frames or 0) > length:
-            raise OptionError(f"option 'condition' has {length} frames, but {request.frames or 1} are to be drawn")
-        return iter(given.to(request.device).unbind(1))
-    return (_checked(model, request, frame) for frame in given[0])  # one iterator, whose frames all samples share
+            raise OptionError(f"option '{name}' has {length} frames, but {request.frames or 1} are to be drawn")
+        return (frame.to(request.device) for frame in given.unbind(1))
+    return (_checked(request, frame, shape, name) for frame in given[0])  # one iterator, whose frames all samples share
 
 
-def _checked(model: Sequential, request: SampleRequest, frame: Any) -> torch.Tensor:
+def _checked(request: SampleRequest, frame: Any, shape: tuple[int, int, int], name: str) -> torch.Tensor:
     """One frame of an iterator, (C, H, W) or (B, C, H, W), for all samples."""
-    shape = model.condition_shape
     fits = isinstance(frame, torch.Tensor) and frame.dtype == torch.uint8 and tuple(frame.shape[-3:]) == shape
     if not fits or frame.shape[:-3] not in ((), (1,), (request.n,)):
         found = f"{frame.dtype} {tuple(frame.shape)}" if isinstance(frame, torch.Tensor) else type(frame).__name__
-        raise OptionError(f"frames of option 'condition' must be uint8 {shape}, not {found}")
+        raise OptionError(f"frames of option '{name}' must be uint8 {shape}, not {found}")
     return frame.to(request.device).expand(request.n, *shape)  # type: ignore[no-any-return]
 
 

@@ -168,7 +168,8 @@ class Vid2Vid(AdversarialModel):
         """Clips of moving shapes, of the frames that it learns from."""
         count, size = self.classes or self.condition_channels, self.image_shape[1:]
         clips = [moving(count, bool(self.classes), self.frames, *size, seed, i) for i in range(n)]
-        return {"condition": torch.stack(clips)}
+        none = torch.zeros(0, self.frames, *self.condition_shape, dtype=torch.uint8)
+        return {"condition": torch.stack(clips) if n else none}
 
     def encode(self, condition: torch.Tensor) -> torch.Tensor:
         """Frames of conditions, uint8 (B, C, H, W), as the networks see them, (B, K, H, W)."""
@@ -214,7 +215,7 @@ class Vid2Vid(AdversarialModel):
 
 def sample(model: Vid2Vid, request: SampleRequest) -> Any:
     """Frames, uint8 (B, C, H, W), one by one, as many as the condition has or as are asked for."""
-    conditions = conditions_of(model, request)
+    conditions = conditions_of(model, request, model.condition_shape)
 
     def frames() -> Any:
         state = model.start(request.n, request.device)

@@ -12,7 +12,7 @@ KINETICS = {
     (48, 128): (31.50, 111.19),
     (12, 256): (3.35, 59.74),
 }
-_PAPER = {"data": "kinetics600", "batch_size": 1024, "examples": 300_000_000, "frame_stride": 2}
+_PAPER = {"data": "kinetics600", "batch_size": 512, "examples": 150_000_000, "frame_stride": 2}
 _OURS = {"batch_size": 16, "ema_images": 2_000, "eval_every": 0, "examples": 200_000}
 _SMALL = {"latent_size": 32, "class_size": 32, "frames": 16}
 _SPRITES = {**_SMALL, "classes": 9}
@@ -49,6 +49,7 @@ DVDGAN = ModelSpec(
             recipe=_RATES,
             settings={**_OURS, "data": "lpc_sprites"},
         ),
+        "bbb64": Preset(model={**_SMALL, "width": 16}, recipe=_RATES, settings={**_OURS, "data": "bbb64"}),
         "noto_animated64": Preset(
             model={**_SMALL, "width": 16}, recipe=_RATES, settings={**_OURS, "data": "noto_animated64"}
         ),

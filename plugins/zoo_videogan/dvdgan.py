@@ -21,7 +21,9 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
+from torch import distributed as dist
 from torch import nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
@@ -31,12 +33,20 @@ from zoo_videogan.clips import check_sizes, levels_of
 from zoo_videogan.dvd_discriminators import DBlock, Discriminators
 from zoo_videogan.spectral import Conv2d, Embedding, Linear
 
-STANDING = 64  # clips whose statistics normalise truncated samples
+STANDING, BATCH = 64, 16  # clips whose statistics normalise truncated samples, and how many at once
 MOMENTUM = 0.1
 
 
+def everywhere(means: torch.Tensor) -> torch.Tensor:
+    """The mean over all processes, which hold equally many clips; gradients flow through it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return means
+    summed: torch.Tensor = all_reduce(means)  # type: ignore[no-untyped-call]
+    return summed / dist.get_world_size()
+
+
 class FrameBatchNorm(nn.Module):
-    """Batch normalisation in which each frame has statistics of its own.
+    """Batch normalisation in which each frame has statistics of its own, those of all processes together.
 
     Gain and offset come from latent and class; without a condition they are learned.
 
@@ -60,10 +70,13 @@ class FrameBatchNorm(nn.Module):
         b, t, c = x.shape[:3]
         x = x.float()
         if self.training:
+            frames = torch.arange(first, first + t, device=x.device).clamp(max=len(self.mean) - 1)
+            reference = self.mean[frames]  # near the mean, so that the difference of squares keeps its digits
             # Two sums are 20 times as fast as torch.var_mean over these axes.
-            n = b * x.shape[3] * x.shape[4]
-            mean = x.sum((3, 4)).sum(0) / n  # T C
-            var = (x.square().sum((3, 4)).sum(0) / n - mean.square()).clamp(min=0)
+            centred = x - reference[..., None, None]
+            sums = torch.stack([centred.sum((3, 4)).sum(0), centred.square().sum((3, 4)).sum(0)])  # 2 T C
+            shift, square = everywhere(sums / (b * x.shape[3] * x.shape[4]))
+            mean, var = reference + shift, (square - shift.square()).clamp(min=0)
             with torch.no_grad():
                 self.mean[first : first + t].lerp_(mean, MOMENTUM)
                 self.var[first : first + t].lerp_(var, MOMENTUM)
@@ -271,6 +284,10 @@ class DVDGAN(AdversarialModel):
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     @property
+    def label_classes(self) -> int | None:
+        return self.classes or None
+
+    @property
     def condition_names(self) -> tuple[str, ...]:
         return ("label",) if self.classes else ()
 
@@ -343,14 +360,19 @@ class DVDGAN(AdversarialModel):
         """
         key = ("standing", truncation)
         if key not in request.kept:
-            seeds = SampleRequest(seed=0, indices=range(STANDING), device=request.device, options={}).child("standing")
-            z, given = truncated(seeds.normal(self.latent_size), truncation), None
-            if self.encoder is not None:
-                given = self.encoder(from_pixels(self.examples(STANDING)["given"].to(request.device)))
-            label = self._labels(seeds)
-            request.kept[key] = statistics_of(self.generator, z, label, self.frames - self.given_frames, given)
+            found = [self._statistics(request.device, truncation, batch) for batch in range(STANDING // BATCH)]
+            request.kept[key] = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
         kept: dict[str, torch.Tensor] = request.kept[key]
         return kept
+
+    def _statistics(self, device: torch.device, truncation: float, batch: int) -> dict[str, torch.Tensor]:
+        """Those of one batch of `_standing`."""
+        indices = range(batch * BATCH, (batch + 1) * BATCH)
+        seeds = SampleRequest(seed=0, indices=indices, device=device, options={}).child("standing")
+        z, states = truncated(seeds.normal(self.latent_size), truncation), None
+        if self.encoder is not None:
+            states = self.encoder(from_pixels(self.examples(BATCH, batch)["given"].to(device)))
+        return statistics_of(self.generator, z, self._labels(seeds), self.frames - self.given_frames, states)
 
 
 def truncated(z: torch.Tensor, threshold: float) -> torch.Tensor:

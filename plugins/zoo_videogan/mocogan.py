@@ -146,6 +146,10 @@ class MoCoGAN(AdversarialModel):
             self.clip_discriminator = ClipDiscriminator(channels, widths, categories, noise)
 
     @property
+    def label_classes(self) -> int | None:
+        return self.categories or None
+
+    @property
     def condition_names(self) -> tuple[str, ...]:
         return ("label",) if self.labelled else ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo import hookimpl
-from zoo.spec import Figure, ModelSpec, Option, Preset
+from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 from zoo_videogan.dvd_spec import DVDGAN
 
 CLIP = ("T", "C", "H", "W")
@@ -57,7 +57,7 @@ MOCOGAN = ModelSpec(
     "arXiv 1707.04993",
     presets={
         "tiny": Preset(model={"resolution": 8, "frames": 8, "content_size": 6, "motion_size": 4, "width": 8}),
-        "ucf101": Preset(model={"categories": 101, "labelled": True}, settings=_PAPER_64),
+        "ucf101": Preset(settings=_PAPER_64),
         "shapes": Preset(model={"categories": 2}, settings={**_PAPER_64, "data": "shapes", "batch_size": 32}),
         "weizmann64": Preset(
             model={"categories": 4, "labelled": True},
@@ -88,9 +88,19 @@ MOCOGAN = ModelSpec(
             help="a table: each row has one content, each of so many and one more columns one motion",
         ),
     ),
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/mocogan-lpc-sprites",
+            revision=None,
+            sha256="c7b03fe0e2a48fd4a7a1e0fddb4a314fb547061e5e8dca44e00fd9254949b2cf",
+            size=1235176,
+            summary="LPC sprites at 32x32, nine actions, 90,000 clips on a CPU",
+        )
+    },
     figures=(
         Figure(preset="ucf101", paper=12.42, **UCF),
         Figure(preset="shapes", metric="ACD", data="shapes", paper=1.79),
+        Figure(preset="shapes", metric="ACD", data="faces", paper=0.201),
     ),
     **GAN,
 )

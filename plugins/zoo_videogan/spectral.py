@@ -6,6 +6,8 @@ normalised once for a whole clip: `normalised` gives it to whoever applies it ma
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -19,6 +21,7 @@ class SpectralNorm(nn.Module):
     weight: nn.Parameter
     u: torch.Tensor
     v: torch.Tensor
+    _kept: tuple[Any, torch.Tensor] | None = None
 
     def begin(self) -> None:
         """Orthogonal weights, whose singular values are all 1, and singular vectors to begin with."""
@@ -28,7 +31,16 @@ class SpectralNorm(nn.Module):
         self.register_buffer("v", F.normalize(torch.randn(matrix.shape[1]), dim=0))
 
     def normalised(self) -> torch.Tensor:
-        """The weight by its largest singular value."""
+        """The weight by its largest singular value; kept for as long as nobody can change either."""
+        if not (self.training or torch.is_grad_enabled()):
+            state = (self.weight._version, self.u._version, self.weight.data_ptr(), self.u.data_ptr())
+            if self._kept is None or self._kept[0] != state:
+                self._kept = (state, self._normalised())
+            return self._kept[1]
+        self._kept = None
+        return self._normalised()
+
+    def _normalised(self) -> torch.Tensor:
         matrix = self.weight.flatten(1)
         with float32(matrix.device):
             if self.training:

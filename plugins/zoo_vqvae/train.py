@@ -37,8 +37,8 @@ class VQVAE2Trainer:
         betas: of Adam, for both.
         commitment: weight of the mean of (z - e)^2, the paper's beta.
         decay: of the codebooks' moving averages, the paper's gamma, for each step.
-        restart_below: codes that are used less than this share of the average begin anew at vectors of the batch, as
-            all do in the beginning; 0 for never, as in the paper.
+        restart_below: codes used less than this share of the average begin anew at vectors of the batch, as all
+            do in the beginning; 0 for never, as in the paper.
         stage: "all" trains the autoencoder for a share of the examples and then the priors; "autoencoder" or "priors"
             one of them alone; "joint" both in every step.
         autoencoder_share: share of the examples for the autoencoder, in stage "all".

@@ -52,14 +52,20 @@ def parse_options(spec: ModelSpec, assignments: Sequence[str]) -> tuple[dict[str
 
 
 def clip_files(path: Path) -> list[Path]:
-    """A video file, or a folder of frames, or those of a folder of them; raises DataError if there is none."""
-    from zoo.media import picture_files
+    """A video file, or a folder of frames, or those of a folder of them; raises DataError if there is none.
 
-    folders = sorted(part for part in path.iterdir() if part.is_dir()) if path.is_dir() else []
+    Files of formats that may move, none of which does, are frames.
+    """
+    from zoo.data.folders import natural
+    from zoo.media import picture_files
+    from zoo.video import is_moving
+
+    inside = path.iterdir() if path.is_dir() else ()
+    folders = sorted((part for part in inside if part.is_dir() and not part.name.startswith(".")), key=natural)
     if folders:
         return folders
-    files = picture_files(path)
-    is_clip = all(file.suffix.lower() in CLIPS for file in files)
+    files = sorted(picture_files(path), key=natural)
+    is_clip = all(file.suffix.lower() in CLIPS for file in files) and any(is_moving(file) for file in files)
     return files if is_clip else [path]
 
 
@@ -182,16 +188,17 @@ def read_targets(path: str, spec: ModelSpec, channels: int) -> torch.Tensor:
 
 
 def _read_clips(files: list[Path], channels: int, what: str) -> torch.Tensor:
-    """Clips (N, T, C, H, W), uint8, of video files, or of folders of frames in order of their names."""
+    """Clips (N, T, C, H, W), uint8, of video files, or of folders of frames in order of their names, 2 before 10."""
     import torch
 
     from zoo import media
+    from zoo.data.folders import natural
     from zoo.video import read_clip
 
     clips: list[torch.Tensor] = []
     for file in files:
-        is_folder = file.is_dir()
-        clips.append(media.read_images(media.picture_files(file), channels) if is_folder else read_clip(file, channels))
+        frames = sorted(media.picture_files(file), key=natural) if file.is_dir() else []
+        clips.append(media.read_images(frames, channels) if frames else read_clip(file, channels))
         if clips[-1].shape != clips[0].shape:
             own, first = (f"{len(c)} frames of {c.shape[3]}x{c.shape[2]}" for c in (clips[-1], clips[0]))
             raise DataError(f"{what}: '{file}' has {own}, but '{files[0]}' {first}; all clips must be alike")

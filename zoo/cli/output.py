@@ -8,11 +8,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import OptionError
+from zoo.origin import Origin, attach, write_manifest
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ STDOUT = "-"
 class Animation:
     """How long an animation shows a frame, and its last one, in milliseconds."""
 
-    usual: int
-    last: int
+    usual: float
+    last: float
 
 
 CLIP = Animation(100, 100)
@@ -46,6 +47,9 @@ class Target:
         each: one file a sample.
         animation: None for a still picture or an array.
         start: index of the first sample.
+        origin: what the files say of themselves; `sidecar`: also in a file beside each.
+        folder: whether a folder was asked for, which gets a manifest.
+        alone: one sample without the border of a grid, as in a file of its own.
     """
 
     path: Path
@@ -53,6 +57,10 @@ class Target:
     animation: Animation | None
     start: int
     to_stdout: bool = False
+    origin: Origin | None = None
+    sidecar: bool = False
+    folder: bool = False
+    alone: bool = False
 
     @classmethod
     def check(
@@ -68,7 +76,7 @@ class Target:
         each = out != STDOUT and bool(NUMBER.search(Path(text).name))
         if animation is CLIP and Path(text).suffix.lower() not in (*CLIPS, *ARRAYS):
             animation = None  # a still sheet
-        target = cls(Path(text), each, animation, start, out == STDOUT)
+        target = cls(Path(text), each, animation, start, out == STDOUT, folder=in_folder)
         if form and target.ending != ending:
             raise OptionError(f"--format {form} is for -o - or a folder, and '{out}' is neither")
         target._check_ending(spec, text)
@@ -133,17 +141,18 @@ class Target:
         if self.animation is None and len(frames) > 1:
             sheet = stacked(frames)  # N T C H W
             columns, frames = sheet.shape[1], [sheet.flatten(0, 1)]
-            if self.each:
+            if self.each or self.alone:
                 frames = [stacked([grid(clip, columns) for clip in sheet], 0)]
         if self.to_stdout:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"samples{self.ending}"
-                self._write_one([grid(frame, columns) for frame in frames], raw, path, scale, fps)
+                self._write_one([grid(frame, columns) for frame in frames], raw, path, scale, fps, self.origin)
                 with path.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
             return "stdout"
         if not self.each:
-            self._write_one([grid(frame, columns) for frame in frames], raw, self.path, scale, fps)
+            shown = [frame[0] if self.alone else grid(frame, columns) for frame in frames]
+            self._write_one(shown, raw, self.path, scale, fps, self.origin)
             return str(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,13 +161,30 @@ class Target:
         for i in range(len(raw)):
             try:
                 one = [frame[i] for frame in frames]
-                self._write_one(one, raw[i], self.file(self.start + i), scale, fps)
+                origin = self.origin.of(i) if self.origin else None
+                self._write_one(one, raw[i], self.file(self.start + i), scale, fps, origin)
             except OptionError as error:
                 raise OptionError(f"{error}; {i} of {len(raw)} files are written") from None
+        if self.folder and self.origin:
+            write_manifest(self.path.parent, self.rows(len(raw)))
         return str(self.path.parent / NUMBER.sub("*", self.path.name))
 
+    def rows(self, n: int) -> list[dict[str, Any]]:
+        """What the manifest says of n samples: of each file its name, and what drew it."""
+        if self.origin is None:
+            return []
+        if not self.each:
+            return [{"file": self.path.name, **asdict(self.origin)}]
+        return [{"file": self.file(self.start + i).name, **asdict(self.origin.of(i))} for i in range(n)]
+
     def _write_one(
-        self, frames: list[torch.Tensor], raw: torch.Tensor, path: Path, scale: int, fps: float | None
+        self,
+        frames: list[torch.Tensor],
+        raw: torch.Tensor,
+        path: Path,
+        scale: int,
+        fps: float | None,
+        origin: Origin | None = None,
     ) -> None:
         from zoo.media import write_array, write_image
         from zoo.video import write_clip
@@ -170,9 +196,11 @@ class Target:
         else:
             usual, last = self.animation.usual, self.animation.last
             if self.animation is CLIP and fps:
-                usual = last = round(1000 / fps)
+                usual = last = 1000 / fps
             times = [usual] * (len(frames) - 1) + [last]
             write_clip(frames, path, times, scale=scale)
+        if origin is not None:
+            attach(origin, path, sidecar=self.sidecar)
 
 
 def stacked(tensors: Sequence[torch.Tensor], axis: int = 1) -> torch.Tensor:

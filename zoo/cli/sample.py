@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import names, output
+from zoo.cli import again, names, output
 from zoo.cli.console import (
+    MODEL,
     OLD_SPELLINGS,
     PLACE,
     choose,
     device_option,
     is_main_process,
-    model_argument,
     note,
     out_option,
+    print_json,
     progress,
     weights_option,
 )
@@ -36,6 +37,7 @@ from zoo.cli.options import (
 from zoo.cli.output import Target
 from zoo.device import check_device
 from zoo.errors import OptionError
+from zoo.origin import Origin
 from zoo.settings import PRECISIONS
 from zoo.spec import ModelSpec
 
@@ -50,7 +52,7 @@ USUAL_DRAWN_FROM = (1, 1)  # of what is drawn from a picture or clip
 
 
 @click.command(context_settings=OLD_SPELLINGS)
-@model_argument
+@click.argument("model", metavar="MODEL", type=MODEL, required=False)
 @weights_option()
 @click.option("--locked", metavar="FILE", type=PLACE, help="Take the weights that 'zoo lock' wrote down.")
 @click.option(
@@ -94,10 +96,35 @@ USUAL_DRAWN_FROM = (1, 1)  # of what is drawn from a picture or clip
     "condition.",
 )
 @click.option("--target", type=PLACE, help="Also end each row with the true picture: a file, or a folder of all.")
-def sample(
-    model: str, weights: str | None, locked: str | None, scale: int, device: str, precision: str, **how: Any
-) -> None:
+@click.option("--like", metavar="PICTURE", type=PLACE, help="Draw again what 'zoo sample' drew, but for what is typed.")
+@click.option("--sidecar", is_flag=True, help="Say in FILE.json what drew each file, as .png files say themselves.")
+@click.option("--json", "as_json", is_flag=True, help="Print what drew each file as JSON.")
+@click.pass_context
+def sample(ctx: click.Context, /, like: str | None, sidecar: bool, as_json: bool, **_: Any) -> None:
     """Draw samples into a picture file."""
+    said = again.fill_in(ctx, like) if like else None
+    flags = {name: value for name, value in ctx.params.items() if name not in ("like", "sidecar", "as_json")}
+    _sample(ctx, said, like or "", sidecar, as_json, **flags)
+
+
+def _sample(
+    ctx: click.Context,
+    said: Origin | None,
+    like: str,
+    sidecar: bool,
+    as_json: bool,
+    *,
+    model: str | None,
+    weights: str | None,
+    locked: str | None,
+    scale: int,
+    device: str,
+    precision: str,
+    **how: Any,
+) -> None:
+    """`sample` with the flags that a picture gave it."""
+    if model is None:
+        raise click.MissingParameter(ctx=ctx, param=next(p for p in ctx.command.params if p.name == "model"))
     spec, weights = names.find(model, weights)
     plan = make_plan(spec, **how)
     if locked is None:
@@ -105,6 +132,8 @@ def sample(
     choose("--precision", precision, PRECISIONS)
     check_device(device)
     target = plan.check(spec)
+    if target.to_stdout and (as_json or sidecar):
+        raise OptionError("--json and --sidecar are for files, and -o - writes the samples to stdout")
     if not is_main_process():  # of a launch of several: one draws and writes
         return
     from zoo.cli import memory
@@ -112,12 +141,21 @@ def sample(
     memory.keep_freed()
     begun = time.monotonic()
     loaded = names.load(spec, weights, locked, device)
+    if said is not None:
+        again.check_weights(said, loaded, like)
     pictures = {name: read_pictures(loaded, name, paths) for name, paths in plan.files.items()}
     raw = draw(loaded, plan, pictures, precision)
     frames, columns = ([], None) if target.is_array else compose(raw, plan, spec, loaded.levels, pictures)
+    origin = again.describe(ctx, spec, loaded, weights, plan)
+    if said is not None and said.flags.get("alone") and plan.n == 1 and not target.each:
+        target = replace(target, alone=True)
+        origin = replace(origin, flags={**origin.flags, "alone": True})
+    target = replace(target, origin=origin, sidecar=sidecar)
     where = target.write(frames, raw, columns, scale, loaded.fps)
     text = f"wrote {plan.n} sample{'s' * (plan.n != 1)} to {where} in {time.monotonic() - begun:.1f} s"
-    if target.to_stdout:
+    if as_json:
+        print_json(target.rows(plan.n))
+    elif target.to_stdout:
         note(text)
     else:
         click.echo(text)
@@ -190,7 +228,7 @@ def make_plan(spec: ModelSpec, assignments: tuple[str, ...], n: int | None, colu
     length = clip_length(spec, options, wanted=not table and (flags["animate"] or output.is_animation(ending)))
     if table:
         n = n or table[1] ** 2
-        if n % table[1] or columns not in (None, table[1]):
+        if (n % table[1] and n != 1) or columns not in (None, table[1]):
             raise OptionError(f"option '{table[0]}' makes a table of {table[1]} columns, and -n whole rows of it")
         columns = table[1]
     _, rows = completed(spec)

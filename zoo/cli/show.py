@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from zoo import building, registry
+from zoo import building, origin, registry
 from zoo.cli.console import (
+    Model,
     as_json_option,
-    model_argument,
+    expand,
     note,
     print_heading,
     print_json,
@@ -44,13 +45,25 @@ def list_models(as_json: bool) -> None:
             note(f"plugin '{record.name}' is broken; see 'zoo plugins'")
 
 
+class Subject(Model):
+    """The name of a model, or the path of a picture."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(expand(value))
+        is_picture = path.suffix.lower() in (".png", ".apng", ".json", ".gif", ".webp", ".mp4", ".npy", ".npz")
+        return path if is_picture or path.is_file() else super().convert(value, param, ctx)
+
+
 @click.command()
-@model_argument
+@click.argument("model", metavar="MODEL", type=Subject())
 @click.option("--preset", help="Show this experiment alone, in full.")
 @click.option("--weights", metavar="TAG", help="Show these weights alone.")
 @as_json_option
-def info(model: str, preset: str | None, weights: str | None, as_json: bool) -> None:
-    """Paper, presets, settings, options and weights of a model."""
+def info(model: str | Path, preset: str | None, weights: str | None, as_json: bool) -> None:
+    """Paper, presets, settings, options and weights of a model; of a picture, what drew it."""
+    if isinstance(model, Path):
+        _show_origin(model, as_json)
+        return
     spec, weights = find(model, weights)
     if weights is not None:
         if weights not in spec.weights:
@@ -76,6 +89,15 @@ def info(model: str, preset: str | None, weights: str | None, as_json: bool) -> 
         print_table(("tag", "repo", "revision", "size", "summary"), pins)
     else:
         click.echo("none")
+
+
+def _show_origin(path: Path, as_json: bool) -> None:
+    said = dataclasses.asdict(origin.read(path))
+    if as_json:
+        print_json(said)
+    else:
+        click.secho(path.name, bold=True)
+        print_mapping(said)
 
 
 def _show_paper(spec: ModelSpec) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError
+from zoo.origin import MANIFEST
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 CLIPS = {".mp4", ".webm", ".gif", ".webp", ".mov", ".avi", ".mkv", ".m4v"}
@@ -57,7 +58,7 @@ def read_folder(folder: Path, wanted: Mapping[str, bool] | None = None) -> tuple
         DataError: nothing of that kind; examples beside folders of classes, which would be without a class; pairs that
             do not match.
     """
-    if any(path.suffix.lower() in TABLES for path in folder.iterdir()) or (folder / "data").is_dir():
+    if any(_is_table(path) for path in folder.iterdir()) or (folder / "data").is_dir():
         return None
     wanted, unused = dict(wanted or {"image": False}), list[str]()
     folders = _folders(folder)
@@ -73,6 +74,12 @@ def read_folder(folder: Path, wanted: Mapping[str, bool] | None = None) -> tuple
         what = f"pair of {' and '.join(wanted)}" if len(wanted) > 1 else "clip" if any(wanted.values()) else "picture"
         raise DataError(f"can't load '{folder}': there is no {what} in it{_hint(folder, wanted)}")
     return parts, unused
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is a table of examples, and not what `zoo sample` writes beside pictures about their origin."""
+    about_another = path.name == MANIFEST or Path(path.stem).suffix.lower() in PICTURES | CLIPS
+    return path.suffix.lower() in TABLES and not about_another
 
 
 def _hint(folder: Path, wanted: Mapping[str, bool]) -> str:

@@ -75,7 +75,9 @@ def pictures(text: str) -> list[str]:
 def metadata(spec: ModelSpec, config: Mapping[str, Any]) -> dict[str, Any]:
     """What the YAML block of the card holds."""
     dataset, pipeline = _dataset(config.get("data")), _pipeline(spec, config)
-    results = [_result(pipeline or spec.task, receipt) for receipt in config.get("metrics", ())]
+    results = [
+        _result(pipeline or spec.task, receipt) for receipt in config.get("metrics", ()) if "samples" not in receipt
+    ]
     data = library().ModelCardData(
         **_licence(config.get("licence")),
         library_name="pixelzoo",

@@ -75,6 +75,7 @@ def load_folder(
             model = building.build_from_config(spec, config.config)
             model.load_state_dict(load_file(path), strict=True)
         model.class_names = tuple(config.raw.get("classes", ()))
+        model.weights_sha256 = config.sha256
         return model.to(target).eval()
     except (RuntimeError, MemoryError, SafetensorError, OSError) as error:
         raise WeightsError(f"can't load '{path}': {one_line(error)}") from error

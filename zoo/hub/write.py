@@ -184,12 +184,14 @@ def save(
 def _samples(model: Model, n: int, options: Mapping[str, Any] | None) -> dict[str, bytes]:
     """Files that show n samples, beside the pictures or clips that they are drawn from; none of a model that samples
     only from inputs, or codes."""
+    if not n:
+        return {}
     given = dict(model.examples(n) if options is None else options)
     try:
-        drawn = model.sample(n, seed=0, **given) if n else None
+        drawn = model.sample(n, seed=0, **given)
     except OptionError:
         return {}
-    if drawn is None or model.levels > 256 or drawn.shape[-3] not in (1, 3):
+    if model.levels > 256 or drawn.shape[-3] not in (1, 3):
         return {}
     drawn = media.to_bytes(drawn, model.levels)
     condition = given.get("condition")
@@ -198,12 +200,13 @@ def _samples(model: Model, n: int, options: Mapping[str, Any] | None) -> dict[st
         return {"samples.png": _png(media.grid(pictures, None if condition is None else _even(len(pictures))))}
     frames = list(drawn.unbind(1))
     if condition is not None:
-        frames = [media.beside_conditions(frame, condition[:, t], 1) for t, frame in enumerate(frames)]
+        of_frames = condition.unbind(1) if condition.ndim == 5 else [condition] * len(frames)
+        frames = [media.beside_conditions(frame, given, 1) for frame, given in zip(frames, of_frames, strict=False)]
     sheet = torch.stack(frames, 1)[:SHEET]  # N T C H W
     columns = None if condition is None else _even(len(frames[0]))
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "samples.gif"
-        times = [round(1000 / model.fps)] * len(frames)
+        times = [1000 / model.fps] * len(frames)
         write_clip([media.grid(frame, columns) for frame in frames], path, times)
         moving = path.read_bytes()
     return {"samples.gif": moving, "samples.png": _png(media.grid(sheet.flatten(0, 1), sheet.shape[1]))}

@@ -23,6 +23,7 @@ from zoo.metrics.features import load as load_network
 from zoo.metrics.processes import Processes
 from zoo.metrics.reals import Reals, shuffled
 from zoo.model import Model
+from zoo.precision import precision as computing
 from zoo.seeds import derive_seed
 
 NETWORK = {
@@ -178,7 +179,7 @@ class Job:
         model: Any = self.model
         lengths = [torch.empty(0, dtype=torch.float64, device="cpu")]
         for block in ours.share(math.ceil(self.count / BLOCK)):
-            with torch.no_grad():
+            with torch.no_grad(), computing("fp32", model.device):
                 pair = model.path_images(BLOCK, seed=derive_seed(self.seed, "path", block), epsilon=EPSILON)
             first, second = (network.of_paths(images) for images in pair)
             lengths.append(distances.step_lengths(first, second).cpu())

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.model import Model
+from zoo.precision import precision as computing
 from zoo.sampling import evaluating
 
 
@@ -115,7 +116,7 @@ class AutoregressiveModel(Model):
 
     @torch.no_grad()
     def log_prob(self, images: torch.Tensor, *, batch_size: int = 128, **conditions: Any) -> torch.Tensor:
-        """Exact log-likelihood, without a gradient; `nats` of the logits has one.
+        """Exact log-likelihood in fp32, without TF32 and without a gradient; `nats` of the logits has one.
 
         Args:
             images: (N, C, H, W), integers from 0 to L - 1, as `sample` returns them.
@@ -132,7 +133,7 @@ class AutoregressiveModel(Model):
         conditions = {name: v.cpu() if isinstance(v, torch.Tensor) else v for name, v in conditions.items()}
         given = self.conditions(conditions, len(images))
         batches = []
-        with evaluating(self):
+        with evaluating(self), computing("fp32", self.device):
             for first in range(0, len(images), batch_size):
                 rows = slice(first, first + batch_size)
                 logits = self(images[rows], **{name: value[rows] for name, value in given.items()})

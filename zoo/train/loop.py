@@ -30,7 +30,7 @@ from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 from zoo.train.checkpoints import Checkpoints
 from zoo.train.evaluation import HeldOut, to_device
-from zoo.train.planning import build, check_batch, reading, recipe
+from zoo.train.planning import build, check_batch, name_classes, reading, recipe
 from zoo.train.run_folder import RunFolder
 from zoo.train.signals import interrupts
 from zoo.train.state import MovingAverage, channels_last, load_state, take_state
@@ -121,6 +121,7 @@ class Run:
         else:
             train = load(settings.data, "train", shapes, **how)
             check_batch(self.model, train)
+            name_classes(self.model, train)
             feed = Shuffled(train, settings.seed)
             validation = load(settings.data, "validation", shapes, **how) if judged else None
         if validation is None or not judged:
@@ -204,7 +205,7 @@ class Run:
         first, begun, before = self.seen, time.monotonic(), self.minutes
         self._timed = (self.seen, begun)
         reason = "finished"
-        with tf32(settings.precision == "tf32"), interrupts() as interrupted:
+        with tf32(settings.precision == "tf32"), interrupts(tell=self.is_main) as interrupted:
             while self.seen < settings.examples:
                 self._step()
                 self.minutes = before + (time.monotonic() - begun) / 60

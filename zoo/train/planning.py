@@ -89,3 +89,18 @@ def check_batch(model: Model, data: Examples | Stream) -> None:
             raise DataError(data.trouble)
         if name not in data.given:
             raise DataError(f"{data.source.name} has no {name} column, on which this {model.spec.name} is conditioned")
+    if "label" in model.batch_shapes and isinstance(data, Examples) and data.labels is not None:
+        known, most = model.label_classes, int(data.labels.max())
+        if known is not None and most >= known:
+            raise DataError(
+                f"{data.source.name} has labels up to {most}, but this {model.spec.name} knows the classes 0 to "
+                f"{known - 1}; set its number of classes to {len(data.classes)}"
+            )
+
+
+def name_classes(model: Model, data: Examples | Stream) -> None:
+    """Give a model of labels the names of the data's classes, where they have any and there are as many."""
+    if "label" not in model.batch_shapes or not isinstance(data, Examples):
+        return
+    if len(data.classes) == model.label_classes and not all(name.isdecimal() for name in data.classes):
+        model.class_names = data.classes

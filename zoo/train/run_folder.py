@@ -66,7 +66,7 @@ class RunFolder:
         if samples.ndim == 5:
             canvas = media.grid(samples.flatten(0, 1), columns=samples.shape[1])
             frames = [media.grid(frame) for frame in samples.unbind(1)]
-            video.write_clip(frames, path.with_suffix(".gif"), [round(1000 / fps)] * len(frames), scale=2)
+            video.write_clip(frames, path.with_suffix(".gif"), [1000 / fps] * len(frames), scale=2)
         else:
             canvas = media.grid(samples)
         media.write_image(canvas, path, scale=2)

@@ -1,0 +1,306 @@
+"""The demo page: forms follow from specs, drawings from forms, and the lines it shows give exactly the same pixels."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import zoo
+from zoo import origin
+from zoo.cli import main
+from zoo.errors import OptionError
+from zoo.spec import ModelSpec, Option, Preset, Weights
+from zoo_demo import catalogue, drawing, space
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_gradio = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs gradio: pixelzoo[demo]")
+needs_browser = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None or importlib.util.find_spec("playwright") is None or CHROMIUM is None,
+    reason="needs gradio, playwright, and Chromium of the system",
+)
+
+
+@pytest.fixture(scope="module")
+def shelf():
+    return drawing.Shelf("cpu")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return {entry.name: entry for entry in catalogue.entries()}
+
+
+@pytest.fixture
+def digits(found):
+    return found["conditional_pixelcnn:mnist"]
+
+
+# Catalogue
+
+
+def test_every_model_with_weights_is_in_the_gallery(found):
+    assert set(found) == {f"{spec.name}:{tag}" for spec in zoo.models() for tag in spec.weights}
+    assert all(entry.picture and entry.licence and entry.about for entry in found.values())
+
+
+def test_a_strangers_model_appears_with_a_field_of_the_right_kind_for_each_option():
+    options = (
+        Option(name="a", type="float", default=1.0, minimum=0, maximum=2),
+        Option(name="b", type="int", minimum=1),
+        Option(name="c", type="str", choices=("x", "y")),
+        Option(name="d", type="str", default="x", choices=("x", "y")),
+        Option(name="e", type="bool", default=True),
+        Option(name="f", type="str"),
+        Option(name="g", type="label"),
+        Option(name="h", type="image"),
+        Option(name="i", type="video"),
+        Option(name="j", type="tensor"),
+    )
+    pin = Weights(repo="me/none-such", revision="0" * 40, sha256="0" * 64, size=1, summary="mine")
+    spec = ModelSpec(
+        name="mine",
+        summary="s",
+        paper="p",
+        kind="gan",
+        task="image-generation",
+        data_shape=("C", "H", "W"),
+        presets={"tiny": Preset()},
+        sample_options=options,
+        weights={"w": pin},
+    )
+    [entry] = catalogue.entries([spec])
+    assert (entry.name, entry.picture, entry.licence, entry.about) == ("mine:w", None, "", "mine")
+    made = {field.name: (field.kind, field.choices) for field in catalogue.fields(entry)}
+    assert made == {
+        "a": ("slider", ()),
+        "b": ("text", ()),
+        "c": ("choice", ("", "x", "y")),
+        "d": ("choice", ("x", "y")),
+        "e": ("switch", ()),
+        "f": ("text", ()),
+        "g": ("text", ()),
+        "h": ("picture", ()),
+        "i": ("clip", ()),
+    }
+
+
+# Drawing
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("conditional_pixelcnn:mnist", {"label": " 3 ", "temperature": 0.5, "text": ""}),
+        ("stylegan2:emoji", {"truncation": 0.7, "noise": "constant"}),
+        ("stylegan2:emoji", {"walk": "w", "keys": 2, "steps": 2}),
+    ],
+)
+def test_the_lines_give_exactly_what_is_shown(found, shelf, tmp_path, monkeypatch, name, values):
+    drawn = drawing.draw(found[name], values, tmp_path, shelf, n=2, seed=5)
+    names: dict = {}
+    exec(drawn.python, names)
+    assert torch.equal(names["samples"], drawn.samples)
+    shown = drawn.file.read_bytes()
+    (tmp_path / "again").mkdir()
+    monkeypatch.chdir(tmp_path / "again")
+    command, *arguments = shlex.split(drawn.shell)
+    assert command == "zoo"
+    assert main(arguments) == 0
+    with Image.open(drawn.file.name) as again, Image.open(drawn.file) as first:
+        assert (np.array(again) == np.array(first)).all()
+    if drawn.file.suffix == ".png":
+        assert origin.read(drawn.file) == origin.read(Path(drawn.file.name))
+        assert len(drawn.tiles) == len(drawn.captions) == 2
+    assert shown
+
+
+def test_a_completion_keeps_the_rows_above_the_paint_and_its_lines_give_it(digits, shelf, tmp_path, monkeypatch):
+    whole = shelf.get(digits).sample(1, seed=1, label=2)
+    Image.fromarray((whole[0, 0] * 17).numpy()).resize((280, 280), Image.Resampling.NEAREST).save(tmp_path / "up.png")
+    paint = np.zeros((280, 280, 4), np.uint8)
+    assert drawing.kept_rows([paint], 28) is None
+    paint[145:200, 30:90] = 255
+    rows = drawing.kept_rows([np.zeros_like(paint), paint], 28)
+    assert rows == 14
+    values = {"given": str(tmp_path / "up.png"), "given_rows": rows, "label": "2"}
+    drawn = drawing.draw(digits, values, tmp_path, shelf, n=3)
+    assert torch.equal(drawn.samples[:, :, :rows], whole[:, :, :rows].expand(3, -1, -1, -1))
+    assert not torch.equal(drawn.samples[0, :, rows:], drawn.samples[1, :, rows:])
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(drawn.python, names)
+    assert torch.equal(names["samples"], drawn.samples)
+    first = np.array(Image.open(drawn.file))
+    assert main(shlex.split(drawn.shell)[1:]) == 0
+    assert (np.array(Image.open("samples.png")) == first).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "wrong"),
+    [
+        ({"temperature": 99, "label": "x" * 3}, {}, {"temperature"}),
+        ({"label": "eleven"}, {}, {"label"}),
+        ({"label": "33"}, {}, {"label"}),
+        ({"given_rows": 4}, {}, {"given"}),
+        ({}, {"n": 0}, {"n"}),
+        ({}, {"n": 10_000}, {"n"}),
+        ({}, {"seed": None}, {"seed"}),
+        ({}, {"seed": 1.5}, {"seed"}),
+    ],
+)
+def test_bad_values_are_messages_of_their_fields(digits, shelf, tmp_path, values, how, wrong):
+    with pytest.raises(drawing.FormError) as caught:
+        drawing.draw(digits, values, tmp_path, shelf, **how)
+    assert set(caught.value.messages) == wrong
+    assert all(text and "\n" not in text for text in caught.value.messages.values())
+
+
+def test_an_upload_that_is_no_picture_is_a_message(digits, shelf, tmp_path):
+    (tmp_path / "x.png").write_text("hello")
+    with pytest.raises(drawing.FormError, match="no picture"):
+        drawing.draw(digits, {"given": str(tmp_path / "x.png"), "given_rows": 3}, tmp_path, shelf)
+
+
+def test_a_drawing_stops_when_it_is_cancelled_and_the_next_one_is_whole(digits, shelf, tmp_path):
+    told: list[float] = []
+    with pytest.raises(drawing.Cancelled):
+        drawing.draw(digits, {}, tmp_path, shelf, progress=told.append, cancelled=lambda: len(told) > 3)
+    assert len(told) == 4
+    assert told[-1] < 1
+    assert len(drawing.draw(digits, {}, tmp_path, shelf, n=1).tiles) == 1
+
+
+# Space and page
+
+
+def test_a_space_is_three_files_and_leaves_others_alone(tmp_path, capsys):
+    assert main(["demo", "--space", str(tmp_path / "s")]) == 0
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["README.md", "app.py", "requirements.txt"]
+    assert (tmp_path / "s/requirements.txt").read_text() == f"pixelzoo[demo]=={zoo.__version__}\n"
+    assert "sdk: gradio\n" in (tmp_path / "s/README.md").read_text()
+    (tmp_path / "s/mine.txt").write_text("mine")
+    with pytest.raises(OptionError, match=r"mine\.txt"):
+        space.write(tmp_path / "s")
+
+
+@needs_gradio
+def test_a_space_starts_from_its_folder(tmp_path):
+    space.write(tmp_path / "s")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}", "PORT": str(port)}
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path / "s", env=environment, stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            time.sleep(0.2)
+            assert app.poll() is None
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                    assert b"pixelzoo" in answer.read()
+                    return
+            except OSError:
+                continue
+        pytest.fail("the page did not come")
+    finally:
+        app.terminate()
+        app.wait()
+
+
+@pytest.fixture(scope="module")
+def address():
+    from zoo_demo.page import launch
+
+    page, where = launch(device="cpu", wait=False)
+    yield where
+    page.close()
+    page.zoo_folder.cleanup()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(address, browser):
+    """A visitor who has opened a model of the gallery."""
+    contexts = []
+
+    def open_page(name: str):
+        context = browser.new_context(viewport={"width": 1100, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#models img", timeout=30_000)
+        page.locator("#pick input").click()
+        page.locator(f"[role=option]:has-text('{name}')").click()
+        page.locator("#open").click()
+        page.wait_for_selector(f"h2:has-text('{name}')", timeout=30_000)
+        page.wait_for_selector("#go", state="visible")
+        assert all(url.startswith((address, "data:", "blob:")) for url in asked)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def field(page, name: str):
+    return page.locator(f"#field-{name} textarea, #field-{name} input").first
+
+
+def press(page) -> None:
+    page.locator("#go").click()
+
+
+@needs_browser
+def test_a_visitor_draws_digits_and_a_bad_value_is_told_beside_its_field(visit):
+    page = visit("conditional_pixelcnn:mnist")
+    field(page, "label").fill("eleven")
+    press(page)
+    page.wait_for_selector("#wrong-label:has-text('eleven')", timeout=30_000)
+    field(page, "label").fill("3")
+    press(page)
+    page.wait_for_selector("#tiles img", timeout=30_000)
+    assert page.locator("#tiles .thumbnail-lg").count() == 16
+    assert page.locator("#wrong-label").inner_text().strip() == ""
+    page.locator("#lines button").first.click()
+    page.wait_for_selector("#shell:has-text('--option label=3')")
+
+
+@needs_browser
+def test_two_visitors_get_each_their_own_and_one_can_cancel(visit):
+    one, other = visit("conditional_pixelcnn:mnist"), visit("stylegan2:emoji")
+    one.locator("#count input").fill("64")
+    press(one)
+    one.wait_for_selector("#status:has-text('Waiting')")
+    one.locator("#stop").click()
+    press(other)
+    one.wait_for_selector("#status:has-text('Cancelled.')", timeout=30_000)
+    other.wait_for_selector("#tiles img", timeout=30_000)
+    assert one.locator("#tiles img").count() == 0
+    one.locator("#count input").fill("2")
+    press(one)
+    one.wait_for_selector("#tiles img", timeout=30_000)
