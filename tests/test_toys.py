@@ -328,7 +328,8 @@ def test_clips_go_into_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert clip_fps(tmp_path / "grid.gif") == 20
     assert torch.equal(read_clip(tmp_path / "each" / "00001.webp", 3), clips[1])
     assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == [
-        *(f"{i:05d}.{ending}" for i in range(3) for ending in ("gif", "png"))
+        *(f"{i:05d}.{ending}" for i in range(3) for ending in ("gif", "png")),
+        "manifest.jsonl",
     ]
     with Image.open("sheet.png") as sheet:
         assert sheet.size == (2 + 5 * 10, 2 + 3 * 10)
