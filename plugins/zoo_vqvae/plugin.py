@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo import hookimpl
-from zoo.spec import Figure, ModelSpec, Option, Preset
+from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 
 TABLE_1 = {"preset": "imagenet256", "data": "imagenet 256, table 1"}
 TABLE_2 = {"preset": "imagenet256", "data": "imagenet 256, table 2"}
@@ -100,6 +100,15 @@ VQVAE2 = ModelSpec(
             recipe=_RECIPE,
             settings={"data": "mnist", "examples": 600_000, "batch_size": 32},
         ),
+    },
+    weights={
+        "mnist": Weights(
+            repo="pixelzoo/vqvae2-mnist",
+            revision=None,
+            sha256="63fe7a92b618f077b8d99828fa70aa47f7012cdfb146d70262aa49c062df95d6",
+            size=3842796,
+            summary="MNIST, one level of 7x7 codes, given the digit, 10 minutes on a CPU",
+        )
     },
     sample_options=(
         Option(name="label", type="label", minimum=0, per_sample=True, help="class; without it each sample draws one"),
