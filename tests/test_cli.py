@@ -1023,3 +1023,18 @@ def test_options_say_what_they_are_for_and_not_their_names(monkeypatch):
         "option 'tour' names 'stop', which is no option"
         in spec(sample_options=(Option(name="tour", type="str", frames=("stop",)),)).problems()
     )
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_code(monkeypatch, capsys):
+    import warnings
+
+    monkeypatch.setattr(app, "_run", lambda arguments: warnings.warn("2 clips are left out", stacklevel=1) or 0)
+    usual = warnings.formatwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(
+            warnings, "showwarning", lambda m, c, f, n, *r: sys.stderr.write(warnings.formatwarning(m, c, f, n))
+        )
+        assert main(["list"]) == 0
+    assert capsys.readouterr().err == "warning: 2 clips are left out\n"
+    assert warnings.formatwarning is usual

@@ -139,3 +139,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     odd = [torch.zeros(1, 15, 17, dtype=torch.uint8)] * 3  # H.264 wants even sides
     video.write_clip(odd, tmp_path / "odd.mp4", [100] * 3)
     assert video.read_clip(tmp_path / "odd.mp4", 3).shape == (3, 3, 16, 18)
+
+
+def test_films_of_another_size_ask_for_resizing(tmp_path: Path) -> None:
+    """They can be read, so they are not left out as broken ones are."""
+    for i in range(3):
+        encode(tmp_path / f"{i}.mp4")
+    with pytest.raises(DataError, match=r"/[012].mp4' holds a picture of 32x16.*bring it to that size by --resize"):
+        data.load(str(tmp_path), "train", {"video": (4, 3, 16, 16)})
+    assert len(data.load(str(tmp_path), "train", {"video": (4, 3, 16, 16)}, resize=True)) == 2
+    with pytest.warns(UserWarning, match="frames"), pytest.raises(DataError, match="none has the 9 frames of a window"):
+        data.load(str(tmp_path), "train", {"video": (9, 3, 16, 16)}, resize=True)

@@ -109,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
     debug = "--debug" in given[:end]
+    before, warnings.formatwarning = warnings.formatwarning, _warning
     try:
         code = _run([text for text in given[:end] if text != "--debug"] + given[end:])
         sys.stdout.flush()
@@ -129,6 +130,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         console.complain(f"error: {message}")
         return 2
+    finally:
+        warnings.formatwarning = before
+
+
+def _warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+    """What a user can mend as one line; others as Python shows them, with their place."""
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return _USUAL(message, category, *where, **more)
+
+
+_USUAL = warnings.formatwarning
 
 
 def _run(arguments: list[str]) -> int:

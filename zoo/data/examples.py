@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from zoo.data.reader import Reader
+from zoo.data.reader import Reader, UnreadableError
 from zoo.errors import DataError, one_line
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of decoded pictures and clips kept
@@ -110,9 +110,9 @@ def _load(table: Any, reader: Reader, spread: Any) -> tuple[Any, list[dict[str, 
     for first in range(0, len(table), size):
         rows = _cells(table, reader, range(first, min(first + size, len(table))))
         results = spread(_either(reader.read if decoded is not None else reader.length), rows)
-        for i, (row, found) in enumerate(zip(rows, results, strict=True), first):
+        for i, found in enumerate(results, first):
             if isinstance(found, DataError):
-                if not reader.has_files(row):
+                if not isinstance(found, UnreadableError):
                     raise found
                 problems.append(one_line(found))
                 continue
@@ -135,7 +135,7 @@ def _load(table: Any, reader: Reader, spread: Any) -> tuple[Any, list[dict[str, 
             f"{reader.source.name}: {left} ({min(lengths)} to {max(lengths)}), and are left out", stacklevel=2
         )
     if not kept and len(table):
-        why = "none can be read" if problems else f"none has the {reader.window} frames of a window"
+        why = "none can be read" if not lengths else f"none has the {reader.window} frames of a window"
         raise DataError(f"{reader.source.name} has no clip to learn from: {why}")
     return (table if len(kept) == len(table) else table.select(kept)), decoded
 

@@ -25,6 +25,10 @@ from zoo.seeds import derive_seed
 Array = np.ndarray[Any, Any]
 
 
+class UnreadableError(DataError):
+    """A video file that can't be read; others of its set can."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """Reads the pictures, clips and numbers of a row.
@@ -88,20 +92,17 @@ class Reader:
     def _clip(self, cell: Any, cells: Cells) -> Array:
         """(T, H, W, C), of a list of pictures or of a video file."""
         if is_video_file(cell):
-            frames = _video(cell, cells.shape[-3], self.source).permute(0, 2, 3, 1).numpy()
-            return np.stack([fit(frame, cells, self.source, MODES[cells.shape[-3]]) for frame in frames])
+            frames, where = _video(cell, cells.shape[-3], self.source)
+            pixels, mode = frames.permute(0, 2, 3, 1).numpy(), MODES[cells.shape[-3]]
+            return np.stack([fit(frame, cells, self.source, mode, where) for frame in pixels])
         if not cell:
             return np.empty((0, *cells.shape[-2:], cells.shape[-3]), dtype=np.uint8)
         return np.stack([decode_picture(frame, cells, self.source) for frame in cell])
 
-    def has_files(self, row: Mapping[str, Any]) -> bool:
-        """Whether any of a row's clips is a video file."""
-        return any(is_video_file(row[self.cells[key].column]) for key in self.clips)
-
     def length(self, row: Mapping[str, Any]) -> int:
         """Frames of a row's shortest clip, without decoding lists of pictures."""
         cells = [(row[self.cells[key].column], self.cells[key].shape[-3]) for key in self.clips]
-        return min(len(_video(c, n, self.source)) if is_video_file(c) else len(c or ()) for c, n in cells)
+        return min(len(_video(c, n, self.source)[0]) if is_video_file(c) else len(c or ()) for c, n in cells)
 
     def cut(self, values: Mapping[str, torch.Tensor], place: int | str) -> dict[str, torch.Tensor]:
         """One example: of clips a window of the model's frames, or one frame if it learns pictures.
@@ -132,14 +133,25 @@ def is_video_file(cell: Any) -> bool:
     return isinstance(cell, dict)
 
 
-def _video(cell: Any, channels: int, source: Source) -> torch.Tensor:
-    """(T, C, H, W) of a video file, by its path or its bytes."""
-    from zoo.video import read_clip
-
+def _video(cell: Any, channels: int, source: Source) -> tuple[torch.Tensor, str]:
+    """(T, C, H, W) of a video file, by its path or its bytes, and what errors call it."""
     cell = cell[0] if isinstance(cell, list) else cell
     if cell["bytes"] is None:
-        return read_clip(Path(cell["path"]), channels)
+        where = f"'{cell['path']}'"
+        return _read(Path(cell["path"]), channels, where), where
     with tempfile.NamedTemporaryFile(suffix=Path(cell["path"] or "clip.mp4").suffix) as file:
         file.write(cell["bytes"])
         file.flush()
-        return read_clip(Path(file.name), channels, f"a clip of {source.name}")
+        where = f"a clip of {source.name}"
+        return _read(Path(file.name), channels, where), where
+
+
+def _read(path: Path, channels: int, where: str) -> torch.Tensor:
+    from zoo.video import is_installed, read_clip
+
+    try:
+        return read_clip(path, channels, where)
+    except DataError as error:
+        if not is_installed():  # then nothing is wrong with the file
+            raise
+        raise UnreadableError(str(error)) from None
