@@ -17,8 +17,9 @@ from zoo.train.accelerator import make_accelerator
 from zoo.train.state import load_state, take_state
 
 zoo.models()  # puts plugins/ on the path
+from zoo_videogan.dvd_layers import ConvGRU, FrameBatchNorm  # noqa: E402
 from zoo_videogan.dvd_train import pick_frames  # noqa: E402
-from zoo_videogan.dvdgan import DVDGAN, ConvGRU, FrameBatchNorm, truncated  # noqa: E402
+from zoo_videogan.dvdgan import DVDGAN, truncated  # noqa: E402
 from zoo_videogan.spectral import SpectralNorm  # noqa: E402
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
@@ -18,6 +17,7 @@ from zoo.errors import OptionError
 from zoo.nn.adversarial import from_pixels, to_pixels
 from zoo.request import SampleRequest
 from zoo_translation.everybody_dance_now import EverybodyDanceNow
+from zoo_translation.sequence import conditions_of
 
 
 def sample(model: EverybodyDanceNow, request: SampleRequest) -> Iterator[torch.Tensor]:
@@ -26,7 +26,7 @@ def sample(model: EverybodyDanceNow, request: SampleRequest) -> Iterator[torch.T
     Raises:
         OptionError: no figures, fewer than asked for, or an input of another shape.
     """
-    figures = _figures(model, request)
+    figures = conditions_of(model, request, model.condition_shape, what="figures")
     joints = _joints(model, request)
     label = _label(model, request)
     reference = _picture(model, request, "reference", wanted=model.reference)
@@ -53,29 +53,6 @@ def _frames(
         if request.frames:
             request.progress((t + 1) / request.frames)
         yield to_pixels(previous)
-
-
-def _figures(model: EverybodyDanceNow, request: SampleRequest) -> Iterator[torch.Tensor]:
-    """Figures of one frame after the other, uint8 (B, C, H, W), from clips or from an iterator of frames."""
-    given = request.options["condition"]
-    if given is None:
-        raise OptionError(f"{model.spec.name} draws from figures; it needs condition=CLIP")
-    if isinstance(given, torch.Tensor):
-        length = given.shape[1]
-        if not length or (request.frames or 0) > length:
-            raise OptionError(f"option 'condition' has {length} frames, but {request.frames or 1} are to be drawn")
-        return iter(given.to(request.device).unbind(1))
-    return (_frame(model, request, frame) for frame in given[0])  # one iterator, whose frames all samples share
-
-
-def _frame(model: EverybodyDanceNow, request: SampleRequest, frame: Any) -> torch.Tensor:
-    """One frame of an iterator, (C, H, W) or (B, C, H, W), for all samples."""
-    shape = model.condition_shape
-    fits = isinstance(frame, torch.Tensor) and frame.dtype == torch.uint8 and tuple(frame.shape[-3:]) == shape
-    if not fits or frame.shape[:-3] not in ((), (1,), (request.n,)):
-        found = f"{frame.dtype} {tuple(frame.shape)}" if isinstance(frame, torch.Tensor) else type(frame).__name__
-        raise OptionError(f"frames of option 'condition' must be uint8 {shape}, not {found}")
-    return frame.to(request.device).expand(request.n, *shape)  # type: ignore[no-any-return]
 
 
 def _joints(model: EverybodyDanceNow, request: SampleRequest) -> torch.Tensor | None:

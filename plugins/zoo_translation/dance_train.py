@@ -86,8 +86,8 @@ class DanceTrainer:
             drawn, refined, corners = self._draw(condition, joints, real.shape[2], batch.get("label"))
             l1 = (drawn.float() - real).abs().mean()
             loss, metrics = self._adversarial(pairs(condition, real), pairs(condition, drawn), "discriminator")
-            self._step("generator", loss + self.l1_weight * l1)
-            self._step("discriminator", metrics["discriminator"])
+            self.players["generator"].update_alone(loss + self.l1_weight * l1)
+            self.players["discriminator"].update_alone(metrics["discriminator"])
             if self.model.detail is not None:
                 metrics |= self._detail_step(condition, real, refined, corners)
         return {"l1": l1.detach(), **{name: value.detach() for name, value in metrics.items()}}
@@ -135,8 +135,8 @@ class DanceTrainer:
         true, made = (self.model.crops(torch.cat([condition, x], 2).flatten(0, 1), places) for x in (real, refined))
         loss, metrics = self._adversarial(true, made, "detail_discriminator")
         l1 = (true - made)[:, condition.shape[2] :].abs().mean()
-        self._step("detail", loss + self.l1_weight * l1)
-        self._step("detail_discriminator", metrics["discriminator"])
+        self.players["detail"].update_alone(loss + self.l1_weight * l1)
+        self.players["detail_discriminator"].update_alone(metrics["discriminator"])
         return {f"detail_{name}": value for name, value in metrics.items()}
 
     def _adversarial(
@@ -152,12 +152,6 @@ class DanceTrainer:
         features = feature_loss(true, false)
         metrics = {"generator": gan, "features": features, "discriminator": judged / 2}
         return gan + self.feature_weight * features, metrics
-
-    def _step(self, name: str, loss: torch.Tensor) -> None:
-        """A step of one player: the gradient of its own weights alone."""
-        player = self.players[name]
-        own = [p for group in player.optimizer.param_groups for p in group["params"]]
-        player.update(loss, inputs=own, retain_graph=True)
 
     @torch.no_grad()
     def evaluate(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from zoo.errors import WeightsError, one_line
+from zoo.errors import WeightsError
+from zoo.hub.imports import read_state_dict
 
 State = dict[str, torch.Tensor]
 
@@ -24,13 +25,7 @@ def read(source: str | Path) -> tuple[dict[str, Any], State]:
     Raises:
         WeightsError: a file that is damaged or hostile, or holds another network.
     """
-    try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many types, all of them about the file
-        raise WeightsError(f"'{source}' is no file of weights alone: {one_line(error, 200)}") from None
-    if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise WeightsError(f"'{source}' holds no state dict")
-    tensors = {str(name).removeprefix("module."): value for name, value in content.items()}
+    tensors = {str(name).removeprefix("module."): value for name, value in read_state_dict(source).items()}
     blocks = _blocks(tensors)
     if len(blocks) < 5:
         raise WeightsError(f"'{source}' holds no U-Net: it has no nested blocks 'model.model.1.model.3. ...'")

@@ -92,8 +92,8 @@ class Pix2PixTrainer:
             real_scores, fake_scores = self._scores(condition, image, fake)
             gan = generator_loss(self.gan_loss, fake_scores)
             loss = discriminator_loss(self.gan_loss, real_scores, fake_scores)
-            self._update("generator", self.l1_weight * l1 + gan, retain_graph=True)
-            self._update("discriminator", loss / 2)
+            self.players["generator"].update_alone(self.l1_weight * l1 + gan)
+            self.players["discriminator"].update_alone(loss / 2)
         scores = {"generator": gan, "discriminator": loss / 2, "real_score": real_scores.mean()}
         return {"l1": l1.detach(), **{name: value.detach() for name, value in scores.items()}}
 
@@ -111,12 +111,6 @@ class Pix2PixTrainer:
         assert self.model.discriminator is not None
         real, made = (self.model.discriminator(self.model.seen(condition, x)) for x in (image, fake))
         return real.float(), made.float()
-
-    def _update(self, name: str, loss: torch.Tensor, **how: Any) -> None:
-        """A step of one player: the gradient of its own weights alone."""
-        player = self.players[name]
-        own = [p for group in player.optimizer.param_groups for p in group["params"]]
-        player.update(loss, inputs=own, **how)
 
     @torch.no_grad()
     def evaluate(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -63,19 +63,13 @@ class PortraitsTrainer:
             l1 = (fake.float() - real).abs().mean()
             scores = [model.discriminator(torch.cat([seen_conditions, x], 1)).float() for x in (real, fake)]
             gan, judged = generator_loss("logistic", scores[1]), discriminator_loss("logistic", *scores) / 2
-            self._update("generator", self.l1_weight * l1 + gan)
-            self._update("discriminator", judged)
+            self.players["generator"].update_alone(self.l1_weight * l1 + gan)
+            self.players["discriminator"].update_alone(judged)
         return {"l1": l1.detach(), "generator": gan.detach(), "discriminator": judged.detach()}
 
     def _last(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """The conditions of windows (B, T K, H, W) and the frames at their ends (B, C, H, W), -1 to 1."""
         return self.model.encode(batch).flatten(1, 2), from_pixels(batch["video"][:, -1])
-
-    def _update(self, name: str, loss: torch.Tensor) -> None:
-        """A step of one player: the gradient of its own weights alone."""
-        player = self.players[name]
-        own = [p for group in player.optimizer.param_groups for p in group["params"]]
-        player.update(loss, inputs=own, retain_graph=True)
 
     @torch.no_grad()
     def evaluate(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:

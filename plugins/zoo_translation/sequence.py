@@ -26,7 +26,7 @@ class Sequential(Protocol):
 
 
 def conditions_of(
-    model: Any, request: SampleRequest, shape: tuple[int, int, int], name: str = "condition"
+    model: Any, request: SampleRequest, shape: tuple[int, int, int], name: str = "condition", *, what: str = "a clip"
 ) -> Iterator[torch.Tensor]:
     """The frames of an option one after the other, uint8 (B, *shape), of clips or of an iterator of frames.
 
@@ -35,7 +35,7 @@ def conditions_of(
     """
     given = request.options[name]
     if given is None:
-        raise OptionError(f"{model.spec.name} draws from a clip; it needs {name}=CLIP")
+        raise OptionError(f"{model.spec.name} draws from {what}; it needs {name}=CLIP")
     if isinstance(given, torch.Tensor):
         length = given.shape[1]
         if not length or (request.frames or 0) > length:

@@ -106,10 +106,10 @@ class Vid2VidTrainer:
             clips_loss, clips_judged = self._of_clips(real, fake, reference)
             l1 = (fake.float() - real).abs().mean()
             total = loss + clips_loss + self.flow_weight * flow_loss + self.l1_weight * l1
-            self._update("generator", total)
-            self._update("frames", judged)
+            self.players["generator"].update_alone(total)
+            self.players["frames"].update_alone(judged)
             if isinstance(clips_judged, torch.Tensor):
-                self._update("clips", clips_judged)
+                self.players["clips"].update_alone(clips_judged)
                 metrics["clips"] = clips_judged
         metrics |= {"l1": l1, "flow": flow_loss, "frames": judged}
         return {name: value.detach() for name, value in metrics.items()}
@@ -182,12 +182,6 @@ class Vid2VidTrainer:
         ]
         features = feature_loss(true, false)
         return gan + self.feature_weight * features, sum_of(judged) / 2, {"generator": gan, "features": features}
-
-    def _update(self, name: str, loss: torch.Tensor) -> None:
-        """A step of one player: the gradient of its own weights alone."""
-        player = self.players[name]
-        own = [p for group in player.optimizer.param_groups for p in group["params"]]
-        player.update(loss, inputs=own, retain_graph=True)
 
     @torch.no_grad()
     def evaluate(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:

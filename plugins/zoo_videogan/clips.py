@@ -53,6 +53,32 @@ def initialise(module: nn.Module, deviation: float) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def labels_of(
+    request: SampleRequest, count: int, *, stream: str = "label", what: str = "classes"
+) -> torch.Tensor | None:
+    """Classes (B,): those of option `label`, or for each sample one by its noise; None of a model without any.
+
+    Args:
+        request: what is asked for.
+        count: classes of the model.
+        stream: name of the noise that chooses.
+        what: they are, for errors.
+
+    Raises:
+        OptionError: a class that the model does not have.
+    """
+    given = request.options.get("label")
+    if not count:
+        if given is not None:
+            raise OptionError(f"option 'label': this model knows no {what}")
+        return None
+    if given is None:
+        return (request.child(stream).uniform() * count).long().clamp(max=count - 1)
+    if wrong := [value for value in given if not 0 <= value < count]:
+        raise OptionError(f"option 'label' takes an integer from 0 to {count - 1}, not {wrong[0]}")
+    return torch.as_tensor(given, device=request.device)
+
+
 class FixedLength(AdversarialModel):
     """A model whose clips have one length: its generator makes all frames at once."""
 

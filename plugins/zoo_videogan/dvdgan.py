@@ -21,139 +21,17 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
-from torch import distributed as dist
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
-from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.nn.adversarial import AdversarialModel, from_pixels, to_pixels
 from zoo.request import SampleRequest
-from zoo_videogan.clips import check_sizes, levels_of
+from zoo_videogan.clips import check_sizes, labels_of, levels_of
 from zoo_videogan.dvd_discriminators import DBlock, Discriminators
+from zoo_videogan.dvd_layers import MOMENTUM, ConvGRU, FrameBatchNorm, GBlock
 from zoo_videogan.spectral import Conv2d, Embedding, Linear
 
 STANDING, BATCH = 64, 16  # clips whose statistics normalise truncated samples, and how many at once
-MOMENTUM = 0.1
-
-
-def everywhere(means: torch.Tensor) -> torch.Tensor:
-    """The mean over all processes, which hold equally many clips; gradients flow through it."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return means
-    summed: torch.Tensor = all_reduce(means)  # type: ignore[no-untyped-call]
-    return summed / dist.get_world_size()
-
-
-class FrameBatchNorm(nn.Module):
-    """Batch normalisation in which each frame has statistics of its own, those of all processes together.
-
-    Gain and offset come from latent and class; without a condition they are learned.
-
-    Attributes:
-        mean, var: running statistics, (T, C).
-    """
-
-    mean: torch.Tensor
-    var: torch.Tensor
-
-    def __init__(self, features: int, condition: int, frames: int) -> None:
-        super().__init__()
-        self.gain = Linear(condition, features, bias=False) if condition else None
-        self.offset = Linear(condition, features, bias=False) if condition else None
-        self.affine = None if condition else nn.Parameter(torch.zeros(2, features))
-        self.register_buffer("mean", torch.zeros(frames, features))
-        self.register_buffer("var", torch.ones(frames, features))
-
-    def forward(self, x: torch.Tensor, condition: torch.Tensor, first: int = 0) -> torch.Tensor:
-        """(B, T, C, H, W) and (B, Z) to the same shape; `first` is the number of the first frame."""
-        b, t, c = x.shape[:3]
-        x = x.float()
-        if self.training:
-            frames = torch.arange(first, first + t, device=x.device).clamp(max=len(self.mean) - 1)
-            reference = self.mean[frames]  # near the mean, so that the difference of squares keeps its digits
-            # Two sums are 20 times as fast as torch.var_mean over these axes.
-            centred = x - reference[..., None, None]
-            sums = torch.stack([centred.sum((3, 4)).sum(0), centred.square().sum((3, 4)).sum(0)])  # 2 T C
-            shift, square = everywhere(sums / (b * x.shape[3] * x.shape[4]))
-            mean, var = reference + shift, (square - shift.square()).clamp(min=0)
-            with torch.no_grad():
-                self.mean[first : first + t].lerp_(mean, MOMENTUM)
-                self.var[first : first + t].lerp_(var, MOMENTUM)
-        else:
-            frames = torch.arange(first, first + t, device=x.device).clamp(max=len(self.mean) - 1)
-            mean, var = self.mean[frames], self.var[frames]
-        # One multiplication and one addition a feature: x * scale + shift, of each clip and frame.
-        if self.gain is not None and self.offset is not None:
-            gain, offset = self.gain(condition).float().view(b, 1, c), self.offset(condition).float().view(b, 1, c)
-        else:
-            gain, offset = self.affine  # type: ignore[misc]
-        scale = (1 + gain) * (var + 1e-5).rsqrt()  # B T C
-        shift = offset - mean * scale
-        return torch.addcmul(shift[..., None, None], x, scale[..., None, None])
-
-
-class ConvGRU(nn.Module):
-    """A gated recurrent unit of feature maps, with a rectified candidate.
-
-    r = s(W_r * [h; x]), u = s(W_u * [h; x]), c = relu(W_c * [r h; x]), h' = u h + (1 - u) c.
-
-    Each W is in two parts, that for x and that for h, so that x of all frames is convolved at once.
-    """
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.of_input = Conv2d(features, 3 * features)
-        self.of_state = Conv2d(features, 2 * features, bias=False)
-        self.of_reset = Conv2d(features, features, bias=False)
-
-    def forward(self, x: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
-        """Inputs (B, T, C, H, W) and the state before them (B, C, H, W), None for zeros, to the states after each."""
-        b, t = x.shape[:2]
-        inputs = self.of_input(x.flatten(0, 1)).unflatten(0, (b, t))  # B T 3C H W
-        return self.recur(list(inputs.unbind(1)), state)
-
-    def spread(self, x: torch.Tensor, t: int, state: torch.Tensor | None) -> torch.Tensor:
-        """As `forward` of an input (B, C, H, W) that is the same at all T frames."""
-        return self.recur([self.of_input(x)] * t, state)
-
-    def recur(self, inputs: list[torch.Tensor], state: torch.Tensor | None) -> torch.Tensor:
-        """The states (B, T, C, H, W) from what T inputs (B, 3C, H, W) add to the gates."""
-        of_state, of_reset = self.of_state.normalised(), self.of_reset.normalised()
-        states = []
-        for gates, candidate in (parts.tensor_split([2 * parts.shape[1] // 3], 1) for parts in inputs):
-            if state is None:
-                state = torch.zeros_like(candidate)
-            reset, update = (gates + F.conv2d(state, of_state, padding=1)).sigmoid().chunk(2, 1)
-            fresh = (candidate + F.conv2d(reset * state, of_reset, padding=1)).relu()
-            state = torch.lerp(fresh, state.to(fresh.dtype), update.to(fresh.dtype))
-            states.append(state)
-        return torch.stack(states, 1)
-
-
-class GBlock(nn.Module):
-    """A residual block of BigGAN over the frames of clips, which may double their size."""
-
-    def __init__(self, c_in: int, c_out: int, condition: int, frames: int, *, up: bool) -> None:
-        super().__init__()
-        self.up = up
-        self.norms = nn.ModuleList(FrameBatchNorm(c, condition, frames) for c in (c_in, c_out))
-        self.convs = nn.ModuleList((Conv2d(c_in, c_out), Conv2d(c_out, c_out)))
-        self.skip = Conv2d(c_in, c_out, 1) if c_in != c_out or up else None
-
-    def forward(self, x: torch.Tensor, condition: torch.Tensor, first: int) -> torch.Tensor:
-        """(B, T, C, H, W) to (B, T, C', H', W')."""
-        b, t = x.shape[:2]
-        h = self.norms[0](x, condition, first).relu().flatten(0, 1)
-        h = self.convs[0](self._scaled(h)).unflatten(0, (b, t))
-        h = self.convs[1](self.norms[1](h, condition, first).relu().flatten(0, 1))
-        short = x.flatten(0, 1)
-        if self.skip is not None:
-            short = self._scaled(self.skip(short))  # 1x1, so that the smaller picture is convolved
-        return (h + short).unflatten(0, (b, t))
-
-    def _scaled(self, x: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(x, scale_factor=2.0) if self.up else x
 
 
 class Generator(nn.Module):
@@ -310,7 +188,7 @@ class DVDGAN(AdversarialModel):
         truncation = request.options.get("truncation")
         if truncation is not None:
             z = truncated(z, truncation)
-        label = self._labels(request)
+        label = labels_of(request, self.classes)
         given = self._given(request)
         states: list[torch.Tensor | None] | None = None
         if given is not None and self.encoder is not None:
@@ -324,19 +202,6 @@ class DVDGAN(AdversarialModel):
             with normalised_by(self.generator, statistics):
                 frames, states = self.generator(condition, 1, states, first=t)
             yield to_pixels(frames[:, 0])
-
-    def _labels(self, request: SampleRequest) -> torch.Tensor | None:
-        """Classes (B,): those asked for, or for each sample one by its noise."""
-        given = request.options.get("label")
-        if not self.classes:
-            if given is not None:
-                raise OptionError("option 'label': this model knows no classes")
-            return None
-        if given is None:
-            return (request.child("label").uniform() * self.classes).long().clamp(max=self.classes - 1)
-        if wrong := [value for value in given if not 0 <= value < self.classes]:
-            raise OptionError(f"option 'label' takes an integer from 0 to {self.classes - 1}, not {wrong[0]}")
-        return torch.as_tensor(given, device=request.device)
 
     def _given(self, request: SampleRequest) -> torch.Tensor | None:
         """The first frames (B, T, C, H, W), uint8."""
@@ -372,7 +237,7 @@ class DVDGAN(AdversarialModel):
         z, states = truncated(seeds.normal(self.latent_size), truncation), None
         if self.encoder is not None:
             states = self.encoder(from_pixels(self.examples(BATCH, batch)["given"].to(device)))
-        return statistics_of(self.generator, z, self._labels(seeds), self.frames - self.given_frames, states)
+        return statistics_of(self.generator, z, labels_of(seeds, self.classes), self.frames - self.given_frames, states)
 
 
 def truncated(z: torch.Tensor, threshold: float) -> torch.Tensor:

@@ -20,10 +20,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from zoo.errors import OptionError
 from zoo.nn.adversarial import AdversarialModel, to_pixels
 from zoo.request import SampleRequest
-from zoo_videogan.clips import SLOPE, check_sizes, levels_of, up
+from zoo_videogan.clips import SLOPE, check_sizes, labels_of, levels_of, up
 
 
 class FrameGenerator(nn.Module):
@@ -179,24 +178,10 @@ class MoCoGAN(AdversarialModel):
             moving = dataclasses.replace(request, indices=[i % columns for i in request.indices])
             request = dataclasses.replace(request, indices=rows)
         content = request.child("content").normal(self.content_size)
-        category = self._category(moving)
+        category = labels_of(moving, self.categories, stream="category", what="categories")
         state = moving.child("motion").normal(self.motion_size)
         for t in range(moving.frames) if moving.frames is not None else itertools.count():
             noise = moving.child(f"frame {t}").normal(1, self.motion_size)
             motion = self.motion(state, noise)  # B 1 M
             state = motion[:, 0]
             yield to_pixels(self.generator(self.latents(content, category, motion)[:, 0]))
-
-    def _category(self, request: SampleRequest) -> torch.Tensor | None:
-        """Categories (B,): those asked for, or for each sample one by its noise."""
-        given = request.options.get("label")
-        if not self.categories:
-            if given is not None:
-                raise OptionError("option 'label': this model knows no categories")
-            return None
-        if given is None:
-            drawn = request.child("category").uniform() * self.categories
-            return drawn.long().clamp(max=self.categories - 1)
-        if wrong := [value for value in given if not 0 <= value < self.categories]:
-            raise OptionError(f"option 'label' takes an integer from 0 to {self.categories - 1}, not {wrong[0]}")
-        return torch.as_tensor(given, device=request.device)

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from zoo.errors import WeightsError, one_line
+from zoo.errors import WeightsError
+from zoo.hub.imports import read_state_dict
 from zoo_vqvae.vqvae2 import VQVAE2
 
 State = dict[str, torch.Tensor]
@@ -48,13 +49,7 @@ def read(source: str | Path) -> tuple[dict[str, Any], State]:
     Raises:
         WeightsError: a file that is damaged or hostile, or holds another network.
     """
-    try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many types, all of them about the file
-        raise WeightsError(f"'{source}' is no file of weights alone: {one_line(error, 200)}") from None
-    if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise WeightsError(f"'{source}' holds no state dict")
-    tensors = {str(name).removeprefix("module."): value.float() for name, value in content.items()}
+    tensors = {str(name).removeprefix("module."): value.float() for name, value in read_state_dict(source).items()}
     try:
         config = _config(tensors)
     except (KeyError, ValueError, IndexError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo import hookimpl
+from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
 from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 
 TABLE_1 = {"preset": "imagenet256", "data": "imagenet 256, table 1"}
@@ -112,14 +113,7 @@ VQVAE2 = ModelSpec(
     },
     sample_options=(
         Option(name="label", type="label", minimum=0, per_sample=True, help="class; without it each sample draws one"),
-        Option(
-            name="temperature",
-            type="float",
-            default=1.0,
-            minimum=0.0,
-            maximum=10.0,
-            help="divides the logits of codes; below 1 plainer pictures, 0 always takes the likeliest code",
-        ),
+        *AUTOREGRESSIVE_OPTIONS,
         Option(
             name="detail_temperature",
             type="float",
@@ -127,21 +121,6 @@ VQVAE2 = ModelSpec(
             maximum=10.0,
             help="the temperature of all levels below the top; that of the top without it",
         ),
-        Option(
-            name="method",
-            type="str",
-            default="cached",
-            choices=("cached", "naive"),
-            help="cached computes what each code adds; naive runs the whole prior for every code",
-        ),
-        Option(
-            name="given",
-            type="image",
-            per_sample=True,
-            rows="given_rows",
-            help="pictures to complete through their codes",
-        ),
-        Option(name="given_rows", type="int", default=0, minimum=0, help="how many top rows of `given` to keep"),
     ),
     figures=(
         Figure(metric="NLL of codes, top", paper=3.41, **TABLE_1),

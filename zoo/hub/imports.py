@@ -89,3 +89,18 @@ def _described(spec: ModelSpec, config: dict[str, Any]) -> WeightsConfig:
     """What `compare` looks at: the constructor's arguments, and in which type floating tensors are."""
     unknown: dict[str, Any] = {"distribution": "", "version": "", "sha256": "", "size": 0, "golden": None, "raw": {}}
     return WeightsConfig(model=spec.name, config=config, dtype="float32", **unknown)
+
+
+def read_state_dict(source: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors by name in a file of `torch.save`, of which nothing is run.
+
+    Raises:
+        WeightsError: a file that is damaged or hostile, or holds something else.
+    """
+    try:
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many types, all of them about the file
+        raise WeightsError(f"'{source}' is no file of weights alone: {one_line(error, 200)}") from None
+    if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise WeightsError(f"'{source}' holds no state dict")
+    return {str(name): value for name, value in content.items()}

@@ -97,6 +97,11 @@ class Player:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    def update_alone(self, loss: torch.Tensor) -> None:
+        """As `update`, with gradients for its own weights alone; the graph stays for the other players."""
+        own = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.update(loss, inputs=own, retain_graph=True)
+
     def rate(self, value: float) -> None:
         """Set the learning rate."""
         for group in self.optimizer.param_groups:
