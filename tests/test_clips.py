@@ -11,9 +11,9 @@ from PIL import Image
 
 from zoo import media, video
 from zoo.cli.options import _read_clips, clip_files
-from zoo.cli.output import CLIP, Target
 from zoo.errors import DataError
 from zoo.hub.write import _samples
+from zoo.output import CLIP, Target
 from zoo.train.run_folder import RunFolder
 
 ENDINGS = ("gif", "webp", "apng", "mp4")

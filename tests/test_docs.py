@@ -194,13 +194,15 @@ def test_modules_that_sentences_of_the_docs_name_exist_after_import_zoo() -> Non
     subprocess.run([sys.executable, "-c", f"import zoo{lines}"], cwd=ROOT, check=True)
 
 
-def test_the_readme_does_what_it_says() -> None:
+def test_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The code of the README, on the weights of this checkout, with fewer samples."""
+    monkeypatch.chdir(tmp_path)
     [code] = [code for code in blocks(ROOT / "README.md", "python") if "zoo.load" in code]
     scope: dict[str, Any] = {}
     exec(code.replace("sample(16", "sample(2"), scope)
     assert (tuple(scope["images"].shape), scope["nats"].shape) == ((2, 1, 28, 28), (2,))
     assert torch.equal(scope["half"][:, :, :14], scope["images"][:, :, :14])
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.png"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

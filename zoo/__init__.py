@@ -20,6 +20,7 @@ from zoo.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from zoo.building import build
+    from zoo.display import save_images, show
     from zoo.hub import load, push, save
     from zoo.model import Model
 
@@ -39,9 +40,19 @@ __all__ = [
     "models",
     "push",
     "save",
+    "save_images",
+    "show",
 ]
 
-_LAZY = {"Model": "zoo.model", "build": "zoo.building", "load": "zoo.hub", "save": "zoo.hub", "push": "zoo.hub"}
+_LAZY = {
+    "Model": "zoo.model",
+    "build": "zoo.building",
+    "load": "zoo.hub",
+    "push": "zoo.hub",
+    "save": "zoo.hub",
+    "save_images": "zoo.display",
+    "show": "zoo.display",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -103,7 +103,7 @@ class Model(nn.Module):
         frames: int | None = None,
         batch_size: int | None = None,
         precision: str = "fp32",
-        progress: Callable[[float], None] | None = None,
+        progress: Callable[[float], None] | bool | None = None,
         **options: Any,
     ) -> torch.Tensor:
         """Draw samples. Sample i of seed s is the same whatever the batch size or the number of processes.
@@ -115,7 +115,8 @@ class Model(nn.Module):
             frames: of clips, how many; None takes the model's own number.
             batch_size: samples per call of the sampling hook; a matter of memory and speed alone.
             precision: "fp32", without TF32 on CUDA either; "tf32", which allows it; "bf16" or "fp16", by autocast.
-            progress: called with the share that is done, from 0 to 1.
+            progress: True for a bar, in a terminal or a notebook; or a function that is called with the share that is
+                done, from 0 to 1.
             options: the model's own options, see `zoo info`.
 
         Returns:

@@ -17,6 +17,7 @@ import torch
 from zoo.errors import OptionError, PluginError, unknown
 from zoo.precision import check_precision
 from zoo.precision import precision as computing
+from zoo.progress import reporting
 from zoo.request import SampleRequest
 from zoo.spec import INPUTS, ModelSpec, Option
 
@@ -63,7 +64,7 @@ def sample(
     frames: int | None = None,
     batch_size: int | None = None,
     precision: str = "fp32",
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | bool | None = None,
     **options: Any,
 ) -> torch.Tensor:
     """What `model.sample` does; see `zoo.Model.sample`."""
@@ -75,7 +76,7 @@ def sample(
     checked = _check_options(model, n, options)
     batches = []
     kept: dict[Any, Any] = {}
-    with evaluating(model):
+    with evaluating(model), reporting(progress, f"sampling {model.spec.name}") as report:
         for first in range(0, n, size):
             rows = range(first, min(first + size, n))
             request = SampleRequest(
@@ -83,7 +84,7 @@ def sample(
                 indices=range(start + rows.start, start + rows.stop),
                 device=model.device,
                 options={name: _slice(model, name, value, rows) for name, value in checked.items()},
-                progress=_share(progress, rows, n),
+                progress=_share(report, rows, n),
                 frames=frames,
                 kept=kept,
             )

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo.cli.options import completed, per_sample, read_pictures
-from zoo.cli.output import is_animation
 from zoo.cli.sample import Plan, compose, make_plan
 from zoo.errors import ZooError, is_shortage, one_line
 from zoo.origin import Origin, attach
+from zoo.output import is_animation
 from zoo_demo.catalogue import Entry, fields
 
 if TYPE_CHECKING:

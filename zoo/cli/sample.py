@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import again, names, output
+from zoo import output
+from zoo.cli import again, names
 from zoo.cli.console import (
     MODEL,
     OLD_SPELLINGS,
@@ -34,7 +35,7 @@ from zoo.cli.options import (
     shown,
     table_columns,
 )
-from zoo.cli.output import Target
+from zoo.cli.output import Destination, draws_pixels
 from zoo.device import check_device
 from zoo.errors import OptionError
 from zoo.origin import Origin
@@ -195,18 +196,18 @@ class Plan:
     show_given: bool
     target: str | None
 
-    def check(self, spec: ModelSpec) -> Target:
+    def check(self, spec: ModelSpec) -> Destination:
         """Where the samples go; raises OptionError for flags that do not go together."""
         if self.frames and not spec.is_video:
             raise OptionError(f"--frames is of clips, and {spec.name} draws pictures")
-        if self.animate and not (self.length or output.draws_pixels(spec)):
+        if self.animate and not (self.length or draws_pixels(spec)):
             table = table_columns(spec, self.options)
             what = f"option '{table[0]}' makes a still table" if table else f"which {spec.name} does not"
             raise OptionError(f"--animate needs a model that draws pixel by pixel or can walk, {what}")
         animation = output.CLIP if spec.is_video else None
         animation = output.WALK if self.length else animation
         animation = output.DRAWING if self.animate and not self.length else animation
-        target = Target.check(spec, self.out, self.form, self.start, animation)
+        target = Destination.of_flags(spec, self.out, self.form, self.start, animation)
         if self.rows and self.given in self.files and not self.kept:  # as the model would say, but before it is loaded
             raise OptionError(f"option '{self.given}' needs {self.rows}=N, how many of its rows to keep")
         if self.show_given:
