@@ -33,6 +33,21 @@ _SMALL64 = {**_SMALL, "image_shape": (3, 64, 64)}
 _RECIPE64 = {"jitter": 8, "mirror": True, "constant": 0.5}
 _RUN64 = {"data": "facades", "examples": 120_000, "batch_size": 1, "ema_images": 0}
 _FACADES = {"data": "facades", "examples": 80_000, "batch_size": 1, "ema_images": 0}
+_SPRITES32: dict[str, Any] = {
+    **_SMALL,
+    "image_shape": (3, 32, 32),
+    "condition_channels": 1,
+    "condition_classes": 9,
+    "norm": "instance",
+    "patch": 16,
+}
+_RUN32: dict[str, Any] = {
+    "data": "lpc_sprites",
+    "columns": {"condition": "segmentation"},
+    "examples": 80_000,
+    "batch_size": 4,
+    "ema_images": 1_000,
+}
 
 
 def _paper(examples: int, batch_size: int = 1, *, jitter: bool = True) -> Preset:
@@ -76,6 +91,12 @@ PIX2PIX = ModelSpec(
         **{
             f"facades64-patch{p}": Preset(model={**_SMALL64, "patch": p}, recipe=_RECIPE64, settings=_RUN64)
             for p in (1, 16, 34, 142)
+        },
+        # Single frames of clips, from their label maps.
+        "lpc_sprites32": Preset(model=_SPRITES32, settings=_RUN32),
+        **{
+            f"lpc_sprites32-{n}": Preset(model={**_SPRITES32, **m}, recipe=r, settings=_RUN32)
+            for n, (m, r) in ABLATION.items()
         },
     },
     sample_options=(CONDITION,),
