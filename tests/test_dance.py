@@ -104,13 +104,18 @@ def test_bad_inputs_are_named() -> None:
     model = build()
     condition = model.examples(1)["condition"]
     for options, message in (
-        ({}, "everybody_dance_now draws from figures; it needs condition=CLIP"),
+        ({}, "everybody_dance_now draws from a clip; it needs condition=CLIP"),
         ({"condition": condition, "frames": 9}, "option 'condition' has 8 frames, but 9 are to be drawn"),
         ({"condition": condition[:, :0]}, "option 'condition' has 0 frames"),
         ({"condition": condition[:, :, :1]}, r"option 'condition' takes uint8 \(N, T, 3, 16, 16\), not"),
         ({"condition": condition[..., :8]}, r"option 'condition' takes uint8 \(N, T, 3, 16, 16\), not"),
         ({"condition": condition, "label": 2}, "option 'label' takes 0 to 1, not 2"),
         ({"condition": condition, "joints": torch.zeros(1, 8, 5, 2)}, r"option 'joints' takes \(N, T, 3, 2\)"),
+        ({"condition": condition, "joints": torch.zeros(1, 7, 3, 2)}, "but have: 'condition' 8, 'joints' 7"),
+        (
+            {"condition": condition, "joints": torch.full((1, 8, 3, 2), torch.nan)},
+            "option 'joints' does not know joint 0, the head, in any of the 8 frames of clip 0; fill it in",
+        ),
         (
             {"condition": condition, "previous": condition[:, 0, :, :8]},
             r"option 'previous' takes uint8 \(N, 3, 16, 16\)",

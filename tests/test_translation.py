@@ -159,10 +159,9 @@ def test_a_condition_may_have_other_channels_or_be_a_label_map() -> None:
     assert torch.equal(hot.argmax(1, keepdim=True), given.long())
     assert torch.equal(hot.sum(1), torch.ones(2, 16, 16))
     assert maps.sample(2, condition=given).shape == (2, 3, 16, 16)
-    wrong = "a condition has the value 9, but classes are 0 to 3"
-    with pytest.raises(DataError, match=wrong):
+    with pytest.raises(OptionError, match="option 'condition' has the value 9, but its classes are 0 to 3"):
         maps.sample(1, condition=torch.full((1, 1, 16, 16), 9, dtype=torch.uint8))
-    with pytest.raises(DataError, match=wrong):
+    with pytest.raises(DataError, match="a condition has the value 9, but classes are 0 to 3"):
         step(maps, batch={"image": torch.zeros(2, 3, 16, 16), "condition": torch.full((2, 1, 16, 16), 9)})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -27,6 +28,8 @@ class Model(nn.Module):
         frames: of one clip, if it draws clips; `fps` frames a second.
         label_classes: how many classes a label may be; None where it takes no labels, or can't say.
         class_names: of its classes in order, if they have names; `config.json` holds them.
+        input_classes: how many classes the label maps of an input have, by the name of its option and key of a batch;
+            inputs that are pictures are not in it.
         condition_names: keys of a batch, besides "image" or "video", that training and `log_prob` need.
         channels_last: whether its convolutions are faster in that layout on a CPU too, when it is trained.
         has_noise: whether a sample depends on its seed; without noise it follows from its options alone.
@@ -43,6 +46,7 @@ class Model(nn.Module):
     fps: float = 10.0
     label_classes: int | None = None
     class_names: tuple[str, ...] = ()
+    input_classes: Mapping[str, int] = MappingProxyType({})
     condition_names: tuple[str, ...] = ()
     weights_sha256: str | None = None
     spec: ModelSpec

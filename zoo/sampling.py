@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 
@@ -30,6 +30,7 @@ class Sampled(Protocol):
     levels: int
     frames: int
     class_names: tuple[str, ...]
+    input_classes: Mapping[str, int]
     sample_batch_size: ClassVar[int]
     training: bool
 
@@ -113,18 +114,29 @@ def stream(
     """What `model.stream` does; see `zoo.Model.stream`."""
     if not model.spec.is_video:
         raise OptionError(f"{model.spec.name} draws pictures, which have no frames to stream")
-    n, seed, start = _integer("n", n, 1), _integer("seed", seed, 0), _integer("start", start, 0)
-    frames = None if frames is None else _integer("frames", frames, 1)
     check_precision(precision)
-    checked = _check_options(model, n, options)
-    request = SampleRequest(
+    return _streamed(model, request_for(model, n, seed=seed, start=start, frames=frames, options=options), precision)
+
+
+def request_for(
+    model: Sampled,
+    n: int,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    frames: int | None = None,
+    options: Mapping[str, Any],
+) -> SampleRequest:
+    """A request for n clips in one batch, with options as the user gives them; arguments and errors as of `stream`."""
+    n, seed, start = _integer("n", n, 1), _integer("seed", seed, 0), _integer("start", start, 0)
+    checked = _check_options(model, n, dict(options))
+    return SampleRequest(
         seed=seed,
         indices=range(start, start + n),
         device=model.device,
         options={name: _slice(model, name, value, range(n)) for name, value in checked.items()},
-        frames=frames,
+        frames=None if frames is None else _integer("frames", frames, 1),
     )
-    return _streamed(model, request, precision)
 
 
 def _streamed(model: Sampled, request: SampleRequest, precision: str) -> Iterator[torch.Tensor]:
@@ -206,7 +218,15 @@ def _of_model(model: Sampled, option: Option, value: Any) -> Any:
         return [_class(model, option, item) for item in value] if many else _class(model, option, value)
     if isinstance(value, torch.Tensor) and (option.shape is not None or option.type == "video"):
         _check_input(option, value, model.input_shape(option))
+        check_classes(model, option.name, value)
     return value
+
+
+def check_classes(model: Sampled, name: str, value: torch.Tensor) -> None:
+    """Raise OptionError for a label map, an input of this name, that has a number that is no class."""
+    classes = model.input_classes.get(name)
+    if classes and value.numel() and (most := int(value.max())) >= classes:
+        raise OptionError(f"option '{name}' has the value {most}, but its classes are 0 to {classes - 1}")
 
 
 def _check_input(option: Option, value: torch.Tensor, shape: tuple[int | None, ...]) -> None:

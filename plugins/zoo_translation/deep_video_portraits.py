@@ -17,8 +17,8 @@ height and width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise, zip_longest
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -26,13 +26,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
-from zoo.nn.adversarial import AdversarialModel, to_pixels
+from zoo.nn.adversarial import AdversarialModel
 from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation import head
 from zoo_translation.examples import moving
 from zoo_translation.networks import SLOPE, Norm, PatchGAN, check_shapes, drop, encode, initialise, patch_scores
-from zoo_translation.sequence import conditions_of
+from zoo_translation.sequence import Given
 
 DROPPING = 3  # stages of the decoder with dropout, the innermost
 
@@ -88,6 +88,19 @@ class Generator(nn.Module):
         return self.last(x).tanh()  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True)
+class State:
+    """What the next frame is drawn from, besides its own conditions.
+
+    Attributes:
+        masks: of dropout, by the name of their stage.
+        window: conditions of the last N frames, (B, K, H, W) each; none before the first frame.
+    """
+
+    masks: dict[str, torch.Tensor]
+    window: tuple[torch.Tensor, ...]
+
+
 class DeepVideoPortraits(AdversarialModel):
     """Deep Video Portraits.
 
@@ -105,6 +118,7 @@ class DeepVideoPortraits(AdversarialModel):
 
     sample_batch_size: ClassVar[int] = 8
     channels_last: ClassVar[bool] = False
+    not_needed: ClassVar[tuple[str, ...]] = ()
     discriminator: PatchGAN | None
 
     def __init__(
@@ -177,45 +191,33 @@ class DeepVideoPortraits(AdversarialModel):
         clips = [encode(batch[name].flatten(0, 1), self.classes.get(name, 0)) for name in self.conditions]
         return torch.cat(clips, 1).view(*batch[self.conditions[0]].shape[:2], -1, *self.image_shape[1:])
 
-    def draw(self, request: SampleRequest) -> Iterator[torch.Tensor]:
-        """The frames of a request one by one, uint8 (B, C, H, W); a window of conditions is all that is held.
+    @property
+    def frame_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: self.shape_of(name) for name in self.conditions}
+
+    @property
+    def input_classes(self) -> dict[str, int]:  # type: ignore[override]
+        return {name: count for name, count in self.classes.items() if count}
+
+    def begin(self, request: SampleRequest) -> State:
+        """The state before the first frame of a request: masks of dropout, which are a clip's own, and no conditions.
 
         Raises:
-            OptionError: a condition that is missing, unknown to these weights, too short, or longer than another.
+            OptionError: a clip with fewer frames than a window.
         """
-        return self._frames(request, self._given(request))
-
-    def _frames(self, request: SampleRequest, given: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for name in self.conditions:
+            clip = request.options[name]
+            if isinstance(clip, torch.Tensor) and clip.shape[1] < self.frames:
+                window = f"{self.spec.name} draws from windows of {self.frames}"
+                raise OptionError(f"option '{name}' has {clip.shape[1]} frames, but {window}")
         masks = {
             name: (request.child(f"dropout {name}").uniform(*shape) >= 0.5).float()
             for name, shape in self.generator.mask_shapes(*self.image_shape[1:]).items()
         }
-        window: list[torch.Tensor] = []
-        for t, present in enumerate(given, 1):
-            window = [*window, present][-self.frames :] if window else [present] * self.frames
-            frame = to_pixels(self.generator(torch.cat(window, 1), masks))
-            if request.frames:
-                request.progress(min(1.0, t / request.frames))
-            yield frame
-            if t == request.frames:
-                return
+        return State(masks, ())
 
-    def _given(self, request: SampleRequest) -> Iterator[torch.Tensor]:
-        """Conditions of one frame after the other, (B, K, H, W)."""
-        options = {name: request.options[name] for name in head.CONDITIONS}
-        for name, clip in options.items():
-            if clip is not None and name not in self.conditions:
-                raise OptionError(f"these weights draw from {', '.join(self.conditions)}; they know no {name}")
-        clips = [conditions_of(self, request, self.shape_of(name), name) for name in self.conditions]
-        known = [clip for clip in options.values() if isinstance(clip, torch.Tensor)]
-        if len(lengths := sorted({clip.shape[1] for clip in known})) > 1:
-            raise OptionError(f"conditions must have equally many frames, not {' and '.join(map(str, lengths))}")
-        return (self._side_by_side(frames) for frames in zip_longest(*clips))
-
-    def _side_by_side(self, frames: tuple[torch.Tensor | None, ...]) -> torch.Tensor:
-        """One frame of every condition, (B, K, H, W); an iterator may have ended before another."""
-        parts = {name: x.unsqueeze(1) for name, x in zip(self.conditions, frames, strict=True) if x is not None}
-        if len(parts) < len(frames):
-            ended = [name for name in self.conditions if name not in parts]
-            raise OptionError(f"conditions must have equally many frames, but {', '.join(ended)} ended first")
-        return self.encode(parts)[:, 0]
+    def advance(self, state: State, given: Given) -> tuple[torch.Tensor, State]:
+        """The next frame (B, C, H, W), -1 to 1, and the state after it."""
+        present = self.encode({name: x.unsqueeze(1) for name, x in given.items()})[:, 0]  # B K H W
+        window = (*state.window, present)[-self.frames :] if state.window else (present,) * self.frames
+        return self.generator(torch.cat(window, 1), state.masks), State(state.masks, window)

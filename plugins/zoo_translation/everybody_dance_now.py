@@ -10,6 +10,9 @@ The crop lies around the head joint where keypoints are given, and in the upper 
 What differs: the detail network learns beside the first network, not after it. Ours are two ways to say whom to draw,
 where the data show several people and not one: a number (`people`), which chooses among scales and shifts of the
 normalisations, and a picture of the person (`reference`).
+A clip can go on from any frame: option `previous` is the one before its first. It goes on from that frame in bytes, not
+from the numbers that were rounded to them, so levels may differ; `sequence.Editor` keeps the numbers.
+
 Left out: pix2pixHD's local enhancer for 1024 pixels. Pose estimation is outside; `pose.py` makes figures of keypoints.
 
 Shapes: B batch, T frames, C channels of a frame, K channels of a condition as the networks see it, H, W height and
@@ -18,17 +21,35 @@ width, J joints, S side of the crop.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from zoo.errors import DataError
-from zoo.nn.adversarial import AdversarialModel
+from zoo.errors import DataError, OptionError
+from zoo.nn.adversarial import AdversarialModel, from_pixels
+from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation.examples import dancer, moving
 from zoo_translation.networks import MultiScale, PatchGAN, ResNetGenerator, check_shapes, encode, patch_scores
 from zoo_translation.pose import draw
+from zoo_translation.sequence import Given
+
+
+@dataclass(frozen=True)
+class State:
+    """What the next frame is drawn from, besides its figure.
+
+    Attributes:
+        previous: the frame before, (B, C, H, W), -1 to 1; zeros before the first.
+        label: (B,), of models with `people`.
+        reference: (B, C, H, W), -1 to 1, of models with `reference`.
+    """
+
+    previous: torch.Tensor
+    label: torch.Tensor | None
+    reference: torch.Tensor | None
 
 
 class EverybodyDanceNow(AdversarialModel):
@@ -61,6 +82,7 @@ class EverybodyDanceNow(AdversarialModel):
     has_noise = False
     channels_last = False  # no faster with it
     sample_batch_size = 8
+    not_needed = ("joints",)  # without them the detail network looks at the upper middle
 
     def __init__(
         self,
@@ -132,6 +154,15 @@ class EverybodyDanceNow(AdversarialModel):
     def condition_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of a figure."""
         return (self.condition_channels, *self.image_shape[1:])
+
+    @property
+    def frame_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {"condition": self.condition_shape}
+        return {**shapes, "joints": (self.joints, 2)} if self.joints else shapes
+
+    @property
+    def input_classes(self) -> dict[str, int]:  # type: ignore[override]
+        return {"condition": self.classes} if self.classes else {}
 
     @property
     def batch_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -244,3 +275,57 @@ class EverybodyDanceNow(AdversarialModel):
         for i, (top, left) in enumerate(corners):
             refined[i, :, top : top + size, left : left + size] += residual[i]
         return refined
+
+    def begin(self, request: SampleRequest) -> State:
+        """The state before the first frame of a request.
+
+        Raises:
+            OptionError: a person or a picture of one that is missing or does not fit, or keypoints without any head.
+        """
+        self._check_heads(request.options["joints"])
+        previous = self._picture(request, "previous", wanted=False)
+        if previous is None:
+            previous = torch.zeros(request.n, *self.image_shape, device=request.device)
+        reference = self._picture(request, "reference", wanted=self.reference)
+        return State(previous, self._label(request), reference)
+
+    def advance(self, state: State, given: Given) -> tuple[torch.Tensor, State]:
+        """The next frame (B, C, H, W), -1 to 1, and the state after it."""
+        condition = self.encode(given["condition"].unsqueeze(1), state.label, state.reference)[:, 0]  # B K H W
+        frame = self.draw(condition, state.previous, state.label)
+        refined = self.refine(condition, frame, self.corners(given.get("joints"), len(frame)), state.label)
+        return refined, replace(state, previous=refined)
+
+    def _check_heads(self, joints: object) -> None:
+        """Raise OptionError for keypoints (B, T, J, 2) of a clip that shows no head at all."""
+        if not isinstance(joints, torch.Tensor) or not self.joints:
+            return
+        known = joints[:, :, self.head].isfinite().all(2).any(1)  # B
+        if not known.all():
+            clip = int(known.int().argmin())
+            where = f"joint {self.head}, the head, in any of the {joints.shape[1]} frames of clip {clip}"
+            raise OptionError(f"option 'joints' does not know {where}; fill it in, or leave the keypoints out")
+
+    def _label(self, request: SampleRequest) -> torch.Tensor | None:
+        """(B,); the first person where none is named."""
+        label = request.options["label"]
+        if not self.people:
+            if label is not None:
+                raise OptionError(f"these weights of {self.spec.name} know one person and take no label")
+            return None
+        values = [0] * request.n if label is None else label
+        if any(value >= self.people for value in values):
+            raise OptionError(f"option 'label' takes 0 to {self.people - 1}, not {max(values)}")
+        return torch.tensor(values, device=request.device)
+
+    def _picture(self, request: SampleRequest, name: str, *, wanted: bool) -> torch.Tensor | None:
+        """An input picture as -1 to 1, (B, C, H, W)."""
+        picture = request.options[name]
+        if picture is None:
+            if wanted:
+                raise OptionError(f"these weights draw whoever a picture shows; they need {name}=PICTURE")
+            return None
+        if picture.dtype != torch.uint8 or tuple(picture.shape) != (request.n, *self.image_shape):
+            shape = ", ".join(map(str, self.image_shape))
+            raise OptionError(f"option '{name}' takes uint8 (N, {shape}), not {picture.dtype} {tuple(picture.shape)}")
+        return from_pixels(picture.to(request.device))

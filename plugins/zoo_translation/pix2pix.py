@@ -120,6 +120,10 @@ class Pix2Pix(AdversarialModel):
         count = self.classes or self.condition_channels
         return {"condition": torch.stack([make(count, *self.image_shape[1:], seed, i) for i in range(n)])}
 
+    @property
+    def input_classes(self) -> dict[str, int]:  # type: ignore[override]
+        return {"condition": self.classes} if self.classes else {}
+
     def encode(self, condition: torch.Tensor) -> torch.Tensor:
         """A condition, uint8 (B, C, H, W), as the networks see it, (B, K, H, W); errors as of `networks.encode`."""
         return encode(condition, self.classes)

@@ -54,19 +54,13 @@ def zoo_train(spec):
 
 @hookimpl
 def zoo_sample(spec, model, request):
-    if spec.name == DANCE.name:
-        from zoo_translation import dance_sample
+    if spec.name == PIX2PIX.name:
+        from zoo_translation import pix2pix
 
-        return dance_sample.sample(model, request)
-    if spec.name == PORTRAITS.name:
-        return model.draw(request)
-    if spec.name == VID2VID.name:
-        from zoo_translation import vid2vid
+        return pix2pix.sample(model, request)
+    from zoo_translation import sequence
 
-        return vid2vid.sample(model, request)
-    from zoo_translation import pix2pix
-
-    return pix2pix.sample(model, request)
+    return sequence.draw(model, request)
 
 
 @hookimpl

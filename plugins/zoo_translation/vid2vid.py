@@ -21,12 +21,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.nn.adversarial import AdversarialModel, to_pixels
+from zoo.nn.adversarial import AdversarialModel
 from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation.examples import moving
 from zoo_translation.networks import MultiScale, PatchGAN, check_shapes, encode, patch_scores
-from zoo_translation.sequence import conditions_of
+from zoo_translation.sequence import Given
 from zoo_translation.vid2vid_networks import FLOW_SCALE, Drawn, Generator
 
 
@@ -69,6 +69,7 @@ class Vid2Vid(AdversarialModel):
     has_noise: ClassVar[bool] = False
     channels_last: ClassVar[bool] = False  # 43 clips a second without, 29 with it, at 32 pixels in bf16
     sample_batch_size: ClassVar[int] = 8
+    not_needed: ClassVar[tuple[str, ...]] = ()
     frame_discriminator: MultiScale | None
     clip_discriminators: nn.ModuleList | None
 
@@ -158,6 +159,14 @@ class Vid2Vid(AdversarialModel):
         return (self.condition_channels, *self.image_shape[1:])
 
     @property
+    def input_classes(self) -> dict[str, int]:  # type: ignore[override]
+        return {"condition": self.classes} if self.classes else {}
+
+    @property
+    def frame_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"condition": self.condition_shape}
+
+    @property
     def batch_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"video": (self.frames, *self.image_shape), "condition": (self.frames, *self.condition_shape)}
 
@@ -181,9 +190,13 @@ class Vid2Vid(AdversarialModel):
         """The state before the first frame of n clips."""
         return State(torch.zeros(n, self.past, *self.image_shape, device=device), None)
 
-    def advance(self, state: State, condition: torch.Tensor) -> tuple[torch.Tensor, State]:
-        """The next frame (B, C, H, W), -1 to 1, of a condition (B, C, H, W), uint8, and the state after it."""
-        labels = self.encode(condition)
+    def begin(self, request: SampleRequest) -> State:
+        """The state before the first frame of a request."""
+        return self.start(request.n, request.device)
+
+    def advance(self, state: State, given: Given) -> tuple[torch.Tensor, State]:
+        """The next frame (B, C, H, W), -1 to 1, and the state after it."""
+        labels = self.encode(given["condition"])
         drawn = self.next(state, labels)
         return drawn.frame, self.after(state, drawn.frame, labels)
 
@@ -211,20 +224,3 @@ class Vid2Vid(AdversarialModel):
     def _mask(self, labels: torch.Tensor) -> torch.Tensor | None:
         """(B, 1, H, W), 1 where the foreground network draws."""
         return labels[:, list(self.foreground)].sum(1, keepdim=True) if self.foreground else None
-
-
-def sample(model: Vid2Vid, request: SampleRequest) -> Any:
-    """Frames, uint8 (B, C, H, W), one by one, as many as the condition has or as are asked for."""
-    conditions = conditions_of(model, request, model.condition_shape)
-
-    def frames() -> Any:
-        state = model.start(request.n, request.device)
-        for t, condition in enumerate(conditions, 1):
-            frame, state = model.advance(state, condition)
-            if request.frames:
-                request.progress(min(1.0, t / request.frames))
-            yield to_pixels(frame)
-            if t == request.frames:
-                return
-
-    return frames()
