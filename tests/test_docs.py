@@ -26,7 +26,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*/src/*/plugin.py"))
 PAGES = sorted(
     {
         *(ROOT / "README.md", ROOT / "benchmarks" / "features" / "README.md"),
-        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "examples").glob("*/README.md"),
     }
 )
@@ -211,7 +211,7 @@ def test_no_code_escapes_these_tests(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     languages = [language.strip() for _, _, language, _ in FENCE.findall(text)]
     assert len(re.findall(r"^ *(?:```|~~~)", text, re.MULTILINE)) == 2 * len(languages), "a fence is not closed"
-    assert set(languages) <= {"python", *SHELLS, "toml", "json", "yaml", "text", "bibtex", "mermaid", ""}
+    assert set(languages) <= {"python", *SHELLS, "toml", "json", "yaml", "text", "bibtex", "mermaid", "{eval-rst}", ""}
     for code in blocks(page, ""):
         assert not is_python(code), "this fence should be labelled python"
 

@@ -1,4 +1,4 @@
-"""pixelzoo: a plugin-based zoo of generative image and video models with a hub interface.
+"""pixelzoo: a plugin-based zoo of generative image and video models with a hub interface. For example::
 
     import zoo
     model = zoo.load("pixelcnn", weights="mnist")

@@ -64,8 +64,10 @@ class Model(nn.Module):
 
     @property
     def batch_shapes(self) -> dict[str, tuple[int, ...]]:
-        """What a batch of `step` holds, key by key, and the shape of one example of it: (C, H, W) of pictures,
-        (T, C, H, W) of clips, () of labels and captions. Data are read, checked and made up by this."""
+        """What a batch of `step` holds, key by key, and the shape of one example of it.
+
+        Pictures are (C, H, W), clips (T, C, H, W), labels and captions (). Data are read, checked and made up by this.
+        """
         key, shape = ("video", (self.frames, *self.image_shape)) if self.spec.is_video else ("image", self.image_shape)
         return {key: shape, **dict.fromkeys(self.condition_names, ())}
 

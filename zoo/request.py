@@ -53,11 +53,11 @@ class SampleRequest:
         return len(self.indices)
 
     def uniform(self, *shape: int) -> torch.Tensor:
-        """Uniform noise in [0, 1), (n, *shape), float32; each sample's share comes from its own generator."""
+        """Uniform noise in [0, 1), `(n, *shape)`, float32; each sample's share comes from its own generator."""
         return self._drawn(torch.rand, shape)
 
     def normal(self, *shape: int) -> torch.Tensor:
-        """Standard normal noise, (n, *shape), float32; each sample's share comes from its own generator."""
+        """Standard normal noise, `(n, *shape)`, float32; each sample's share comes from its own generator."""
         return self._drawn(torch.randn, shape)
 
     def _drawn(self, source: Callable[..., torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:

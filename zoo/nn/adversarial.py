@@ -61,7 +61,7 @@ def generator_loss(kind: Loss, fake: torch.Tensor) -> torch.Tensor:
 
 
 def r1_penalty(real: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """E |grad_x D(x)|^2 over real examples (B, ...), from their scores, which must depend on `real`; a scalar."""
+    """`E |grad_x D(x)|^2` over real examples (B, ...), from their scores, which must depend on `real`; a scalar."""
     (slope,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
     return slope.square().flatten(1).sum(1).mean()
 

@@ -1,6 +1,6 @@
 """The conformance kit: what every model of the zoo must show, ours and third parties' alike.
 
-`zoo check <model>` prints the report; a plugin's own test suite needs only
+`zoo check <model>` prints the report; a plugin's own test suite needs only::
 
     from zoo.testing import check
     def test_conformance():

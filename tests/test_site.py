@@ -1,0 +1,93 @@
+"""The pages of docs/: every model has one, links lead somewhere, and what pages say about weights is read from them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import zoo
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS / "_ext"))
+
+import facts  # noqa: E402
+import repository  # noqa: E402
+
+OURS = [spec for spec in zoo.models() if facts.is_ours(spec)]
+MODELS = {page.stem: page for page in (DOCS / "models").glob("*.md") if page.stem != "index"}
+TEXTS = sorted({*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "benchmarks").rglob("*.md")})
+LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)\)")
+OTHER = re.compile(r"[a-z]+:|#")  # another site, or a place on the page itself
+
+
+def prose(page: Path) -> str:
+    """A page without its pieces of code."""
+    return re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def slugs(page: Path) -> set[str]:
+    """The names of a page's headings in addresses, as GitHub and MyST make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in LINK.findall(prose(page)):
+        if OTHER.match(target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = page.parent / path
+        assert found.exists(), f"{page.relative_to(ROOT)} links to {target}"
+        if anchor and found.suffix == ".md":
+            assert anchor in slugs(found), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_links_out_of_the_docs_lead_to_the_repository() -> None:
+    page = DOCS / "models" / "pixelcnn.md"
+    assert repository.outside(page, "../../README.md#use-it", DOCS) == f"{repository.SOURCE}/blob/main/README.md#use-it"
+    assert repository.outside(page, "../../examples", DOCS) == f"{repository.SOURCE}/tree/main/examples"
+    assert repository.outside(page, "../metrics.md", DOCS) is None
+    with pytest.raises(FileNotFoundError, match="pixelcnn.md links to ../../NOTHING.md"):
+        repository.outside(page, "../../NOTHING.md", DOCS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_page_of_a_model_has_its_parts(name: str) -> None:
+    text = MODELS[name].read_text(encoding="utf-8")
+    for part in ("glance", "weights"):
+        assert f":::{{{part}}} {name}\n" in text
+    assert {"How it works", "Draw", "Weights", "Pitfalls"} <= set(re.findall(r"^## (.+)$", text, re.MULTILINE))
+    assert "$$" in text, "no equation"
+
+
+@pytest.mark.parametrize("spec", OURS, ids=lambda spec: spec.name)
+def test_figures_and_samples_are_those_of_the_weights(spec: zoo.ModelSpec) -> None:
+    text = facts.released(spec.name, "../../")
+    for tag, pin in spec.weights.items():
+        config = facts.configuration(facts.CARDS / pin.folder_name)
+        assert f"weights {tag}" in text
+        for receipt in config["metrics"]:
+            assert facts.figure(receipt) in text
+            assert f"**{receipt['value']:.4g}**" in text
+    for file in re.findall(r"\.\./\.\./(model_cards/[\w./-]+)", text):
+        assert (ROOT / file).is_file()
+    assert bool(spec.weights) == ("No weights" not in text)
+
+
+def test_measured_times_are_rows_of_the_benchmarks() -> None:
+    text = facts.measured("PixelCNN")
+    assert "PixelCNN, 15 blocks, h = 64" in text
+    assert "Gated" not in text
+    with pytest.raises(zoo.ZooError, match="no row of NothingCNN"):
+        facts.measured("NothingCNN")
+
+
+def test_parameters_are_counted_from_the_file() -> None:
+    model = zoo.load("pixelcnn", weights="mnist")
+    counted = facts.parameters(facts.CARDS / "pixelcnn-mnist" / "model.safetensors")
+    assert counted == sum(tensor.numel() for tensor in model.state_dict().values())
