@@ -198,6 +198,26 @@ def test_a_space_is_three_files_and_leaves_others_alone(tmp_path, capsys):
 
 
 @needs_gradio
+def test_gradio_is_imported_without_writing_stubs_for_editors():
+    code = (
+        "import sys; from zoo_demo import quick; from gradio import component_meta as meta; "
+        "assert meta.create_or_modify_pyi(None, '', []) is None; quick.gr.Textbox('a'); "
+        "assert not any(isinstance(finder, quick._NoStubs) for finder in sys.meta_path)"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_a_model_is_loaded_in_the_background_once(digits):
+    shelf = drawing.Shelf("cpu")
+    shelf.warm(digits).join()
+    with shelf.lock:
+        first = shelf.get(digits)
+    shelf.warm(digits).join()
+    assert shelf.get(digits) is first
+
+
+@needs_gradio
 def test_a_space_starts_from_its_folder(tmp_path):
     space.write(tmp_path / "s")
     with socket.socket() as probe:

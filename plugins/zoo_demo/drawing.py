@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import threading
@@ -69,7 +70,21 @@ class Shelf:
         self.lock = threading.Lock()
         self._models: OrderedDict[str, zoo.Model] = OrderedDict()
 
+    def warm(self, entry: Entry | None = None) -> threading.Thread:
+        """Load in the background what the next drawing needs: a model, or what all models need."""
+        thread = threading.Thread(target=self._warm, args=(entry,), daemon=True, name="zoo-demo-warm")
+        thread.start()
+        return thread
+
+    def _warm(self, entry: Entry | None) -> None:
+        import torch  # noqa: F401
+
+        if entry is not None:
+            with self.lock, contextlib.suppress(ZooError):  # the drawing itself says what is wrong
+                self.get(entry)
+
     def get(self, entry: Entry) -> zoo.Model:
+        """A loaded model; the caller holds the lock."""
         model = self._models.pop(entry.name, None)
         model = model or zoo.load(entry.spec.name, weights=entry.tag, device=self.device)
         self._models[entry.name] = model

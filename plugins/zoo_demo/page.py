@@ -15,15 +15,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from zoo_demo import drawing
 from zoo_demo.catalogue import Entry, Field, entries, fields
 from zoo_demo.drawing import Cancelled, FormError, Shelf
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-
-import gradio as gr
-import numpy as np
-from PIL import Image
+from zoo_demo.quick import gr
 
 CSS = """
 .gradio-container {max-width: 1100px !important; margin: 0 auto !important}
@@ -70,10 +68,10 @@ class Visitors:
         self._events.pop(session, None)
 
 
-def make(folder: Path, device: str = "auto", found: list[Entry] | None = None) -> gr.Blocks:
+def make(folder: Path, shelf: Shelf, found: list[Entry] | None = None) -> gr.Blocks:
     """The page; `folder` takes uploads and drawings."""
     found = entries() if found is None else found
-    shelf, visitors = Shelf(device), Visitors()
+    visitors = Visitors()
     with gr.Blocks(title="pixelzoo", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown("# pixelzoo\nGenerative models of pictures and clips, to draw with.")
         if not found:
@@ -125,6 +123,7 @@ def _studio(chosen: gr.State, found: list[Entry], folder: Path, shelf: Shelf, vi
     @gr.render(inputs=chosen)
     def show(name: str) -> None:
         entry = by_name[name]
+        shelf.warm(entry)
         form = fields(entry)
         gr.Markdown(
             f"## {escape(entry.name)}\n{escape(entry.spec.summary)}.\n\n"
@@ -316,7 +315,8 @@ def launch(host: str = "127.0.0.1", port: int | None = None, device: str = "auto
     holder = tempfile.TemporaryDirectory(prefix="zoo-demo-")
     folder = Path(holder.name)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
-    page = make(folder, device)
+    shelf = Shelf(device)
+    page = make(folder, shelf)
     theme = gr.themes.Soft(primary_hue="indigo", font=FONT, font_mono=MONO)
     try:
         _, address, _ = page.queue(max_size=WAITING).launch(
@@ -325,6 +325,7 @@ def launch(host: str = "127.0.0.1", port: int | None = None, device: str = "auto
             enable_monitoring=False, show_error=False,
         )  # fmt: skip
         page.zoo_folder = holder
+        shelf.warm()
         if not wait:
             return page, address
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
