@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import write_pictures
 
 import zoo
 from zoo import building
-from zoo.errors import OptionError, WeightsError
+from zoo.errors import OptionError, TrainingError, WeightsError
 from zoo.hub.imports import import_weights
 from zoo.settings import Settings
+from zoo.train import loop
 from zoo.train.accelerator import make_accelerator
 from zoo.train.state import load_state, take_state
 
 zoo.models()  # puts plugins/ on the path
 from zoo_vqvae.prior import Prior  # noqa: E402
 from zoo_vqvae.quantise import Quantiser, perplexity  # noqa: E402
+from zoo_vqvae.store import CodeStore  # noqa: E402
 from zoo_vqvae.vqvae import Autoencoder, code_shapes  # noqa: E402
 
 SMALL = {"width": 8, "hidden": 6, "n_layers": 1, "n_attention": 1, "heads": 2, "kernel_size": 3, "n_output": 1}
@@ -40,8 +44,8 @@ def built(**config: Any) -> Any:
     return zoo.build("vqvae2", preset="tiny", **config)
 
 
-def make_trainer(model: Any, examples: int = 32, **recipe: Any) -> Any:
-    settings = Settings(model="vqvae2", data="-", out="-", batch_size=4, examples=examples, device="cpu")
+def make_trainer(model: Any, examples: int = 32, out: Path | None = None, **recipe: Any) -> Any:
+    settings = Settings(model="vqvae2", data="-", out=str(out), batch_size=4, examples=examples, device="cpu")
     full = building.schema(model.spec, "recipe").check(recipe)
     return building.make_trainer(model.spec, model, settings, make_accelerator(settings), full)
 
@@ -155,6 +159,12 @@ def test_dead_codes_begin_anew_at_vectors_of_the_batch() -> None:
 def test_perplexity_counts_the_codes_in_use() -> None:
     codes = torch.tensor([0, 3, 5, 7]).repeat(4).view(1, 4, 4)
     assert float(perplexity(codes, 512)) == pytest.approx(4)
+    quantiser = Quantiser(8, 2)
+    quantiser.update(torch.zeros(1, 2, 4, 4), codes, decay=0)
+    assert float(quantiser.perplexity()) == pytest.approx(4)
+    assert float(quantiser.dead()) == 4
+    quantiser.update(torch.zeros(1, 2, 4, 4), torch.zeros_like(codes))  # the window remembers more than one batch
+    assert float(quantiser.perplexity()) == pytest.approx(4, abs=0.1)
 
 
 # The priors
@@ -307,9 +317,9 @@ def test_a_picture_is_completed_by_what_is_given_alone() -> None:
 # Training
 
 
-def test_the_stages_train_one_part_each() -> None:
+def test_the_stages_train_one_part_each(tmp_path: Path) -> None:
     model = built()
-    trainer = make_trainer(model, stage="all", autoencoder_share=0.5)
+    trainer = make_trainer(model, out=tmp_path, stage="all", autoencoder_share=0.5)
     parts = (model.autoencoder, model.priors)
 
     def weights() -> list[torch.Tensor]:
@@ -324,26 +334,129 @@ def test_the_stages_train_one_part_each() -> None:
     assert torch.equal(before[1], between[1])
     assert torch.equal(between[0], after[0])  # codebooks included
     assert not torch.equal(between[1], after[1])
-    assert set(first[0]) >= {"mse", "top_perplexity", "bottom_dead"}
+    assert set(first[0]) >= {"mse", "top_perplexity", "bottom_dead", "bottom_restarted"}
     assert set(second[0]) == {"top_nats", "bottom_nats"}
 
 
-def test_resuming_within_any_stage_gives_the_same_run() -> None:
+def test_resuming_within_any_stage_gives_the_same_run(tmp_path: Path) -> None:
+    """The folder of codes is that of the whole run, as after a kill: it is ahead of the checkpoint."""
     recipe = {"stage": "all", "autoencoder_share": 0.5, "restart_below": 0.5, "mirror": True}
     whole = built(classes=3)
-    run_steps(make_trainer(whole, **recipe), whole, range(8))
+    run_steps(make_trainer(whole, out=tmp_path, **recipe), whole, range(8))
     for stop in (2, 4, 6):
         model = built(classes=3)
-        trainer = make_trainer(model, **recipe)
+        trainer = make_trainer(model, out=tmp_path, **recipe)
         run_steps(trainer, model, range(stop))
         state = take_state(trainer, trainer.accelerator)
         torch.manual_seed(9)
         fresh = zoo.build("vqvae2", preset="tiny", classes=3)
-        resumed = make_trainer(fresh, **recipe)
+        resumed = make_trainer(fresh, out=tmp_path, **recipe)
         load_state(resumed, resumed.accelerator, state)
         run_steps(resumed, fresh, range(stop, 8))
         for name, value in fresh.state_dict().items():
             assert torch.equal(value, whole.state_dict()[name]), (stop, name)
+
+
+def trained(**config: Any) -> Any:
+    """A model whose autoencoder counts as trained."""
+    model = built(**config)
+    run_steps(make_trainer(model, stage="autoencoder"), model, range(1))
+    return model.eval()
+
+
+@pytest.mark.parametrize("codes", [8, 70_000])  # of two bytes, and of four
+def test_codes_are_made_once_and_kept(tmp_path: Path, codes: int) -> None:
+    model = trained(codes=codes)
+    images = pictures(model, 6)
+    store = CodeStore(tmp_path, model.autoencoder)
+    assert all(torch.equal(a, b) for a, b in zip(store.codes(images[:4]), model.encode(images[:4]), strict=True))
+    assert (store.encoded, len(store)) == (4, 4)
+    store.codes(images[[3, 0, 5, 5]])
+    assert (store.encoded, len(store)) == (5, 5)
+    (path,) = tmp_path.rglob("*.codes")
+    path.write_bytes(path.read_bytes()[:-1])  # killed within the last record
+    again = CodeStore(tmp_path, model.autoencoder)
+    assert len(again) == 4
+    found = again.codes(images)
+    assert all(torch.equal(a, b) for a, b in zip(found, model.encode(images), strict=True))
+    assert again.encoded == 2
+
+
+def test_processes_keep_codes_beside_each_other(tmp_path: Path) -> None:
+    model = trained()
+    images = pictures(model, 6)
+    first, second = (CodeStore(tmp_path, model.autoencoder, process) for process in (0, 1))
+    first.codes(images[:3])
+    second.codes(images[3:])
+    later = CodeStore(tmp_path, model.autoencoder, 0)
+    assert all(torch.equal(a, b) for a, b in zip(later.codes(images), model.encode(images), strict=True))
+    assert later.encoded == 0
+
+
+def test_codes_of_another_autoencoder_are_never_read(tmp_path: Path) -> None:
+    model = trained()
+    images = pictures(model, 6)
+    CodeStore(tmp_path, model.autoencoder).codes(images)
+    with torch.no_grad():
+        model.autoencoder.to_codes[0].bias.add_(1)
+    store = CodeStore(tmp_path, model.autoencoder)
+    assert len(store) == 0
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_priors_learn_from_kept_codes_and_encode_no_picture_twice(tmp_path: Path) -> None:
+    model = trained(classes=3)
+    trainer = make_trainer(model, out=tmp_path, stage="priors", mirror=True)
+    calls: list[int] = []
+    honest = model.autoencoder.encode
+    model.autoencoder.encode = lambda images: (calls.append(len(images)), honest(images))[1]
+    for step in range(20):
+        torch.manual_seed(step)
+        trainer.step({"image": pictures(model), "label": torch.arange(4) % 3}, 4 * step)
+    assert len(trainer.store) == 8  # four pictures and their mirror images
+    assert len(calls) <= 4
+
+
+def test_codes_that_can_not_be_kept_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "codes").write_bytes(b"")
+    model = trained()
+    with pytest.raises(TrainingError, match="can't keep codes in .*Not a directory"):
+        make_trainer(model, out=tmp_path, stage="priors").step({"image": pictures(model)}, 0)
+
+
+def test_a_run_shows_reconstructions_and_how_codes_are_used(tmp_path: Path) -> None:
+    """Its numbers are those of one that was never stopped, though codes lie on the disk already."""
+    write_pictures(tmp_path / "pictures", 20, (16, 16))
+    settings = Settings(
+        model="vqvae2",
+        preset="tiny",
+        data=str(tmp_path / "pictures"),
+        out=str(tmp_path / "run"),
+        recipe={"stage": "all", "autoencoder_share": 0.5},
+        **dict.fromkeys(("log_every", "eval_every", "sample_every", "checkpoint_every"), 16),
+        examples=64,
+        batch_size=8,
+        device="cpu",
+    )
+    loop.train(settings)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {"train/top_perplexity", "train/bottom_dead"} <= set(lines[0])
+    assert {"train/top_nats", "train/bottom_nats"} <= set(lines[-2])
+    sheets = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+    assert [f"{n:09d}-reconstructions.png" for n in (16, 32, 48, 64)] == [s for s in sheets if "-" in s]
+    assert [f"{n:09d}.png" for n in (48, 64)] == [s for s in sheets if "-" not in s]  # before, no prior was trained
+    assert list((tmp_path / "run" / "codes").rglob("*.codes"))
+
+
+def test_weights_of_an_autoencoder_alone_draw_nothing(tmp_path: Path) -> None:
+    model = trained()
+    zoo.save(model, tmp_path / "weights")
+    loaded = zoo.load("vqvae2", weights=tmp_path / "weights", device="cpu")
+    images = pictures(loaded)
+    assert torch.equal(loaded.reconstruct(images), model.reconstruct(images))
+    with pytest.raises(OptionError, match="priors that are not trained yet: zoo train vqvae2 --from .* stage=priors"):
+        loaded.sample(1)
+    assert built().sample(1).shape == (1, 1, 16, 16)  # what is all random draws noise
 
 
 def test_the_autoencoder_learns() -> None:

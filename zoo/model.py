@@ -156,7 +156,16 @@ class Model(nn.Module):
         """Exact log-likelihood in nats, (N,); only for models that have one."""
         raise OptionError(f"{self.spec.name} has no tractable likelihood")
 
+    def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
+        """What an encoder keeps of pictures (N, C, H, W), uint8, in the same shape; only for models that have one."""
+        raise OptionError(f"{self.spec.name} has no encoder, so it reconstructs nothing")
+
     @property
     def has_likelihood(self) -> bool:
         """Whether `log_prob` works."""
         return type(self).log_prob is not Model.log_prob
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether `reconstruct` works."""
+        return type(self).reconstruct is not Model.reconstruct

@@ -106,8 +106,8 @@ VQVAE2 = ModelSpec(
         "mnist": Weights(
             repo="pixelzoo/vqvae2-mnist",
             revision=None,
-            sha256="63fe7a92b618f077b8d99828fa70aa47f7012cdfb146d70262aa49c062df95d6",
-            size=3842796,
+            sha256="f567af77537b91c783938d21c1e017cd6749aa8b9f14792f9d9305fd611454a8",
+            size=3842876,
             summary="MNIST, one level of 7x7 codes, given the digit, 10 minutes on a CPU",
         )
     },

@@ -186,6 +186,8 @@ class Prior(AutoregressiveModel):
         dropout: share of features that training sets to zero.
     """
 
+    updates: torch.Tensor
+
     def __init__(
         self,
         *,
@@ -234,6 +236,7 @@ class Prior(AutoregressiveModel):
         )
         self.output_layers = nn.ModuleList(OutputLayer(width, hidden) for _ in range(n_output))
         self.output = nn.Conv2d(width, levels, 1)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # of training; 0 for random weights
 
     def conditions(self, source: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
         """`label`, (n,), and `upper_0`, `upper_1`, ... (n, h, w), on the model's device."""

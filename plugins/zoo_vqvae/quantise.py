@@ -70,8 +70,9 @@ class Quantiser(nn.Module):
         restart_below: float = 0.0,
         total: Callable[[torch.Tensor], torch.Tensor] = _alone,
         is_main: bool = True,
-    ) -> None:
-        """Move the codebook towards the vectors that took each code (appendix A.1, eq. 6 to 8).
+    ) -> torch.Tensor:
+        """Move the codebook towards the vectors that took each code (appendix A.1, eq. 6 to 8); how many codes began
+        anew, a scalar.
 
         Args:
             z: (B, D, h, w), what was quantised.
@@ -91,18 +92,25 @@ class Quantiser(nn.Module):
         smoothed = (self.counts + EPSILON) / (n + k * EPSILON) * n
         self.codebook.copy_(self.sums / smoothed[:, None])
         self.updates.add_(1)
-        if restart_below:
-            fresh = flat[torch.randint(len(flat), (k,), device=flat.device)]
-            fresh = total(fresh if is_main else torch.zeros_like(fresh))
-            dead = (self.counts < restart_below * n / k) | (self.updates == 1)  # in the beginning, all
-            weight = 2 * restart_below * n / k  # a small one, so that a code of no use is tried elsewhere soon
-            self.counts.copy_(torch.where(dead, weight, self.counts))
-            self.codebook.copy_(torch.where(dead[:, None], fresh, self.codebook))
-            self.sums.copy_(torch.where(dead[:, None], fresh * weight, self.sums))
+        if not restart_below:
+            return torch.zeros((), device=flat.device)
+        fresh = flat[torch.randint(len(flat), (k,), device=flat.device)]
+        fresh = total(fresh if is_main else torch.zeros_like(fresh))
+        dead = (self.counts < restart_below * n / k) | (self.updates == 1)  # in the beginning, all
+        weight = 2 * restart_below * n / k  # a small one, so that a code of no use is tried elsewhere soon
+        self.counts.copy_(torch.where(dead, weight, self.counts))
+        self.codebook.copy_(torch.where(dead[:, None], fresh, self.codebook))
+        self.sums.copy_(torch.where(dead[:, None], fresh * weight, self.sums))
+        return dead.sum().float()
 
     def dead(self) -> torch.Tensor:
-        """How many codes are hardly used, a scalar."""
+        """How many codes are hardly used in the window of the moving average, a scalar."""
         return (self.counts < DEAD * self.counts.mean()).sum().float()
+
+    def perplexity(self) -> torch.Tensor:
+        """How many codes are in use, as `perplexity` counts them, in the window of the moving average: with a decay of
+        0.99 about the last 100 batches. A scalar."""
+        return torch.special.entr(self.counts / self.counts.sum()).sum().exp()
 
     @staticmethod
     def _flat(z: torch.Tensor) -> torch.Tensor:

@@ -3,14 +3,16 @@
 Sources: van den Oord et al. (arXiv 1711.00937, eq. 3, appendix A.1), Razavi et al. (arXiv 1906.00446, eq. 2, sections
 3.1 and 3.2).
 
-The codes that the priors learn from are made anew in every step by the autoencoder, which is not trained any more;
-they are not kept on the disk. A batch that is accumulated in parts moves the codebooks once a part.
+When the priors learn alone, the autoencoder stands still: each picture, and its mirror image, is encoded when
+it is met first, and its codes are kept in the run folder (`store.py`). A batch that is accumulated in parts moves the
+codebooks once a part.
 """
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -21,7 +23,8 @@ from zoo.errors import OptionError
 from zoo.nn.adversarial import Player, from_pixels
 from zoo.settings import Settings
 from zoo.trainer import warm_cosine
-from zoo_vqvae.quantise import perplexity
+from zoo_vqvae.quantise import Quantiser, perplexity
+from zoo_vqvae.store import CodeStore
 from zoo_vqvae.vqvae2 import VQVAE2
 
 if TYPE_CHECKING:
@@ -32,8 +35,8 @@ class VQVAE2Trainer:
     """The autoencoder's squared error and commitment, and the priors' likelihood of codes.
 
     Args:
-        learning_rate: of Adam, for the autoencoder.
-        prior_learning_rate: of Adam, for the priors: the peak of a warm-up and a cosine decay.
+        learning_rate: of Adam, for the autoencoder: the peak of a warm-up and a cosine decay.
+        prior_learning_rate: of Adam, for the priors, as above.
         betas: of Adam, for both.
         commitment: weight of the mean of (z - e)^2, the paper's beta.
         decay: of the codebooks' moving averages, the paper's gamma, for each step.
@@ -69,8 +72,10 @@ class VQVAE2Trainer:
         if stage == "priors" and not updates.is_meta and int(updates) == 0:
             raise OptionError("stage 'priors' needs a trained autoencoder; begin with weights of one (--from)")
         self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
-        self.commitment, self.mirror, self.prior_rate = commitment, mirror, prior_learning_rate
+        self.commitment, self.mirror = commitment, mirror
+        self.rate, self.prior_rate = learning_rate, prior_learning_rate
         self.stage, self.autoencoder_share = stage, autoencoder_share
+        self.store: CodeStore | None = None  # from when the priors learn alone
         self.track = partial(self._track, decay=decay, restart_below=restart_below, is_main=accelerator.is_main_process)
         adam = partial(torch.optim.Adam, betas=betas)
         parts = {"autoencoder": model.autoencoder, **dict(zip(model.level_names, model.priors, strict=True))}
@@ -88,57 +93,69 @@ class VQVAE2Trainer:
         return {name: player.optimizer for name, player in self.players.items()}
 
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
-        images = self._images(batch)
-        share = seen / self.settings.examples
-        stage = self.stage
-        if stage == "all":
-            stage = "autoencoder" if share < self.autoencoder_share else "priors"
+        pixels = self._pixels(batch)
+        stage, done, length = self._stage(seen)
+        rate = warm_cosine(int(done), max(1, int(length)))
         metrics: dict[str, torch.Tensor] = {}
         with self.accelerator.autocast():
             if stage in ("autoencoder", "joint"):
-                codes, metrics = self._step_autoencoder(images)
+                codes, metrics = self._step_autoencoder(from_pixels(pixels), rate)
             else:
-                with torch.no_grad():
-                    codes = self.model.autoencoder.encode(images)[1]
+                codes = self._kept_codes(pixels)
             if stage in ("priors", "joint"):
-                metrics |= self._step_priors(codes, batch, seen)
+                metrics |= self._step_priors(codes, batch, rate)
         return metrics
 
-    def _images(self, batch: dict[str, Any]) -> torch.Tensor:
-        """The pictures of a batch, (B, C, H, W), of -1 to 1."""
-        images = from_pixels(batch["image"])
-        if self.mirror:
-            flip = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-            images = torch.where(flip, images.flip(3), images)
-        return images
+    def _stage(self, seen: int) -> tuple[str, float, float]:
+        """The stage, how many of its examples have been seen, and how many it has."""
+        examples, first = self.settings.examples, self.autoencoder_share * self.settings.examples
+        if self.stage != "all":
+            return self.stage, seen, examples
+        return ("autoencoder", seen, first) if seen < first else ("priors", seen - first, examples - first)
 
-    def _step_autoencoder(self, images: torch.Tensor) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+    def _pixels(self, batch: dict[str, Any]) -> torch.Tensor:
+        """The pictures of a batch, (B, C, H, W), uint8, some of them flipped."""
+        pixels: torch.Tensor = batch["image"]
+        if self.mirror:
+            flip = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < 0.5
+            pixels = torch.where(flip, pixels.flip(3), pixels)
+        return pixels
+
+    def _kept_codes(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """The codes of pictures, (B, h, w) of each level, which the run folder keeps."""
+        if self.store is None:
+            process = self.accelerator.process_index
+            self.store = CodeStore(Path(self.settings.out) / "codes", self.model.autoencoder, process)
+        return self.store.codes(pixels)
+
+    def _step_autoencoder(
+        self, images: torch.Tensor, rate: float
+    ) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
         """Eq. 2 of VQ-VAE-2, with moving averages in place of the codebook's term; the codes and what is logged."""
         coded = self.model.autoencoder(images)
         mse = F.mse_loss(coded.images.float(), images)
+        self.players["autoencoder"].rate(self.rate * rate)
         self.players["autoencoder"].update(mse + self.commitment * coded.commitment)
         metrics = {"mse": mse.detach(), "commitment": coded.commitment.detach()}
         levels = zip(self.model.level_names, self.model.autoencoder.quantisers, strict=True)
         for (name, quantiser), z, codes in zip(levels, coded.vectors, coded.codes, strict=True):
-            self.track(quantiser, z, codes)
-            metrics[f"{name}_perplexity"] = perplexity(codes, self.model.codes)
-            metrics[f"{name}_dead"] = quantiser.dead()
+            metrics[f"{name}_restarted"] = self.track(quantiser, z, codes)
+            metrics[f"{name}_perplexity"], metrics[f"{name}_dead"] = quantiser.perplexity(), quantiser.dead()
         return coded.codes, metrics
 
-    def _track(self, quantiser: Any, z: torch.Tensor, codes: torch.Tensor, **how: Any) -> None:
-        """Move a codebook with the vectors of all processes."""
+    def _track(self, quantiser: Quantiser, z: torch.Tensor, codes: torch.Tensor, **how: Any) -> torch.Tensor:
+        """Move a codebook with the vectors of all processes; how many codes began anew."""
         if self.accelerator.num_processes > 1:
             how["total"] = partial(self.accelerator.reduce, reduction="sum")
-        quantiser.update(z, codes, **how)
+        return quantiser.update(z, codes, **how)
 
-    def _step_priors(self, codes: list[torch.Tensor], batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
+    def _step_priors(self, codes: list[torch.Tensor], batch: dict[str, Any], rate: float) -> dict[str, torch.Tensor]:
         """Every prior minimises the negative log-likelihood of its codes; nats for each code are logged."""
-        first = self.autoencoder_share * self.settings.examples if self.stage == "all" else 0.0
-        rate = self.prior_rate * warm_cosine(int(seen - first), max(1, int(self.settings.examples - first)))
         metrics = {}
-        for name, loss in self._nats(codes, batch).items():
-            self.players[name].rate(rate)
+        for prior, (name, loss) in zip(self.model.priors, self._nats(codes, batch).items(), strict=True):
+            self.players[name].rate(self.prior_rate * rate)
             self.players[name].update(loss)
+            prior.updates.add_(1)
             metrics[f"{name}_nats"] = loss.detach()
         return metrics
 

@@ -173,6 +173,11 @@ class VQVAE2(Model):
     def draw_codes(self, request: SampleRequest) -> list[torch.Tensor]:
         """The maps of codes of a request, (n, h, w) each, from the top down; every level has noise of its own."""
         options = request.options
+        if int(self.autoencoder.quantisers[0].updates) and not all(int(prior.updates) for prior in self.priors):
+            raise OptionError(
+                "these weights hold a trained autoencoder, but priors that are not trained yet: "
+                "zoo train vqvae2 --from WEIGHTS --set stage=priors"
+            )
         label, given = self._label(request), self._given(request)
         sizes = [math.prod(shape) for shape in self.code_shapes]
         codes: list[torch.Tensor] = []

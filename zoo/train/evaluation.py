@@ -8,11 +8,14 @@ import torch
 
 from zoo import metrics
 from zoo.data.examples import Examples
+from zoo.media import beside_conditions
 from zoo.metrics.choice import choose
 from zoo.model import Model
 from zoo.sampling import evaluating
 from zoo.settings import Settings
 from zoo.trainer import Trainer
+
+SHOWN = 32  # pictures on a sheet of reconstructions
 
 
 class HeldOut:
@@ -52,6 +55,11 @@ class HeldOut:
                 for name, value in trainer.evaluate(to_device(self.examples.batch(rows), self.device)).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         return {f"validation/{name}": round(total / len(chosen), 6) for name, total in sums.items()}
+
+    def reconstructions(self, average: Model) -> torch.Tensor:
+        """A few pictures (N, C, H, W), uint8, each followed by what the model's encoder keeps of it."""
+        pictures = self.examples.batch(range(min(SHOWN, len(self.examples))))["image"]
+        return beside_conditions(average.reconstruct(pictures.to(average.device)).cpu(), pictures, 1)
 
     def receipts(self, average: Model) -> list[dict[str, Any]]:
         """Of the last measured likelihood, for the config and the card; none for a model that has no likelihood."""

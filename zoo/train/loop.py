@@ -290,11 +290,13 @@ class Run:
         return values
 
     def _draw_samples(self) -> None:
+        if self.held_out is not None and self.average.has_encoder:
+            self.files.show(self.held_out.reconstructions(self.average), self.seen, name="reconstructions", columns=8)
         try:
             drawn = self.average.sample(16, seed=self.settings.seed, **self.average.examples(16))
         except OptionError:  # a model that samples only from inputs
             return
-        self.files.show(media.to_bytes(drawn, self.model.levels), self.seen, self.average.fps)
+        self.files.show(media.to_bytes(drawn, self.model.levels), self.seen, fps=self.average.fps)
 
     def _agree(self, reason: str) -> str:
         """The main process decides when to stop; the others ask it every tenth update."""

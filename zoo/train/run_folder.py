@@ -49,7 +49,8 @@ class RunFolder:
                 lines = [line for line in metrics.read_text(encoding="utf-8").splitlines() if _line_seen(line) <= seen]
                 write_atomically(metrics, "".join(line + "\n" for line in lines).encode())
             for samples in (self.path / "samples").glob("[0-9]*.*"):
-                if samples.stem.isdigit() and int(samples.stem) > seen:
+                number = samples.stem.partition("-")[0]
+                if number.isdigit() and int(number) > seen:
                     samples.unlink()
 
     def log(self, line: dict[str, Any], values: dict[str, Any]) -> None:
@@ -59,18 +60,20 @@ class RunFolder:
         for name, value in values.items():
             self._tensorboard(line["seen"]).add_scalar(name, value, line["seen"])
 
-    def show(self, samples: torch.Tensor, seen: int, fps: float) -> None:
+    def show(
+        self, samples: torch.Tensor, seen: int, *, fps: float = 10.0, name: str = "", columns: int | None = None
+    ) -> None:
         """Write a grid of samples (N, C, H, W), uint8; of clips (N, T, C, H, W) an animation, and a sheet with a row
-        of frames for each."""
-        path = self.path / "samples" / f"{seen:09d}.png"
+        of frames for each. What is no samples has a `name`."""
+        path = self.path / "samples" / f"{seen:09d}{name and '-'}{name}.png"
         if samples.ndim == 5:
             canvas = media.grid(samples.flatten(0, 1), columns=samples.shape[1])
             frames = [media.grid(frame) for frame in samples.unbind(1)]
             video.write_clip(frames, path.with_suffix(".gif"), [1000 / fps] * len(frames), scale=2)
         else:
-            canvas = media.grid(samples)
+            canvas = media.grid(samples, columns)
         media.write_image(canvas, path, scale=2)
-        self._tensorboard(seen).add_image("samples", canvas, seen)
+        self._tensorboard(seen).add_image(name or "samples", canvas, seen)
 
     def close(self) -> None:
         """Write out what TensorBoard holds back."""
