@@ -110,6 +110,27 @@ def test_classes_are_asked_for_or_drawn() -> None:
         built().sample(1, label=0)
 
 
+def test_a_class_weighs_as_much_as_the_latent() -> None:
+    """Divided by its largest singular value, the embedding of a class would have the length of one number of z."""
+    model = zoo.build("dvdgan", preset="tiny", classes=9, class_size=64, latent_size=64)
+    condition = model.generator.condition(torch.randn(9, 64), torch.arange(9))
+    latent, embedded = condition.split(64, 1)
+    assert 0.7 < embedded.norm(dim=1).mean() / latent.norm(dim=1).mean() < 1.4
+
+
+def test_the_discriminators_have_a_width_of_their_own() -> None:
+    def count(**config: Any) -> tuple[int, int]:
+        model = built(**config)
+        networks = (model.generator, model.discriminators)
+        return tuple(sum(p.numel() for p in network.parameters()) for network in networks)  # type: ignore[return-value]
+
+    same, wide = count(), count(discriminator_width=8)
+    assert same[0] == wide[0] and wide[1] > 3 * same[1]
+    assert count(discriminator_width=4) == same
+    with pytest.raises(OptionError, match="discriminator_width"):
+        built(discriminator_width=-1)
+
+
 # Frames that are given
 
 

@@ -5,9 +5,10 @@ convolutional recurrent network at every scale, each followed by two residual bl
 Two discriminators share the work: one judges a few frames at full size, the other all of them at half of it (see
 `zoo_videogan.dvd_discriminators`). The frame-conditional form starts the recurrent networks from given frames.
 
-The paper gives no table of widths for all sizes: ours halve from 8 `width` at 4x4 to `width`. Beyond the frames that it
-was trained on, batch normalisation goes on with the statistics of the last one. How the encoder joins given frames is
-ours too: side by side, as channels.
+The paper gives no table of widths for all sizes: ours halve from 8 `width` at 4x4 to `width`. The
+embedding of classes has no spectral norm: divided by it, a class would weigh as much as one number of the latent.
+Beyond the frames that it was trained on, batch normalisation goes on with the statistics of the last one. How the
+encoder joins given frames is ours too: side by side, as channels.
 
 Shapes: B batch, T frames, C features, H, W height and width, Z latent and class together.
 """
@@ -29,7 +30,7 @@ from zoo.request import SampleRequest
 from zoo_videogan.clips import check_sizes, labels_of, levels_of
 from zoo_videogan.dvd_discriminators import DBlock, Discriminators
 from zoo_videogan.dvd_layers import MOMENTUM, ConvGRU, FrameBatchNorm, GBlock
-from zoo_videogan.spectral import Conv2d, Embedding, Linear
+from zoo_videogan.spectral import Conv2d, Linear
 
 STANDING, BATCH = 64, 16  # clips whose statistics normalise truncated samples, and how many at once
 
@@ -48,7 +49,7 @@ class Generator(nn.Module):
         self, latent_size: int, class_size: int, classes: int, widths: list[int], channels: int, frames: int
     ) -> None:
         super().__init__()
-        self.embedding = Embedding(classes, class_size) if classes else None
+        self.embedding = nn.Embedding(classes, class_size) if classes else None
         condition = latent_size + (class_size if classes else 0)
         self.first = Linear(condition, widths[0] * 16)
         pairs = list(itertools.pairwise(widths))
@@ -120,7 +121,8 @@ class DVDGAN(AdversarialModel):
         channels: 1 or 3.
         classes: K; 0 for none.
         latent_size, class_size: of the latent and of a class's embedding.
-        width: features of the generator's last stage and of the discriminators' first.
+        width: features of the generator's last stage.
+        discriminator_width: of the discriminators' first; 0 means `width`.
         given_frames: how many frames a clip begins with that are given, in the frame-conditional form; 0 otherwise.
         discriminator: whether there are any; released weights come without.
     """
@@ -139,11 +141,13 @@ class DVDGAN(AdversarialModel):
         latent_size: int = 120,
         class_size: int = 120,
         width: int = 128,
+        discriminator_width: int = 0,
         given_frames: int = 0,
         discriminator: bool = True,
     ) -> None:
         super().__init__()
-        check_sizes(channels, latent_size=latent_size, class_size=class_size, width=width)
+        judging = discriminator_width or width
+        check_sizes(channels, latent_size=latent_size, class_size=class_size, width=width, discriminator_width=judging)
         levels = levels_of(resolution)
         if classes < 0 or not 0 <= given_frames < frames:
             raise ValueError("classes must not be negative, given_frames must be from 0 to frames - 1")
@@ -155,7 +159,7 @@ class DVDGAN(AdversarialModel):
         made = frames - given_frames
         self.generator = Generator(latent_size, class_size, classes, widths, channels, made)
         self.encoder = Encoder(given_frames, channels, widths) if given_frames else None
-        self.discriminators = Discriminators(channels, width, levels, classes) if discriminator else None
+        self.discriminators = Discriminators(channels, judging, levels, classes) if discriminator else None
 
         for weight in self.parameters():  # the generator is 1.25 times as fast so on a CPU
             if weight.dim() == 4:
