@@ -44,6 +44,30 @@ def test_a_file_plays_at_the_rate_of_the_model(tmp_path: Path, ending: str, fps:
     assert len(video.read_clip(path, 3)) == 60
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("order", ["aaabba", "aab", "aaaa", "abbbbba", "abab", "a"])
+def test_equal_frames_in_succession_are_kept(tmp_path: Path, ending: str, order: str, channels: int) -> None:
+    """Pillow and libwebp merge them into one frame that is shown longer: a clip read back would be shorter."""
+    needs(ending)
+    sources = [
+        dict(zip("ab", torch.stack(noise(2, 4))[:, :channels], strict=True)),
+        {"a": torch.zeros(channels, 4, 4, dtype=torch.uint8), "b": torch.full((channels, 4, 4), 255)},
+        {"a": torch.full((channels, 1, 2), 40), "b": torch.full((channels, 1, 2), 200)},
+    ]
+    for i, source in enumerate(sources):
+        frames = [source[name].to(torch.uint8) for name in order]
+        path = tmp_path / f"{i}.{ending}"
+        video.write_clip(frames, path, [40] * len(frames), scale=2)
+        read = video.read_clip(path, channels)
+        assert len(read) == len(frames)
+        if len(order) > 1:
+            assert video.clip_fps(path) == pytest.approx(25)
+        expected = torch.stack(frames).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        if ending != "mp4":  # which is not lossless
+            assert torch.equal(read, expected), i
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_damage_anywhere_ends_in_one_line_or_in_pixels(tmp_path: Path, ending: str) -> None:
     needs(ending)

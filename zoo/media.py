@@ -226,10 +226,16 @@ def write_pictures(pictures: list[Image.Image], path: Path, scale: int, **how: A
     """Write a picture or the frames of an animation, enlarged `scale` times, whole or not at all; `how` is Pillow's."""
     size = (pictures[0].width * scale, pictures[0].height * scale)
     first, *others = [picture.resize(size, Image.Resampling.NEAREST) for picture in pictures]
+    with fitting(path, size), whole_file(path) as part:
+        first.save(part, append_images=others, **how)
+
+
+@contextmanager
+def fitting(path: Path, size: Sequence[int]) -> Iterator[None]:
+    """What Pillow raises for pictures that are too large for GIF or WebP, as an OptionError."""
     try:
-        with whole_file(path) as part:
-            first.save(part, append_images=others, **how)
-    except (OverflowError, RuntimeError, struct.error):  # Pillow's, for GIF and WebP
+        yield
+    except (OverflowError, RuntimeError, struct.error):
         raise OptionError(f"can't write '{path}': {size[0]}x{size[1]} pixels are too many for {path.suffix}") from None
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageSequence
 
+from zoo import repeats
 from zoo.errors import DataError, one_line
-from zoo.media import readable, to_array, to_pil, whole_file, write_pictures
+from zoo.media import fitting, readable, to_array, to_pil, whole_file, write_pictures
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
 CRF = "18"  # H.264's quality, visually lossless
@@ -147,18 +148,29 @@ def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[
 def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[float], *, scale: int = 1) -> None:
     """Write frames (C, H, W), uint8, each shown for its `milliseconds`, as an endless animation; like `write_image`.
 
+    A frame that equals the one before stays a frame of its own.
+
     A GIF counts in hundredths of a second and shows no frame shorter than two of them, since browsers slow such down.
     """
     pictures = [to_pil(frame) for frame in frames]
     if path.suffix.lower() == ".mp4":
         _write_mp4(pictures, path, milliseconds, scale)
         return
-    if path.suffix.lower() == ".gif" and pictures[0].mode == "RGB":  # a palette for each frame would flicker
+    ending, size = path.suffix.lower(), [side * scale for side in pictures[0].size]
+    if ending == ".gif" and pictures[0].mode == "RGB":  # a palette for each frame would flicker
         palette = to_pil(torch.cat(list(frames), 1)).quantize(method=Image.Quantize.FASTOCTREE)
         pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    unit, least = (10, 20) if path.suffix.lower() == ".gif" else (1, 1)
+    unit, least = (10, 20) if ending == ".gif" else (1, 1)
     times = _rounded([max(least, shown) for shown in milliseconds], unit)
-    write_pictures(pictures, path, scale, save_all=True, duration=times, loop=0, lossless=True)
+    if ending == ".webp":
+        enlarged = [picture.resize(size, Image.Resampling.NEAREST) for picture in pictures]
+        with fitting(path, size), whole_file(path) as part:
+            part.write_bytes(repeats.webp(enlarged, times))
+        return
+    # Pillow keeps a repeated frame of a PNG that differs in how it is blended, which changes nothing of opaque frames.
+    how = {"blend": [i % 2 for i in range(len(pictures))]} if ending in (".png", ".apng") else {}
+    frames_apart = repeats.apart(pictures) if ending == ".gif" else pictures
+    write_pictures(frames_apart, path, scale, save_all=True, duration=times, loop=0, **how)
 
 
 def _rounded(times: Sequence[float], unit: int) -> list[int]:
