@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "_ext"))
 
+import drawing  # noqa: E402
 import facts  # noqa: E402
 import repository  # noqa: E402
 
@@ -56,11 +58,17 @@ def test_links_out_of_the_docs_lead_to_the_repository() -> None:
         repository.outside(page, "../../NOTHING.md", DOCS)
 
 
+def drawings(text: str) -> list[str]:
+    """The lines of all drawings of a page."""
+    return re.findall(r"^:::\{drawing\} [^\n]+\n(.*?)^:::$", text, re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_page_of_a_model_has_its_parts(name: str) -> None:
     text = MODELS[name].read_text(encoding="utf-8")
     for part in ("glance", "weights"):
         assert f":::{{{part}}} {name}\n" in text
+    assert drawings(text), "no drawing"
     assert {"How it works", "Draw", "Weights", "Pitfalls"} <= set(re.findall(r"^## (.+)$", text, re.MULTILINE))
     assert "$$" in text, "no equation"
 
@@ -91,3 +99,57 @@ def test_parameters_are_counted_from_the_file() -> None:
     model = zoo.load("pixelcnn", weights="mnist")
     counted = facts.parameters(facts.CARDS / "pixelcnn-mnist" / "model.safetensors")
     assert counted == sum(tensor.numel() for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_arrows_of_drawings_cross_no_box_and_boxes_no_other(name: str) -> None:
+    for lines in drawings(MODELS[name].read_text(encoding="utf-8")):
+        graph = drawing.parse(lines)
+        drawing.arrange(graph)
+        boxes = list(graph.nodes.values())
+        for box, other in itertools.combinations(boxes, 2):
+            apart = abs(box.x - other.x) >= (box.width + other.width) / 2
+            assert apart or abs(box.y - other.y) >= (box.height + other.height) / 2, (box.text, other.text)
+        for edge in graph.edges:
+            for start, end in itertools.pairwise(drawing.route(graph, edge)):
+                crossed = [box.text for box in boxes if inside(box, start, end)]
+                assert not crossed, f"{edge.source.text} -> {edge.target.text} crosses {crossed}"
+
+
+def inside(box: drawing.Node, start: drawing.Point, end: drawing.Point) -> bool:
+    """Whether a line along an axis passes through the inner of a box."""
+    (left, right), (top, bottom) = (sorted(pair) for pair in zip(start, end, strict=True))
+    across = left < box.right - 1 and right > box.x - box.width / 2 + 1
+    return across and top < box.y + box.height / 2 - 1 and bottom > box.y - box.height / 2 + 1
+
+
+def test_a_drawing_says_what_is_wrong_with_it() -> None:
+    with pytest.raises(ValueError, match="no chain of nodes and arrows"):
+        drawing.svg("(a) -> b", "")
+    with pytest.raises(ValueError, match="no chain of nodes and arrows"):
+        drawing.svg("(a) ->", "")
+    with pytest.raises(ValueError, match="round in a circle"):
+        drawing.svg("(a) -> [b] -> (a)", "")
+
+
+def test_a_drawing_has_its_texts_escaped_its_levels_and_its_arrows() -> None:
+    markup = drawing.svg("(a < b) -again-> [c | d] -> <e>\n[c] ~back~> (a < b)", "a & b")
+    assert "<title>a &amp; b</title>" in markup
+    assert "a &lt; b" in markup
+    assert [markup.count(tag) for tag in ("<rect", "<polyline", "drawing-dashed", "drawing-label")] == [3, 3, 1, 2]
+    graph = drawing.parse("(a) -> [b] -> (c)\n(a) -> (c)\n(d) -> (c)")
+    drawing.arrange(graph)
+    assert {node.text: (node.column, node.level) for node in graph.nodes.values()} == {
+        "(a)": (0, 0),
+        "[b]": (0, 1),
+        "(c)": (0, 2),
+        "(d)": (1, 0),
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_code_of_a_page_runs(name: str) -> None:
+    """All that loads bundled weights, with fewer samples."""
+    for _, language, code in re.findall(r"^(```)(\w+)\n(.*?)^```$", MODELS[name].read_text(), re.MULTILINE | re.DOTALL):
+        if language == "python" and "zoo.load" in code:
+            exec(code.replace("sample(16", "sample(2"), {})

@@ -131,12 +131,16 @@ def parameters(file: Path) -> int:
 
 
 def papers_figures(name: str) -> str:
-    """The paper's figures beside ours, as `zoo info` has them."""
+    """The paper's figures, and ours where they were measured on the same data; `zoo info` has them too."""
     spec = model_spec(name)
     if not spec.figures:
         raise ZooError(f"{name} declares no figures")
-    rows = [(f"`{f.preset}`", f.metric, f.data, f"{f.paper:g}", f.ours or "not measured") for f in spec.figures]
-    return table(("preset", "metric", "data", "paper", "ours"), rows)
+    header = ["preset", "metric", "data", "paper"]
+    rows = [[f"`{f.preset}`", f.metric, f.data, f"{f.paper:g}"] for f in spec.figures]
+    if any(f.ours for f in spec.figures):
+        header.append("ours")
+        rows = [[*row, f.ours or ""] for row, f in zip(rows, spec.figures, strict=True)]
+    return table(header, rows)
 
 
 def measured(title: str) -> str:

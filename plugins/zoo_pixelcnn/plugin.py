@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo import hookimpl
 from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
-from zoo.spec import ModelSpec, Option, Preset, Weights
+from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 
 PIXELCNN = ModelSpec(
     name="pixelcnn",
@@ -46,6 +46,10 @@ PIXELCNN = ModelSpec(
             summary="fixed binarised MNIST, 500,000 examples on a CPU",
         ),
     },
+    figures=(
+        Figure(preset="binarized_mnist", metric="nats", data="fixed binarised MNIST, test", paper=81.30),
+        Figure(preset="cifar10", metric="bits per dimension", data="CIFAR-10, test", paper=3.14),
+    ),
 )
 
 GATED_PIXELCNN = ModelSpec(
@@ -87,6 +91,7 @@ GATED_PIXELCNN = ModelSpec(
             summary="fixed binarised MNIST, 300,000 examples on a CPU",
         ),
     },
+    figures=(Figure(preset="cifar10", metric="bits per dimension", data="CIFAR-10, test", paper=3.03),),
 )
 
 CONDITIONAL_PIXELCNN = ModelSpec(
