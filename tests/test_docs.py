@@ -202,7 +202,8 @@ def test_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.Monkey
     exec(code.replace("sample(16", "sample(2"), scope)
     assert (tuple(scope["images"].shape), scope["nats"].shape) == ((2, 1, 28, 28), (2,))
     assert torch.equal(scope["half"][:, :, :14], scope["images"][:, :, :14])
-    assert [path.name for path in tmp_path.iterdir()] == ["digits.png"]
+    assert torch.equal(scope["frames"][[0, -1]], scope["emoji"].sample(2, seed=3, noise="constant"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["between.gif", "digits.png"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

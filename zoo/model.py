@@ -85,6 +85,36 @@ class Model(nn.Module):
         wanted = option.shape or (None,) * len(own)
         return tuple(have if want is None else want for want, have in zip(wanted, own, strict=True))
 
+    @property
+    def latent_shapes(self) -> dict[str, list[tuple[int | None, ...]]]:
+        """Option that takes latents -> the shapes that those of one sample may have; None leaves a size open."""
+        return {}
+
+    def latent_of(self, request: SampleRequest) -> torch.Tensor:
+        """The z (N, ...) of a request by its noise alone; of models with an option `z`, whose `draw_z` it is."""
+        raise OptionError(f"{self.spec.name} has no latent z")
+
+    def z_of(self, request: SampleRequest) -> torch.Tensor:
+        """Option `z` of a request, or else `latent_of`; in either case the noise that follows is the same."""
+        drawn, given = self.latent_of(request), request.options.get("z")
+        return drawn if given is None else given.to(request.device)
+
+    def draw_z(self, n: int = 1, *, seed: int = 0, start: int = 0, frames: int | None = None) -> torch.Tensor:
+        """The latents that `sample` draws for the same arguments: `sample(n, seed=s, z=draw_z(n, seed=s))` is
+        `sample(n, seed=s)`.
+
+        Args:
+            n, seed, start: as of `sample`.
+            frames: of clips with a latent for each frame, how many; None takes the model's own number.
+
+        Returns:
+            (N, Z), or (N, T, Z) with a latent for each frame; float32, on the model's device.
+
+        Raises:
+            OptionError: a model without an option `z`.
+        """
+        return sampling.draw_z(self, n, seed=seed, start=start, frames=frames)
+
     def released(self) -> Model:
         """A copy as it is evaluated, sampled and published: without what only training needs, if there is such."""
         return copy.deepcopy(self)
@@ -102,7 +132,7 @@ class Model(nn.Module):
 
     def sample(
         self,
-        n: int = 1,
+        n: int | None = None,
         *,
         seed: int = 0,
         start: int = 0,
@@ -115,7 +145,7 @@ class Model(nn.Module):
         """Draw samples. Sample i of seed s is the same whatever the batch size or the number of processes.
 
         Args:
-            n: how many.
+            n: how many; None for as many as options have values (labels, latents, pictures), 1 if none has several.
             seed: together with a sample's index it determines the sample.
             start: index of the first sample; n samples from `start` continue an earlier call.
             frames: of clips, how many; None takes the model's own number.
@@ -135,11 +165,13 @@ class Model(nn.Module):
         settings: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
         return sampling.sample(self, n, seed=seed, start=start, frames=frames, **settings, **options)
 
-    def stream(self, n: int = 1, *, seed: int = 0, frames: int | None = None, **options: Any) -> Iterator[torch.Tensor]:
+    def stream(
+        self, n: int | None = None, *, seed: int = 0, frames: int | None = None, **options: Any
+    ) -> Iterator[torch.Tensor]:
         """Draw clips frame by frame, of any length, in constant memory: the frames of `sample` of the same seed.
 
         Args:
-            n: how many clips, side by side.
+            n: how many clips, side by side; None as of `sample`.
             seed: as of `sample`.
             frames: how many; None goes on as long as the options give, or for ever.
             options: `start` and `precision` of `sample`, and the model's own; clips may be iterators of frames.

@@ -41,6 +41,11 @@ class Sampled(Protocol):
 
     def input_shape(self, option: Option) -> tuple[int | None, ...]: ...
 
+    @property
+    def latent_shapes(self) -> dict[str, list[tuple[int | None, ...]]]: ...
+
+    def latent_of(self, request: SampleRequest) -> torch.Tensor: ...
+
     def draw_batch(self, request: SampleRequest) -> Any:
         """One batch, as the plugin's `zoo_sample` gives it."""
 
@@ -58,7 +63,7 @@ def evaluating(model: Sampled) -> Iterator[None]:
 
 def sample(
     model: Sampled,
-    n: int,
+    n: int | None = None,
     *,
     seed: int = 0,
     start: int = 0,
@@ -69,6 +74,7 @@ def sample(
     **options: Any,
 ) -> torch.Tensor:
     """What `model.sample` does; see `zoo.Model.sample`."""
+    n = _count(model, options) if n is None else n
     n, seed, start = _integer("n", n, 0), _integer("seed", seed, 0), _integer("start", start, 0)
     batch_size = None if batch_size is None else _integer("batch_size", batch_size, 1)
     check_precision(precision)
@@ -103,7 +109,7 @@ def sample(
 
 def stream(
     model: Sampled,
-    n: int = 1,
+    n: int | None = None,
     *,
     seed: int = 0,
     start: int = 0,
@@ -120,7 +126,7 @@ def stream(
 
 def request_for(
     model: Sampled,
-    n: int,
+    n: int | None,
     *,
     seed: int = 0,
     start: int = 0,
@@ -128,6 +134,7 @@ def request_for(
     options: Mapping[str, Any],
 ) -> SampleRequest:
     """A request for n clips in one batch, with options as the user gives them; arguments and errors as of `stream`."""
+    n = _count(model, options) if n is None else n
     n, seed, start = _integer("n", n, 1), _integer("seed", seed, 0), _integer("start", start, 0)
     checked = _check_options(model, n, dict(options))
     return SampleRequest(
@@ -137,6 +144,13 @@ def request_for(
         options={name: _slice(model, name, value, range(n)) for name, value in checked.items()},
         frames=None if frames is None else _integer("frames", frames, 1),
     )
+
+
+def draw_z(model: Sampled, n: int, *, seed: int = 0, start: int = 0, frames: int | None = None) -> torch.Tensor:
+    """What `model.draw_z` does; see `zoo.Model.draw_z`."""
+    request = request_for(model, n, seed=seed, start=start, frames=_frames(model, frames), options={})
+    with evaluating(model), torch.no_grad(), computing("fp32", model.device):
+        return model.latent_of(request)
 
 
 def _streamed(model: Sampled, request: SampleRequest, precision: str) -> Iterator[torch.Tensor]:
@@ -189,6 +203,19 @@ def _option(model: Sampled, name: str) -> Option:
     return next(option for option in model.spec.sample_options if option.name == name)
 
 
+def _count(model: Sampled, options: Mapping[str, Any]) -> int:
+    """How many samples the options are for: as many as one of them has values; 1 if none has several."""
+    names = {option.name for option in model.spec.sample_options if option.per_sample}
+    return max([1, *(_length(value) for name, value in options.items() if name in names)])
+
+
+def _length(value: Any) -> int:
+    """How many values there are; a text, or a tensor without axes, is one."""
+    if isinstance(value, str) or not hasattr(value, "__len__") or getattr(value, "shape", None) == ():
+        return 1
+    return len(value)
+
+
 def _check_options(model: Sampled, n: int, options: dict[str, Any]) -> dict[str, Any]:
     """Options checked against the spec; per-sample ones must be one value, or n of them."""
     known = {option.name: option for option in model.spec.sample_options}
@@ -199,6 +226,8 @@ def _check_options(model: Sampled, n: int, options: dict[str, Any]) -> dict[str,
             value = value.item()  # a number of NumPy or torch
         if value is None:
             continue
+        if name in model.latent_shapes:
+            value = _latents(model, name, value)
         if option.per_sample and not isinstance(value, str | int | float | Iterator):
             if len(value) not in (1, n):
                 wanted = f"one value, or one for each of the {n} samples"
@@ -227,6 +256,24 @@ def check_classes(model: Sampled, name: str, value: torch.Tensor) -> None:
     classes = model.input_classes.get(name)
     if classes and value.numel() and (most := int(value.max())) >= classes:
         raise OptionError(f"option '{name}' has the value {most}, but its classes are 0 to {classes - 1}")
+
+
+def _latents(model: Sampled, name: str, value: Any) -> torch.Tensor:
+    """Latents as float32; raises OptionError for another shape than the model's, or numbers that are not finite."""
+    shapes = model.latent_shapes[name]
+    texts = ["(" + ", ".join(["N", *("T" if size is None else str(size) for size in shape)]) + ")" for shape in shapes]
+    wanted = f"option '{name}' takes {' or '.join(texts)}, float32, as model.draw_z gives z"
+    try:
+        latents = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError(f"{wanted}, not {type(value).__name__}") from None
+    own = tuple(latents.shape[1:])
+    fits = (len(s) == len(own) and all(a in (None, b) for a, b in zip(s, own, strict=True)) for s in shapes)
+    if not latents.dtype.is_floating_point or not any(fits):
+        raise OptionError(f"{wanted}, not {latents.dtype} {tuple(latents.shape)}")
+    if not latents.isfinite().all():
+        raise OptionError(f"option '{name}' has numbers that are not finite")
+    return latents.detach().float()
 
 
 def _check_input(option: Option, value: torch.Tensor, shape: tuple[int | None, ...]) -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.nn.adversarial import AdversarialModel
+from zoo.request import SampleRequest
 from zoo_stylegan.layers import levels_of
 
 
@@ -74,6 +75,14 @@ class GAN(AdversarialModel):
     def condition_names(self) -> tuple[str, ...]:
         """Columns of the data that training needs."""
         return ("label",) if self.classes else ()
+
+    @property
+    def latent_shapes(self) -> dict[str, list[tuple[int | None, ...]]]:
+        return {"z": [(self.latent_size,)]}
+
+    def latent_of(self, request: SampleRequest) -> torch.Tensor:
+        """z (B, Z), standard normal."""
+        return request.normal(self.latent_size)
 
     def grows(self, start_resolution: int, stable_images: int, fade_images: int) -> None:
         """Begin at a low resolution, at most the last; raises ValueError for one that makes no sense."""

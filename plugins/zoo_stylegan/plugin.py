@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo import hookimpl
+from zoo.nn.options import LATENT
 from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 
 LABEL = Option(name="label", type="label", minimum=0, per_sample=True, help="class; without it each sample draws one")
@@ -35,6 +36,8 @@ STYLE_OPTIONS = (
     ),
     Option(name="keys", type="int", default=4, minimum=2, help="latents that a walk passes"),
     Option(name="steps", type="int", default=24, minimum=1, help="frames of a walk from one latent to the next"),
+    LATENT,
+    Option(name="w", type="tensor", per_sample=True, help="w in place of z, one for all layers or one for each"),
 )
 
 TINY = {"resolution": 8, "latent_size": 8, "width_base": 64, "width_max": 8}
@@ -58,7 +61,7 @@ PROGAN = ModelSpec(
         ),
         "cifar10": Preset(model={"resolution": 32}, settings={"data": "cifar10", "examples": 10_000_000}),
     },
-    sample_options=(LABEL,),
+    sample_options=(LABEL, LATENT),
 )
 
 # Table 1 of the paper, each row on top of the one before it.

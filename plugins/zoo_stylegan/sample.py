@@ -25,7 +25,7 @@ def sample(model: GAN, request: SampleRequest) -> torch.Tensor:
     if isinstance(model, StyleBased):
         images = model.generator.synthesis(_styles(model, request), _noise(model, request), lod)
     else:
-        images = model.draw(request.normal(model.latent_size), _labels(model, request), lod)
+        images = model.draw(model.z_of(request), _labels(model, request), lod)
     return to_pixels(doubled(images, int(lod)))
 
 
@@ -42,10 +42,15 @@ def _labels(model: GAN, request: SampleRequest) -> torch.Tensor | None:
 def _styles(model: StyleBased, request: SampleRequest) -> torch.Tensor:
     """(B, S, D) of a request."""
     options = request.options
-    if options["walk"] is not None and options["mixing"] is not None:
-        raise OptionError("options 'walk' and 'mixing' exclude each other")
+    chosen = [name for name in ("walk", "mixing", "z", "w") if options[name] is not None]
+    chosen += ["label"] * (options["w"] is not None and options["label"] is not None)  # w has the class in it
+    if len(chosen) > 1:
+        raise OptionError(f"options '{chosen[0]}' and '{chosen[1]}' exclude each other")
     if options["mixing"] is not None:
         return _mixed(model, request)
+    if options["w"] is not None:
+        model.latent_of(request)  # before the noise of the layers, as where z is drawn
+        return _truncated(model, options["w"].to(request.device), options)
     if options["walk"] is None:
         return _truncated(model, _latents(model, request)[1], options)
     # `keys` times `steps` samples in succession are one walk, whose latents are those of `keys` samples.
@@ -60,12 +65,20 @@ def _styles(model: StyleBased, request: SampleRequest) -> torch.Tensor:
     if options["walk"] == "w":
         return _truncated(model, torch.lerp(w_first, w_second, share), options)
     z = slerp(first, second, share)
-    return _truncated(model, model.generator.mapping(z, _labels(model, request)), options)
+    return _truncated(model, model.generator.mapping(z, _label_of_walk(model, request)), options)
+
+
+def _label_of_walk(model: StyleBased, request: SampleRequest) -> torch.Tensor | None:
+    """Classes (B,) of the frames of walks: without option `label` that of the sample which a walk begins with."""
+    keys, steps = request.options["keys"], request.options["steps"]
+    begun = dataclasses.replace(request, indices=[i // (keys * steps) * keys for i in request.indices])
+    model.latent_of(begun)  # whose noise comes before the class's
+    return _labels(model, begun)
 
 
 def _latents(model: StyleBased, request: SampleRequest) -> tuple[torch.Tensor, torch.Tensor]:
     """z (B, Z) and w (B, D)."""
-    z = request.normal(model.latent_size)
+    z = model.z_of(request)
     return z, model.generator.mapping(z, _labels(model, request))
 
 

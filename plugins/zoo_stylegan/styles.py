@@ -36,6 +36,11 @@ class StyleBased(GAN):
         """S, styles of a picture."""
         return self.generator.synthesis.slots
 
+    @property
+    def latent_shapes(self) -> dict[str, list[tuple[int | None, ...]]]:
+        w_size = len(self.generator.mapping.mean_w)
+        return {**super().latent_shapes, "w": [(w_size,), (self.slots, w_size)]}
+
     def styles(self, z: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
         """Latents (B, Z) and classes (B,) to (B, S, D)."""
         return self.generator.mapping(z, label).unsqueeze(1).expand(-1, self.slots, -1)

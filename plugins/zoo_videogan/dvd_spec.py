@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zoo.nn.options import LATENT
 from zoo.spec import Figure, ModelSpec, Option, Preset
 
 # Table 1 of the paper: frames, pixels, FID and inception score by I3D on Kinetics-600, the latter truncated too.
@@ -66,6 +67,7 @@ DVDGAN = ModelSpec(
         Option(
             name="given", type="video", per_sample=True, help="the first frames, for weights that go on with given ones"
         ),
+        LATENT,
     ),
     figures=(
         *(

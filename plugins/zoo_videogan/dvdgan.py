@@ -173,6 +173,14 @@ class DVDGAN(AdversarialModel):
     def condition_names(self) -> tuple[str, ...]:
         return ("label",) if self.classes else ()
 
+    @property
+    def latent_shapes(self) -> dict[str, list[tuple[int | None, ...]]]:
+        return {"z": [(self.latent_size,)]}
+
+    def latent_of(self, request: SampleRequest) -> torch.Tensor:
+        """z (B, Z), standard normal, before any truncation."""
+        return request.normal(self.latent_size)
+
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
         """Clips to go on with: a square that moves to the right on grey."""
         if not self.given_frames:
@@ -188,7 +196,7 @@ class DVDGAN(AdversarialModel):
 
     def draw(self, request: SampleRequest) -> Iterator[torch.Tensor]:
         """The frames of a request one by one, (B, C, H, W), uint8; the given ones first."""
-        z = request.normal(self.latent_size)
+        z = self.z_of(request)
         truncation = request.options.get("truncation")
         if truncation is not None:
             z = truncated(z, truncation)

@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from zoo.errors import OptionError
 from zoo.nn.adversarial import AdversarialModel, to_pixels
 from zoo.request import SampleRequest
 from zoo_videogan.clips import SLOPE, check_sizes, labels_of, levels_of, up
@@ -168,8 +169,32 @@ class MoCoGAN(AdversarialModel):
         still = torch.cat(constant, 1).unsqueeze(1).expand(-1, motion.shape[1], -1)
         return torch.cat([still, motion], 2)
 
+    @property
+    def latent_shapes(self) -> dict[str, list[tuple[int | None, ...]]]:
+        return {"z": [(None, self.content_size + self.categories + self.motion_size)]}
+
+    def latent_of(self, request: SampleRequest) -> torch.Tensor:
+        """The latents of all frames of a request, (B, T, Z): content, category and motion side by side."""
+        return torch.stack(list(self.frame_latents(request)), 1)
+
     def draw(self, request: SampleRequest) -> Iterator[torch.Tensor]:
-        """The frames of a request one by one, (B, C, H, W), uint8: frame t's noise does not depend on T."""
+        """The frames of a request one by one, (B, C, H, W), uint8."""
+        for z in self.frame_latents(request) if request.options["z"] is None else self._given(request):
+            yield to_pixels(self.generator(z))
+
+    def _given(self, request: SampleRequest) -> Iterator[torch.Tensor]:
+        """The latents (B, Z) of option `z`, frame by frame, as many as are asked for."""
+        z = request.options["z"].to(request.device)
+        for name in ("label", "motions"):
+            if request.options[name] is not None:
+                raise OptionError(f"options 'z' and '{name}' exclude each other")
+        if request.frames is not None and request.frames > z.shape[1]:
+            frames, given = request.frames, z.shape[1]
+            raise OptionError(f"option 'z' has latents for {given} frames, not for {frames}; take frames={given}")
+        yield from z[:, : request.frames].unbind(1)
+
+    def frame_latents(self, request: SampleRequest) -> Iterator[torch.Tensor]:
+        """The latents (B, Z) of a request by its noise, frame by frame: frame t's noise does not depend on T."""
         moving = request
         if (columns := request.options.get("motions")) is not None:
             # A table: the contents of its first column along the rows, the motions of its first row along the columns.
@@ -184,4 +209,4 @@ class MoCoGAN(AdversarialModel):
             noise = moving.child(f"frame {t}").normal(1, self.motion_size)
             motion = self.motion(state, noise)  # B 1 M
             state = motion[:, 0]
-            yield to_pixels(self.generator(self.latents(content, category, motion)[:, 0]))
+            yield self.latents(content, category, motion)[:, 0]

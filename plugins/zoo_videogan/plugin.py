@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo import hookimpl
+from zoo.nn.options import LATENT
 from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 from zoo_videogan.dvd_spec import DVDGAN
 
@@ -30,6 +31,7 @@ VGAN = ModelSpec(
             choices=("foreground", "background", "mask"),
             help="one part of the clips in place of the whole",
         ),
+        LATENT,
     ),
     figures=(Figure(preset="ucf101", paper=8.31, **UCF),),
     **GAN,
@@ -46,6 +48,7 @@ TGAN = ModelSpec(
         "lpc_sprites": Preset(settings=_SPRITES),
         "lpc_sprites32": Preset(model={"resolution": 32}, recipe={"learning_rate": 2e-4}, settings=_SPRITES),
     },
+    sample_options=(LATENT,),
     figures=(Figure(preset="ucf101", paper=11.85, **UCF),),
     **GAN,
 )
@@ -87,6 +90,7 @@ MOCOGAN = ModelSpec(
             table=True,
             help="a table: each row has one content, each of so many and one more columns one motion",
         ),
+        LATENT,
     ),
     weights={
         "lpc_sprites": Weights(

@@ -145,7 +145,15 @@ class TGAN(FixedLength):
         frames: torch.Tensor = self.image(z, self.temporal(z))
         return frames
 
+    @property
+    def latent_shapes(self) -> dict[str, list[tuple[int | None, ...]]]:
+        return {"z": [(self.latent_size,)]}
+
+    def latent_of(self, request: SampleRequest) -> torch.Tensor:
+        """z (B, Z), uniform from -1 to 1."""
+        return 2 * request.uniform(self.latent_size) - 1
+
     def draw(self, request: SampleRequest) -> torch.Tensor:
         """The clips of a request, (B, T, C, H, W), uint8."""
         self.check_frames(request)
-        return self.cut(self.clips(2 * request.uniform(self.latent_size) - 1), request)
+        return self.cut(self.clips(self.z_of(request)), request)

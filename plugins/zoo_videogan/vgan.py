@@ -112,10 +112,18 @@ class VGAN(FixedLength):
         self.discriminator = Discriminator(channels, widths, first_frames) if discriminator else None
         initialise(self, DEVIATION)
 
+    @property
+    def latent_shapes(self) -> dict[str, list[tuple[int | None, ...]]]:
+        return {"z": [(self.latent_size,)]}
+
+    def latent_of(self, request: SampleRequest) -> torch.Tensor:
+        """z (B, Z), standard normal."""
+        return request.normal(self.latent_size)
+
     def draw(self, request: SampleRequest) -> torch.Tensor:
         """The clips of a request, (B, T, C, H, W), uint8, or the part of them that its option `part` names."""
         self.check_frames(request)
-        video, mask, background = self.generator(request.normal(self.latent_size))
+        video, mask, background = self.generator(self.z_of(request))
         parts = {
             "foreground": video,
             "background": background.expand_as(video),

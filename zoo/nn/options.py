@@ -1,7 +1,8 @@
-"""Sampling options that all autoregressive models share. Free of torch, so that a `plugin.py` may import it."""
+"""Sampling options that several models share. Free of torch, so that a `plugin.py` may import it."""
 
 from zoo.spec import Option
 
+LATENT = Option(name="z", type="tensor", per_sample=True, help="latents in place of noise, as by model.draw_z")
 AUTOREGRESSIVE_OPTIONS = (
     Option(
         name="temperature",
