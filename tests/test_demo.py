@@ -23,7 +23,9 @@ from zoo import origin
 from zoo.cli import main
 from zoo.errors import OptionError
 from zoo.spec import ModelSpec, Option, Preset, Weights
-from zoo_demo import catalogue, drawing, space
+from zoo_demo import catalogue, drawing, pictures, space
+from zoo_demo.shelf import Shelf
+from zoo_demo.visitors import Visitors
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -36,7 +38,7 @@ needs_browser = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def shelf():
-    return drawing.Shelf("cpu")
+    return Shelf("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,27 @@ def test_a_strangers_model_appears_with_a_field_of_the_right_kind_for_each_optio
     }
 
 
+def test_what_else_a_model_draws_follows_from_its_options(found):
+    ways = {way.name: way for way in catalogue.ways(found["stylegan2:emoji"])}
+    assert {name: way.unit for name, way in ways.items()} == {"": "Samples", "mixing": "Rows", "walk": "Walks"}
+    assert ways[""].hidden == {"mixing", "mixing_layers", "walk", "keys", "steps"}
+    assert ways["walk"].hidden == {"mixing", "mixing_layers"}
+    assert [way.name for way in catalogue.ways(found["mocogan:lpc_sprites"])] == ["", "motions"]
+    [_, completion] = catalogue.ways(found["conditional_pixelcnn:mnist"])
+    assert (completion.title, completion.own) == ("Completion", {"given", "given_rows"})
+
+
+def test_a_visitors_last_files_stay_until_they_leave(tmp_path):
+    visitors = Visitors(tmp_path)
+    places = [visitors.place("me") for _ in range(3)]
+    other = visitors.place("you")
+    assert [place.exists() for place in places] == [False, True, True]
+    event = visitors.begin("me")
+    visitors.leave("me")
+    assert event.is_set()
+    assert sorted(tmp_path.iterdir()) == [other]
+
+
 # Drawing
 
 
@@ -107,10 +130,13 @@ def test_a_strangers_model_appears_with_a_field_of_the_right_kind_for_each_optio
         ("conditional_pixelcnn:mnist", {"label": " 3 ", "temperature": 0.5, "text": ""}),
         ("stylegan2:emoji", {"truncation": 0.7, "noise": "constant"}),
         ("stylegan2:emoji", {"walk": "w", "keys": 2, "steps": 2}),
+        ("stylegan2:emoji", {"mixing": 2}),
+        ("mocogan:lpc_sprites", {"motions": 1, "frames": 5}),
     ],
 )
 def test_the_lines_give_exactly_what_is_shown(found, shelf, tmp_path, monkeypatch, name, values):
-    drawn = drawing.draw(found[name], values, tmp_path, shelf, n=2, seed=5)
+    frames = values.pop("frames", None)
+    drawn = drawing.draw(found[name], values, tmp_path, shelf, n=2, seed=5, frames=frames)
     names: dict = {}
     exec(drawn.python, names)
     assert torch.equal(names["samples"], drawn.samples)
@@ -124,7 +150,16 @@ def test_the_lines_give_exactly_what_is_shown(found, shelf, tmp_path, monkeypatc
         assert (np.array(again) == np.array(first)).all()
     if drawn.file.suffix == ".png":
         assert origin.read(drawn.file) == origin.read(Path(drawn.file.name))
-        assert len(drawn.tiles) == len(drawn.captions) == 2
+    tiles, whole = drawn.shown()
+    if "mixing" in values:
+        assert drawn.samples.shape[0] == 6  # two rows of a table of three columns
+        assert (tiles, whole) == ([], drawn.sheet)
+    elif drawn.file.suffix == ".gif":
+        assert (tiles, whole) == ([], str(drawn.file))
+        with Image.open(drawn.file) as moving:
+            assert moving.n_frames == (frames or 4)
+    else:
+        assert len(tiles) == 2
     assert shown
 
 
@@ -132,9 +167,9 @@ def test_a_completion_keeps_the_rows_above_the_paint_and_its_lines_give_it(digit
     whole = shelf.get(digits).sample(1, seed=1, label=2)
     Image.fromarray((whole[0, 0] * 17).numpy()).resize((280, 280), Image.Resampling.NEAREST).save(tmp_path / "up.png")
     paint = np.zeros((280, 280, 4), np.uint8)
-    assert drawing.kept_rows([paint], 28) is None
+    assert pictures.kept_rows([paint], 28) is None
     paint[145:200, 30:90] = 255
-    rows = drawing.kept_rows([np.zeros_like(paint), paint], 28)
+    rows = pictures.kept_rows([np.zeros_like(paint), paint], 28)
     assert rows == 14
     values = {"given": str(tmp_path / "up.png"), "given_rows": rows, "label": "2"}
     drawn = drawing.draw(digits, values, tmp_path, shelf, n=3)
@@ -160,6 +195,7 @@ def test_a_completion_keeps_the_rows_above_the_paint_and_its_lines_give_it(digit
         ({}, {"n": 10_000}, {"n"}),
         ({}, {"seed": None}, {"seed"}),
         ({}, {"seed": 1.5}, {"seed"}),
+        ({}, {"frames": "many"}, {"frames"}),
     ],
 )
 def test_bad_values_are_messages_of_their_fields(digits, shelf, tmp_path, values, how, wrong):
@@ -167,6 +203,12 @@ def test_bad_values_are_messages_of_their_fields(digits, shelf, tmp_path, values
         drawing.draw(digits, values, tmp_path, shelf, **how)
     assert set(caught.value.messages) == wrong
     assert all(text and "\n" not in text for text in caught.value.messages.values())
+
+
+def test_a_drawing_of_too_many_pictures_is_a_message(found, shelf, tmp_path):
+    values = {"walk": "w", "keys": 9, "steps": 999}
+    with pytest.raises(drawing.FormError, match=r"8,991 pictures, and one drawing may have 2,048"):
+        drawing.draw(found["stylegan2:emoji"], values, tmp_path, shelf, n=1)
 
 
 def test_an_upload_that_is_no_picture_is_a_message(digits, shelf, tmp_path):
@@ -209,7 +251,7 @@ def test_gradio_is_imported_without_writing_stubs_for_editors():
 
 
 def test_a_model_is_loaded_in_the_background_once(digits):
-    shelf = drawing.Shelf("cpu")
+    shelf = Shelf("cpu")
     shelf.warm(digits).join()
     with shelf.lock:
         first = shelf.get(digits)
@@ -273,18 +315,23 @@ def visit(address, browser):
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
-        page.wait_for_selector("#models img", timeout=30_000)
-        page.locator("#pick input").click()
-        page.locator(f"[role=option]:has-text('{name}')").click()
-        page.locator("#open").click()
-        page.wait_for_selector(f"h2:has-text('{name}')", timeout=30_000)
-        page.wait_for_selector("#go", state="visible")
+        page.wait_for_selector("#models img", timeout=120_000)
+        choose(page, name)
         assert all(url.startswith((address, "data:", "blob:")) for url in asked)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
+
+
+def choose(page, name: str) -> None:
+    """Open a model of the gallery."""
+    page.locator("#pick input").click()
+    page.locator(f"[role=option][aria-label='{name}']").click()
+    page.locator("#open").click()
+    page.wait_for_selector(f"h2:text-is('{name}')", timeout=120_000)
+    page.wait_for_selector("#go", state="visible")
 
 
 def field(page, name: str):
@@ -295,17 +342,43 @@ def press(page) -> None:
     page.locator("#go").click()
 
 
+def wait_for(page, text: str) -> None:
+    """Wait until the line of status says something; the time is for slow machines."""
+    page.wait_for_selector(f"#status:has-text('{text}')", timeout=120_000)
+
+
+def draw_and_wait(page) -> None:
+    press(page)
+    page.wait_for_selector("#status:has-text('Waiting'), #status:has-text('Done.')", state="attached")
+    wait_for(page, "Done.")
+
+
+@needs_browser
+def test_every_model_is_chosen_and_drawn(visit, found):
+    first, *others = found
+    page = visit(first)
+    for name in (first, *others):
+        if name != first:
+            page.get_by_role("tab", name="Models").click()
+            choose(page, name)
+        page.locator("#count input").fill("1")
+        draw_and_wait(page)
+        page.wait_for_selector("#tiles img, #whole img", timeout=120_000)
+        assert f" of {name}, seed 0" in page.locator("#about").inner_text()
+        page.locator("#lines button").first.click()
+        page.wait_for_selector(f"#shell:has-text('zoo sample {name} -n 1')")
+
+
 @needs_browser
 def test_a_visitor_draws_digits_and_a_bad_value_is_told_beside_its_field(visit):
     page = visit("conditional_pixelcnn:mnist")
     field(page, "label").fill("eleven")
     press(page)
-    page.wait_for_selector("#wrong-label:has-text('eleven')", timeout=30_000)
+    page.wait_for_selector("#wrong-label:has-text('eleven')", timeout=120_000)
     field(page, "label").fill("3")
-    press(page)
-    page.wait_for_selector("#tiles img", timeout=30_000)
+    draw_and_wait(page)
     assert page.locator("#tiles .thumbnail-lg").count() == 16
-    assert page.locator("#wrong-label").inner_text().strip() == ""
+    assert not page.locator("#wrong-label").is_visible()
     page.locator("#lines button").first.click()
     page.wait_for_selector("#shell:has-text('--option label=3')")
 
@@ -323,12 +396,117 @@ def test_two_visitors_get_each_their_own_and_one_can_cancel(visit, monkeypatch):
     one, other = visit("conditional_pixelcnn:mnist"), visit("stylegan2:emoji")
     one.locator("#count input").fill("64")
     press(one)
-    one.wait_for_selector("#status:has-text('Waiting')")
+    wait_for(one, "Waiting")
     one.locator("#stop").click()
     press(other)
-    one.wait_for_selector("#status:has-text('Cancelled.')", timeout=30_000)
-    other.wait_for_selector("#tiles img", timeout=30_000)
+    wait_for(one, "Cancelled.")
+    wait_for(other, "Done.")
     assert one.locator("#tiles img").count() == 0
+    assert "stylegan2:emoji" in other.locator("#about").inner_text()
     one.locator("#count input").fill("2")
-    press(one)
-    one.wait_for_selector("#tiles img", timeout=30_000)
+    draw_and_wait(one)
+    assert one.locator("#about").inner_text().startswith("2 samples of conditional_pixelcnn:mnist")
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("name", "way", "fields", "about"),
+    [
+        ("stylegan2:emoji", "walk", {"keys": "2", "steps": "2"}, "1 walk of stylegan2:emoji, seed 0, walk=w"),
+        ("stylegan2:emoji", "mixing", {"mixing": "2"}, "12 samples of stylegan2:emoji, seed 0, mixing=2"),
+        ("mocogan:lpc_sprites", "motions", {"motions": "1"}, "8 clips of mocogan:lpc_sprites, seed 0, motions=1"),
+    ],
+)
+def test_walks_mixing_and_motions_have_forms_of_their_own(visit, name, way, fields, about):
+    page = visit(name)
+    assert not any(page.locator(f"#field-{name}").is_visible() for name in fields)
+    page.locator(f"#way input[value='{way}']").click()
+    for option, text in fields.items():
+        field(page, option).wait_for()
+        field(page, option).fill(text)
+    draw_and_wait(page)
+    page.wait_for_selector("#whole img")
+    assert page.locator("#about").inner_text().startswith(about)
+
+
+@needs_browser
+def test_a_digit_is_completed_below_the_paint_of_a_brush(visit):
+    page = visit("conditional_pixelcnn:mnist")
+    page.locator("#way input[value='given']").click()
+    page.locator("#example-given").click()
+    page.wait_for_selector("#field-given button[aria-label='Brush'], #field-given button[title*='rush']")
+    page.locator("#field-given button[aria-label='Brush'], #field-given button[title*='rush']").first.click()
+    box = page.locator("#field-given canvas").first.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 60, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 60, middle, steps=8)
+    page.mouse.up()
+    draw_and_wait(page)
+    assert page.locator("#tiles .thumbnail-lg").count() == 8
+    about = page.locator("#about").inner_text()
+    rows = int(about.partition("given_rows=")[2].partition(",")[0])
+    assert 4 < rows < 20, about
+
+
+@needs_browser
+def test_two_models_and_two_settings_are_compared_side_by_side(visit):
+    page = visit("conditional_pixelcnn:mnist")
+    page.locator("#count input").fill("2")
+    field(page, "label").fill("4")
+    page.locator("#other input").click()
+    page.locator("[role=option][aria-label='vqvae2:mnist']").click()
+    draw_and_wait(page)
+    assert page.locator("#beside-about").inner_text() == "2 samples of vqvae2:mnist, seed 0, label=4"
+    assert page.locator("#beside-tiles .thumbnail-lg").count() == 2
+    page.locator("#again").click()
+    page.wait_for_selector("#beside-about:has-text('conditional_pixelcnn')")
+    field(page, "label").fill("5")
+    draw_and_wait(page)
+    assert page.locator("#about").inner_text() == "2 samples of conditional_pixelcnn:mnist, seed 0, label=5"
+    assert page.locator("#beside-about").inner_text() == "2 samples of conditional_pixelcnn:mnist, seed 0, label=4"
+
+
+@needs_browser
+def test_the_keyboard_alone_reaches_everything(address, browser):
+    page = browser.new_context().new_page()
+    page.goto(address)
+    page.wait_for_selector("#models img", timeout=120_000)
+
+    def tab_to(selector: str, limit: int = 60) -> None:
+        for _ in range(limit):
+            page.keyboard.press("Tab")
+            if page.evaluate("s => Boolean(document.activeElement.closest(s))", selector):
+                return
+        raise AssertionError(f"the tab key does not reach {selector}")
+
+    tab_to("#pick")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("stylegan2:emoji")
+    page.wait_for_function("document.querySelectorAll('[role=option]').length === 1")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement === document.body")  # the choice is made
+    tab_to("#open")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h2:text-is('stylegan2:emoji')", timeout=120_000)
+    page.wait_for_selector("#go", state="visible")
+    page.locator("h2").first.evaluate("h => { h.tabIndex = -1; h.focus() }")
+    tab_to("#way")
+    tab_to("#count")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("2")
+    for selector in ("#seed", "#go", "#stop"):
+        tab_to(selector)
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    wait_for(page, "Done.")
+    assert page.locator("#about").inner_text().startswith("2 samples of stylegan2:emoji")
+    reached = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("() => document.activeElement.closest('[id]')?.id"))
+        reached.add(page.evaluate("() => document.activeElement.closest('[id^=field-]')?.id"))
+        reached.add(page.evaluate("() => document.activeElement.closest('#other, #again, #lines')?.id"))
+    wanted = {"field-truncation", "field-truncation_layers", "field-label", "field-noise", "other", "again", "lines"}
+    assert wanted <= reached
+    page.context.close()

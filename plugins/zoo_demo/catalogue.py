@@ -1,4 +1,4 @@
-"""What there is to choose: models with weights as entries of a gallery, their options as fields of a form.
+"""What there is to choose: models with weights as entries of a gallery, what they draw, their options as fields.
 
 All of it follows from the specs, so a plugin of anybody appears here without a change. Free of torch and of Gradio.
 """
@@ -18,6 +18,7 @@ from zoo.spec import ModelSpec, Option
 
 PICTURES = ("samples.webp", "samples.gif", "walk.gif", "samples.png")  # what moves comes first
 FORMLESS = ("tensor",)
+TABLE = 3  # sources of a table at first
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,42 @@ class Field:
     Attributes:
         option: whose value it is.
         kind: "slider", "number", "choice", "switch", "text", "picture" or "clip".
+        value: what it holds at first.
         choices: of a choice; "" stands for none.
         step: of a slider.
     """
 
     option: Option
     kind: str
+    value: Any = None
     choices: tuple[str, ...] = ()
     step: float | None = None
 
     @property
     def name(self) -> str:
         return self.option.name
+
+
+@dataclass(frozen=True)
+class Way:
+    """One thing that a model can draw.
+
+    Attributes:
+        name: of the option that asks for it; "" for samples, which none has to ask for.
+        title, help: for people.
+        unit: what is counted.
+        n: how many of it at first.
+        own: names of the options that only this way has.
+        hidden: names of the options that only other ways have.
+    """
+
+    name: str
+    title: str
+    help: str
+    unit: str
+    n: int
+    own: frozenset[str]
+    hidden: frozenset[str]
 
 
 @functools.cache
@@ -86,6 +111,29 @@ def entries(specs: Sequence[ModelSpec] | None = None) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.picture is None)
 
 
+def ways(entry: Entry) -> list[Way]:
+    """What a model draws: samples first, then what its options declare to be walks, tables and completions.
+
+    To an option with a way of its own belong those that it names, and those whose names begin with its own.
+    """
+    spec = entry.spec
+    own: dict[str, frozenset[str]] = {}
+    for option in spec.sample_options:
+        if option.frames or option.table or option.rows:
+            named = {option.name, *option.frames, *([option.rows] if option.rows else [])}
+            longer = {other.name for other in spec.sample_options if other.name.startswith(f"{option.name}_")}
+            own[option.name] = frozenset(named | longer)
+    special = frozenset().union(*own.values())
+    found = [Way("", "Samples", "", "Samples", 4 if spec.is_video else 16, frozenset(), special)]
+    for option in spec.sample_options:
+        if option.name in own:
+            title = "Completion" if option.rows else option.name.capitalize()
+            unit, n = ("Walks", 1) if option.frames else ("Rows", 4) if option.table else ("Completions", 8)
+            mine = own[option.name]
+            found.append(Way(option.name, title, option.help, unit, n, mine, special - mine))
+    return found
+
+
 def fields(entry: Entry) -> list[Field]:
     """The form of an entry: a field for each option that a person can give."""
     return [_field(option, entry) for option in entry.spec.sample_options if option.type not in FORMLESS]
@@ -93,15 +141,20 @@ def fields(entry: Entry) -> list[Field]:
 
 def _field(option: Option, entry: Entry) -> Field:
     """A slider needs both ends and a value to stand at; whatever may be left out is a text that can be empty."""
+    if option.frames and option.choices:  # its way can't do without it
+        return Field(option, "choice", option.default or option.choices[0], option.choices)
+    if option.table:
+        return Field(option, "number", max(TABLE, int(option.minimum or 1)))
     if option.type in ("image", "video"):
         return Field(option, "picture" if option.type == "image" else "clip")
     if option.type == "bool":
-        return Field(option, "switch")
+        return Field(option, "switch", bool(option.default))
     choices = option.choices or (entry.classes if option.type == "label" else ())
     if choices:
-        return Field(option, "choice", choices if option.default is not None else ("", *choices))
+        none = () if option.default is not None else ("",)
+        return Field(option, "choice", option.default or "", (*none, *choices))
     if option.type in ("int", "float") and option.default is not None:  # an empty field of numbers would be 0
         if None in (option.minimum, option.maximum):
-            return Field(option, "number")
-        return Field(option, "slider", step=1 if option.type == "int" else 0.01)
-    return Field(option, "text")
+            return Field(option, "number", option.default)
+        return Field(option, "slider", option.default, step=1 if option.type == "int" else 0.01)
+    return Field(option, "text", "" if option.default is None else str(option.default))

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import shlex
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
-from zoo.cli.options import completed, per_sample, read_pictures
+from zoo.cli.options import completed, per_sample, read_pictures, table_columns
 from zoo.cli.sample import Plan, compose, make_plan
 from zoo.errors import ZooError, is_shortage, one_line
 from zoo.origin import Origin, attach
-from zoo.output import is_animation
 from zoo_demo.catalogue import Entry, fields
+from zoo_demo.lines import about, lines, text
+from zoo_demo.pictures import enlarged, fit
+from zoo_demo.shelf import Shelf
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from PIL import Image
 
-LIMIT = 64  # samples of one drawing
-KEPT_MODELS = 4
+    from zoo.output import Target
+    from zoo.spec import ModelSpec
+
+LIMIT = 64  # samples, walks or rows of one drawing
+PICTURES = 2048  # of one drawing, frames counted
+TILE, SHEET = 192, 640  # pixels across, at least, of a sample and of a table
 GENERAL = ""  # the field of errors that belong to none
 
 
@@ -48,52 +49,31 @@ class Drawing:
 
     Attributes:
         samples: (N, C, H, W) or (N, T, C, H, W), as `model.sample` gives them.
-        tiles: each sample as a picture, enlarged; empty for animations.
+        tiles: each sample as a picture, enlarged; empty for animations and tables.
         captions: seed and index of each sample.
+        sheet: a table of still pictures as one, enlarged.
         file: the grid or animation that `shell` writes, with its origin.
+        about: what was drawn, in a line.
         python, shell: lines that give exactly this.
     """
 
     samples: torch.Tensor
     tiles: list[Image.Image]
     captions: list[str]
+    sheet: Image.Image | None
     file: Path
+    about: str
     python: str
     shell: str
 
-
-class Shelf:
-    """The models that were used last, loaded once each; one thread at a time draws with them."""
-
-    def __init__(self, device: str = "auto") -> None:
-        self.device = device
-        self.lock = threading.Lock()
-        self._models: OrderedDict[str, zoo.Model] = OrderedDict()
-
-    def warm(self, entry: Entry | None = None) -> threading.Thread:
-        """Load in the background what the next drawing needs: a model, or what all models need."""
-        thread = threading.Thread(target=self._warm, args=(entry,), daemon=True, name="zoo-demo-warm")
-        thread.start()
-        return thread
-
-    def _warm(self, entry: Entry | None) -> None:
-        import torch  # noqa: F401
-
-        if entry is not None:
-            with self.lock, contextlib.suppress(ZooError):  # the drawing itself says what is wrong
-                self.get(entry)
-
-    def get(self, entry: Entry) -> zoo.Model:
-        """A loaded model; the caller holds the lock."""
-        model = self._models.pop(entry.name, None)
-        model = model or zoo.load(entry.spec.name, weights=entry.tag, device=self.device)
-        self._models[entry.name] = model
-        while len(self._models) > KEPT_MODELS:
-            self._models.popitem(last=False)
-        return model
+    def shown(self) -> tuple[list[tuple[Image.Image, str]], Any]:
+        """Tiles with captions, and the picture or file that there is in place of them."""
+        if self.tiles:
+            return list(zip(self.tiles, self.captions, strict=True)), None
+        return [], self.sheet or str(self.file)
 
 
-def check(entry: Entry, values: Mapping[str, Any]) -> dict[str, Any]:
+def _check(entry: Entry, values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a form gives, without files and what was left out; raises FormError with all messages."""
     options, messages = {}, {}
     for field in fields(entry):
@@ -130,6 +110,7 @@ def draw(
     *,
     n: int = 16,
     seed: int = 0,
+    frames: int | None = None,
     progress: Callable[[float], None] = lambda share: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Drawing:
@@ -139,7 +120,9 @@ def draw(
         entry: which weights.
         values: name of an option -> value; of pictures and clips the path of an upload in `folder`'s care.
         folder: an empty one; the file is written there.
-        n, seed: how many samples, of which seed.
+        n: how many samples, walks, or rows of a table.
+        seed: of all of them.
+        frames: of clips; None for as many as the model's own.
         progress: told the share that is done.
         cancelled: asked at each step whether to stop.
 
@@ -148,18 +131,21 @@ def draw(
         Cancelled: as it says.
     """
     n, seed = _integer("n", n, 1, LIMIT), _integer("seed", seed, 0, 2**31 - 1)
-    options = check(entry, values)
+    frames = None if frames in (None, "") else _integer("frames", frames, 1, PICTURES)
+    options = _check(entry, values)
     uploads = {f.name: Path(values[f.name]) for f in fields(entry) if f.kind in ("picture", "clip") and _has(values, f)}
     given, rows = completed(entry.spec)
     if rows in options and given not in uploads:
         raise FormError({given or GENERAL: "needs a picture to complete"})
-    assignments = [f"{name}={_text(value)}" for name, value in options.items()]
+    table = table_columns(entry.spec, options)
+    size = (n * table[1] if table else n, seed, frames)
+    assignments = [f"{name}={text(value)}" for name, value in options.items()]
     with shelf.lock:
         if cancelled():
             raise Cancelled
         try:
             model = shelf.get(entry)
-            return _draw(entry, model, assignments, uploads, folder, n, seed, progress, cancelled)
+            return _draw(entry, model, assignments, uploads, folder, size, progress, cancelled)
         except ZooError as error:
             raise FormError({_field_of(entry, str(error)): one_line(error)}) from None
         except (RuntimeError, MemoryError) as error:
@@ -170,10 +156,6 @@ def draw(
 
 def _has(values: Mapping[str, Any], field: Any) -> bool:
     return bool(values.get(field.name))
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _field_of(entry: Entry, message: str) -> str:
@@ -190,32 +172,17 @@ def _draw(
     assignments: list[str],
     uploads: Mapping[str, Path],
     folder: Path,
-    n: int,
-    seed: int,
+    size: tuple[int, int, int | None],
     progress: Callable[[float], None],
     cancelled: Callable[[], bool],
 ) -> Drawing:
     spec = entry.spec
     files = {name: fit(path, model, name, folder) for name, path in uploads.items()}
-    walks = any(
-        a.partition("=")[0] == option.name for a in assignments for option in spec.sample_options if option.frames
-    )
-    ending = ".gif" if spec.is_video or walks else ".png"
-    path = folder / f"samples{ending}"
-    typed = [*assignments, *(f"{name}={file}" for name, file in files.items())]
-    plan = make_plan(
-        spec,
-        tuple(typed),
-        n,
-        None,
-        out=str(path),
-        **dict.fromkeys(("form", "frames", "batch_size", "target")),
-        start=0,
-        seed=seed,
-        animate=False,
-        show_given=False,
-    )
-    target = plan.check(spec)
+    plan, target = _planned(spec, [*assignments, *(f"{name}={file}" for name, file in files.items())], folder, size)
+    length = plan.length or 1
+    count = plan.n * length * ((plan.frames or model.frames or 1) if spec.is_video else 1)
+    if count > PICTURES:
+        raise FormError({GENERAL: f"these are {count:,} pictures, and one drawing may have {PICTURES:,}"})
     pictures = {name: read_pictures(model, name, paths) for name, paths in plan.files.items()}
 
     def tell(share: float) -> None:
@@ -223,81 +190,50 @@ def _draw(
             raise Cancelled
         progress(share)
 
-    length = plan.length or 1
     # Small batches tell their progress, and hear of a cancellation, more often.
     samples = model.sample(
         plan.n * length,
-        seed=seed,
+        seed=plan.seed,
         batch_size=min(16, model.sample_batch_size),
         progress=tell,
+        **({"frames": plan.frames} if plan.frames else {}),
         **per_sample(plan.options, pictures, plan.each * length),
     )
     raw = samples.view(plan.n, length, *samples.shape[1:]) if plan.length else samples
     frames, columns = compose(raw, plan, spec, model.levels, pictures)
     target.write(frames, raw, columns, 1, model.fps)
-    origin = Origin(spec.name, entry.tag, model.weights_sha256, seed, 0, n, dict(plan.options))
     if not files:
-        attach(origin, path)
-    python, shell = lines(entry, plan, model, files, path.name)
-    tiles = [] if is_animation(ending) else _tiles(frames[0])
-    return Drawing(samples, tiles, [f"seed {seed} #{i}" for i in range(n)], path, python, shell)
+        options = dict(plan.options)
+        attach(Origin(spec.name, entry.tag, model.weights_sha256, plan.seed, 0, plan.n, options), target.path)
+    return Drawing(
+        samples, *_still(frames, columns, plan, spec), target.path, about(entry, plan, files),
+        *lines(entry, plan, files, target.path.name),
+    )  # fmt: skip
 
 
-def fit(path: Path, model: zoo.Model, name: str, folder: Path) -> Path:
-    """An upload as a file that the command line would take as it is: a picture is brought to the model's size."""
-    option = next(option for option in model.spec.sample_options if option.name == name)
-    if option.type != "image":
-        return path
-    from PIL import Image
-
-    from zoo.media import from_pil, readable, write_image
-
-    channels, height, width = model.input_shape(option)
-    with readable("the upload"), Image.open(path) as picture:
-        picture.load()
-        small = picture.convert("RGB") if picture.mode not in ("L", "RGB") else picture
-        if small.size != (width, height):
-            small = small.resize((width, height), Image.Resampling.BOX)
-        write_image(from_pil(small, channels or 1), folder / f"{name}.png")
-    return folder / f"{name}.png"
+def _planned(
+    spec: ModelSpec, assignments: list[str], folder: Path, size: tuple[int, int, int | None]
+) -> tuple[Plan, Target]:
+    """What `zoo sample` would plan, and where it would write."""
+    given = {assignment.partition("=")[0] for assignment in assignments}
+    walks = any(option.name in given for option in spec.sample_options if option.frames)
+    path = folder / ("samples.gif" if spec.is_video or walks else "samples.png")
+    n, seed, frames = size
+    rest = dict.fromkeys(("form", "batch_size", "target"))
+    how = {"out": str(path), "frames": frames, "start": 0, "seed": seed, "animate": False, "show_given": False}
+    plan = make_plan(spec, tuple(assignments), n, None, **how, **rest)
+    return plan, plan.check(spec)
 
 
-def kept_rows(layers: list[np.ndarray[Any, Any]], height: int) -> int | None:
-    """How many of a picture's rows lie wholly above what was painted over; None if nothing was.
+def _still(
+    frames: list[torch.Tensor], columns: int | None, plan: Plan, spec: ModelSpec
+) -> tuple[list[Image.Image], list[str], Image.Image | None]:
+    """Tiles, their captions, and the sheet of a drawing that does not move."""
+    captions = [f"seed {plan.seed} #{i}" for i in range(plan.n)]
+    if spec.is_video or plan.length:
+        return [], captions, None
+    if table_columns(spec, plan.options):
+        from zoo.media import grid
 
-    Args:
-        layers: of the brush, (H', W', 4), uint8, of any one size.
-        height: of the picture that the model draws.
-    """
-    painted = [int(layer[..., 3].any(1).argmax()) * height // layer.shape[0] for layer in layers if layer[..., 3].any()]
-    return min(painted, default=None)
-
-
-def _tiles(images: torch.Tensor) -> list[Image.Image]:
-    """Small pictures are enlarged without smoothing, as a browser would smooth them."""
-    from PIL import Image
-
-    from zoo.media import to_pil
-
-    scale = max(1, 192 // images.shape[-1])
-    size = (images.shape[-1] * scale, images.shape[-2] * scale)
-    return [to_pil(image).resize(size, Image.Resampling.NEAREST) for image in images]
-
-
-def lines(entry: Entry, plan: Plan, model: zoo.Model, files: Mapping[str, Path], out: str) -> tuple[str, str]:
-    """Python and shell that give exactly a drawing; pictures are expected beside, under the names of `files`."""
-    spec, length = entry.spec, plan.length or 1
-    arguments = [str(plan.n * length), f"seed={plan.seed}"]
-    arguments += [f"{name}={value!r}" for name, value in plan.options.items()]
-    arguments += [f"{name}={name}" for name in files]
-    python = ["import zoo"]
-    if files:
-        python += ["from pathlib import Path", "from zoo.cli.options import read_pictures"]
-    python += ["", f'model = zoo.load("{spec.name}", weights="{entry.tag}")']
-    python += [f'{name} = read_pictures(model, "{name}", [Path("{file.name}")])' for name, file in files.items()]
-    python.append(f"samples = model.sample({', '.join(arguments)})")
-    shell = ["zoo", "sample", entry.name, "-n", str(plan.n), "--seed", str(plan.seed)]
-    typed = {**{name: _text(value) for name, value in plan.options.items()}, **{n: f.name for n, f in files.items()}}
-    for name, value in typed.items():
-        shell += ["--option", f"{name}={value}"]
-    return "\n".join(python), shlex.join([*shell, "-o", out])
+        return [], captions, enlarged(grid(frames[0], columns), SHEET)
+    return [enlarged(image, TILE) for image in frames[0]], captions, None
