@@ -9,7 +9,7 @@ line is enough. `->` is an arrow, `~>` a dashed one, which may lead back; `-text
 that begins with an arrow goes on with the line above.
 
 Time runs downwards: a node is a level below the lowest of those that arrows lead to it from. The new nodes of a chain
-go to the first column that is free at their levels.
+go to the first column that is free at all levels of the chain.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Point = tuple[float, float]
 
 # Pixels: the mean width of a character of 13 pixels, the height of a line, what is around the text of a box, what is
 # between levels and between columns, how far an arrow goes round a box, the head of an arrow, and the drawing's edge.
-CHARACTER, LINE, PADDING, GAP, LANE, SIDE, HEAD, MARGIN = 6.9, 17, 11, 30, 40, 16, 7, 2
+CHARACTER, LINE, PADDING, GAP, LANE, SIDE, HEAD, MARGIN = 6.9, 17, 11, 34, 40, 16, 7, 2
 
 
 @dataclass
@@ -78,11 +78,15 @@ class Graph:
     ends: list[float] = field(default_factory=list)
 
     def node(self, text: str) -> Node:
-        """The node of this text, or the only one that begins with it as its first line; else a new one."""
+        """The node of this text, or the one that has it as its first line; else a new one.
+
+        Raises:
+            ValueError: several have it as their first line.
+        """
         same = [node for node in self.nodes.values() if node.text[0] == text[0] and node.lines[0] == text[1:-1].strip()]
-        if text not in self.nodes and len(same) == 1:
-            return same[0]
-        return self.nodes.setdefault(text, Node(text))
+        if text not in self.nodes and len(same) > 1:
+            raise ValueError(f"several nodes begin with {text!r}")
+        return same[0] if text not in self.nodes and same else self.nodes.setdefault(text, Node(text))
 
     def column(self, number: int) -> list[Node]:
         return [node for node in self.nodes.values() if node.column == number]
@@ -115,11 +119,13 @@ def arrange(graph: Graph) -> None:
     placed: set[str] = set()
     for chain in graph.chains:
         new = [graph.nodes[text] for text in dict.fromkeys(chain) if text not in placed]
-        free = (c for c in itertools.count() if not any((c, node.level) in taken for node in new))
-        column = next(free)
+        levels = [graph.nodes[text].level for text in chain]
+        spanned = range(min(levels), max(levels) + 1)
+        column = next(c for c in itertools.count() if not new or not any((c, level) in taken for level in spanned))
         for node in new:
             node.column = column
-        taken |= {(column, node.level) for node in new}
+        columns = {column} if new else {graph.nodes[text].column for text in chain}
+        taken |= {(column, level) for column in columns for level in spanned}
         placed |= {node.text for node in new}
     left = 0.0
     for number in range(max(node.column for node in graph.nodes.values()) + 1):
@@ -183,12 +189,13 @@ def route(graph: Graph, edge: Edge) -> list[Point]:
         start, end = (node.x + way * node.width / 2 for node in (source, target))
         return [(start, source.y), (side, source.y), (side, target.y), (end, target.y)]
     start, end = (source.x, source.y + source.height / 2), (target.x, target.y - target.height / 2)
-    above, below = graph.ends[source.level] + GAP / 2, graph.ends[target.level - 1] + GAP / 2
+    near, far = GAP * 0.35, GAP * 0.65  # so that arrows from level to level run beside those that come from afar
+    above, below = graph.ends[source.level] + near, graph.ends[target.level - 1] + far
     if source.column == target.column:
         return [start, end]
     between = range(source.level + 1, target.level)
     blocked = [any(node.level in between for node in graph.column(c)) for c in (source.column, target.column)]
-    if not blocked[0]:
+    if not blocked[0] and between:
         return [start, (start[0], below), (end[0], below), end]
     if not blocked[1]:
         return [start, (start[0], above), (end[0], above), end]
@@ -256,8 +263,9 @@ def _arrow(edge: Edge, points: list[Point]) -> str:
 
 def _label_place(points: list[Point]) -> tuple[Point, str]:
     """Where a label stands, and what of it is there: its "start", "middle" or "end"."""
-    (x, y), (to_x, to_y) = max(itertools.pairwise(points), key=lambda ends: math.dist(*ends))
+    pieces = list(itertools.pairwise(points))
+    (x, y), (to_x, to_y) = max(pieces[1:-1] or pieces, key=lambda ends: math.dist(*ends))
     if x != to_x:
-        return ((x + to_x) / 2, y - 5), "middle"
+        return ((x + to_x) / 2, y - 3), "middle"
     is_left = x < points[0][0] and x < points[-1][0]
     return (x - 5 if is_left else x + 5, (y + to_y) / 2 + 4), "end" if is_left else "start"
