@@ -103,7 +103,7 @@ def test_plugins_take_from_the_command_line_what_verbs_share(path: Path) -> None
     modules = [module for module in imports(path) if module.startswith("zoo.cli")]
     shared = ["zoo.cli.console."]
     if path.parent.name == "zoo_demo":
-        shared += ["zoo.cli.options.", "zoo.cli.sample."]
+        shared += ["zoo.cli.options.", "zoo.cli.plan.", "zoo.cli.sample."]
     assert all(module.startswith(tuple(shared)) for module in modules)
 
 

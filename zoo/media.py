@@ -263,11 +263,17 @@ def picture_files(path: Path) -> list[Path]:
     return files
 
 
-def read_images(files: Sequence[Path], channels: int, *, ids: bool = False) -> torch.Tensor:
-    """Picture files as (N, C, H, W), uint8; with `ids` of a picture with a palette the numbers, not the colours.
+def read_images(files: Sequence[Path], channels: int, *, ids: bool = False, classes: int | None = None) -> torch.Tensor:
+    """Picture files as (N, C, H, W), uint8.
+
+    Args:
+        files: which.
+        channels: C.
+        ids: of pictures with a palette take the numbers, not the colours.
+        classes: of label maps, which have one channel of numbers below this.
 
     Raises:
-        DataError: no picture, or pictures of several sizes.
+        DataError: no picture, pictures of several sizes, or a label map in colours or with a number that is no class.
     """
     images: list[torch.Tensor] = []
     for file in files:
@@ -275,11 +281,22 @@ def read_images(files: Sequence[Path], channels: int, *, ids: bool = False) -> t
             if ids and picture.mode in ("P", "1"):
                 images.append(torch.from_numpy(np.array(picture, dtype=np.uint8))[None])
             else:
-                images.append(from_pil(picture, channels, f"'{file}'"))
+                images.append(from_pil(picture, 3 if classes else channels, f"'{file}'"))
+        if classes:
+            images[-1] = as_map(images[-1], classes, f"'{file}'")
         if images[-1].shape != images[0].shape:
             found, first = (f"{i.shape[2]}x{i.shape[1]}" for i in (images[-1], images[0]))
             raise DataError(f"'{file}' is {found}, but '{files[0]}' is {first}; all pictures must be of one size")
     return torch.stack(images)
+
+
+def as_map(picture: torch.Tensor, classes: int, where: str) -> torch.Tensor:
+    """A picture (C, H, W) as a label map (1, H, W); raises DataError for one in colours, or without such classes."""
+    if (picture != picture[:1]).any():
+        raise DataError(f"{where} is in colours, but a label map has one channel, the numbers of 0 to {classes - 1}")
+    if (most := int(picture.max())) >= classes:
+        raise DataError(f"{where} has the value {most}, but its classes are 0 to {classes - 1}")
+    return picture[:1]
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Model(nn.Module):
         class_names: of its classes in order, if they have names; `config.json` holds them.
         input_classes: how many classes the label maps of an input have, by the name of its option and key of a batch;
             inputs that are pictures are not in it.
+        least_frames: that a clip must have for others to be drawn from it.
         condition_names: keys of a batch, besides "image" or "video", that training and `log_prob` need.
         channels_last: whether its convolutions are faster in that layout on a CPU too, when it is trained.
         has_noise: whether a sample depends on its seed; without noise it follows from its options alone.
@@ -47,6 +48,7 @@ class Model(nn.Module):
     label_classes: int | None = None
     class_names: tuple[str, ...] = ()
     input_classes: Mapping[str, int] = MappingProxyType({})
+    least_frames: int = 1
     condition_names: tuple[str, ...] = ()
     weights_sha256: str | None = None
     spec: ModelSpec

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -138,10 +139,7 @@ class Target:
             shown = [frame[0] if self.alone else grid(frame, columns) for frame in frames]
             self._write_one(shown, raw, self.path, scale, fps, self.origin)
             return str(self.path)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"can't write into '{self.path.parent}': {error.strerror or error}") from None
+        self._make_folder()
         for i, path in enumerate(self.files(len(raw))):
             try:
                 one = [frame[i] for frame in frames]
@@ -149,9 +147,42 @@ class Target:
                 self._write_one(one, raw[i], path, scale, fps, origin)
             except OptionError as error:
                 raise OptionError(f"{error}; {i} of {len(raw)} files are written") from None
+        return self._finish(len(raw))
+
+    def stream(self, frames: Iterator[torch.Tensor], n: int, columns: int | None, scale: int, fps: float) -> str:
+        """Write clips as their frames come, (N, C, H, W), uint8; the rest as of `write`."""
+        from zoo.media import grid
+        from zoo.video import writing_clip
+
+        self._make_folder()
+        with ExitStack() as stack:
+            adds: list[Callable[[torch.Tensor], None]] = []
+            for frame in frames:
+                shown = list(frame) if self.each else [frame[0] if self.alone else grid(frame, columns)]
+                if not adds:
+                    size = shown[0].shape[2], shown[0].shape[1]
+                    files = (writing_clip(path, size, fps, scale=scale) for path in self.files(n))
+                    adds = [stack.enter_context(file) for file in files]
+                for add, picture in zip(adds, shown, strict=True):
+                    add(picture)
+        for i, path in enumerate(self.files(n) if self.origin else ()):
+            assert self.origin is not None
+            attach(self.origin.of(i) if self.each else self.origin, path, sidecar=self.sidecar)
+        return self._finish(n)
+
+    def _make_folder(self) -> None:
+        """Of files of one sample each."""
+        try:
+            if self.each:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(f"can't write into '{self.path.parent}': {error.strerror or error}") from None
+
+    def _finish(self, n: int) -> str:
+        """The manifest of a folder; returns where the files are, in words."""
         if self.folder and self.origin:
-            write_manifest(self.path.parent, self.rows(len(raw)))
-        return str(self.path.parent / NUMBER.sub("*", self.path.name))
+            write_manifest(self.path.parent, self.rows(n))
+        return str(self.path.parent / NUMBER.sub("*", self.path.name)) if self.each else str(self.path)
 
     def rows(self, n: int) -> list[dict[str, Any]]:
         """What the manifest says of n samples: of each file its name, and what drew it."""

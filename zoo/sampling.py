@@ -31,6 +31,7 @@ class Sampled(Protocol):
     frames: int
     class_names: tuple[str, ...]
     input_classes: Mapping[str, int]
+    least_frames: int
     sample_batch_size: ClassVar[int]
     training: bool
 
@@ -248,6 +249,9 @@ def _of_model(model: Sampled, option: Option, value: Any) -> Any:
     if isinstance(value, torch.Tensor) and (option.shape is not None or option.type == "video"):
         _check_input(option, value, model.input_shape(option))
         check_classes(model, option.name, value)
+        if option.type == "video" and option.shape is not None and value.shape[1] < (least := model.least_frames):
+            window = f"{model.spec.name} draws from windows of {least}" if least > 1 else "it needs one at least"
+            raise OptionError(f"option '{option.name}' has {value.shape[1]} frames, but {window}")
     return value
 
 

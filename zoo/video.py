@@ -19,6 +19,7 @@ from PIL import Image, ImageSequence
 
 from zoo import repeats
 from zoo.errors import DataError, one_line
+from zoo.gif import writing_gif
 from zoo.media import fitting, readable, to_array, to_pil, whole_file, write_pictures
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
@@ -145,6 +146,41 @@ def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[
             container.mux(packet)
 
 
+@contextmanager
+def writing_clip(
+    path: Path, size: tuple[int, int], fps: float, *, scale: int = 1
+) -> Iterator[Callable[[torch.Tensor], None]]:
+    """A function that adds a frame (C, H, W), uint8, to an animation, which is there when the block ends, whole.
+
+    .mp4 and .gif are written frame by frame, in constant memory, other formats all at once.
+
+    Args:
+        path: of the file, whose ending says the format.
+        size: width and height of a frame.
+        fps: frames a second.
+        scale: enlarges pixels without smoothing.
+    """
+    if path.suffix.lower() not in (".mp4", ".gif"):
+        frames: list[torch.Tensor] = []
+        yield frames.append
+        write_clip(frames, path, [1000 / fps] * len(frames), scale=scale)
+        return
+    width, height = (side * scale for side in size)
+    with whole_file(path) as part:
+        if path.suffix.lower() == ".gif":
+            with fitting(path, (width, height)), writing_gif(part, fps) as show:
+                yield lambda frame: show(to_pil(frame).resize((width, height), Image.Resampling.NEAREST))
+            return
+        with writing(part, even := (width + width % 2, height + height % 2), fps) as add:
+            yield lambda frame: add(_on_white(to_pil(frame).resize((width, height), Image.Resampling.NEAREST), even))
+
+
+def _on_white(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    canvas = Image.new("RGB", size, "white")
+    canvas.paste(picture)
+    return canvas
+
+
 def write_clip(frames: Sequence[torch.Tensor], path: Path, milliseconds: Sequence[float], *, scale: int = 1) -> None:
     """Write frames (C, H, W), uint8, each shown for its `milliseconds`, as an endless animation; like `write_image`.
 
@@ -185,8 +221,7 @@ def _write_mp4(pictures: list[Image.Image], path: Path, milliseconds: Sequence[f
     width, height = (-(-side * scale // 2) * 2 for side in pictures[0].size)  # even, as the codec wants it
     with whole_file(path) as part, writing(part, (width, height), 1000 / shortest) as add:
         for picture, shown in zip(pictures, milliseconds, strict=True):
-            canvas = Image.new("RGB", (width, height), "white")
             size = (picture.width * scale, picture.height * scale)
-            canvas.paste(picture.resize(size, Image.Resampling.NEAREST))
+            canvas = _on_white(picture.resize(size, Image.Resampling.NEAREST), (width, height))
             for _ in range(round(shown / shortest)):
                 add(canvas)

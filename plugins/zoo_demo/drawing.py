@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo.cli.options import completed, per_sample, read_pictures, table_columns
-from zoo.cli.sample import Plan, compose, make_plan
+from zoo.cli.plan import Plan, make_plan
+from zoo.cli.sample import compose
 from zoo.errors import ZooError, is_shortage, one_line
 from zoo.origin import Origin, attach
 from zoo_demo.catalogue import Entry, fields

@@ -25,7 +25,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.errors import OptionError
 from zoo.nn.adversarial import AdversarialModel
 from zoo.request import SampleRequest
 from zoo.spec import Option
@@ -147,6 +146,7 @@ class DeepVideoPortraits(AdversarialModel):
         if condition_classes and "condition" not in conditions:
             raise ValueError(f"condition_classes needs condition among the conditions, which are {conditions}")
         self.image_shape, self.frames, self.conditions = image_shape, window, tuple(conditions)
+        self.least_frames = window
         self.classes = {"condition": condition_classes}  # of label maps, by key
         seen = window * sum(self.classes.get(name) or 3 for name in conditions)
         self.generator = Generator(seen, channels, [min(width << i, width_max) for i in range(depth)])
@@ -200,16 +200,7 @@ class DeepVideoPortraits(AdversarialModel):
         return {name: count for name, count in self.classes.items() if count}
 
     def begin(self, request: SampleRequest) -> State:
-        """The state before the first frame of a request: masks of dropout, which are a clip's own, and no conditions.
-
-        Raises:
-            OptionError: a clip with fewer frames than a window.
-        """
-        for name in self.conditions:
-            clip = request.options[name]
-            if isinstance(clip, torch.Tensor) and clip.shape[1] < self.frames:
-                window = f"{self.spec.name} draws from windows of {self.frames}"
-                raise OptionError(f"option '{name}' has {clip.shape[1]} frames, but {window}")
+        """The state before the first frame of a request: masks of dropout, which are a clip's own."""
         masks = {
             name: (request.child(f"dropout {name}").uniform(*shape) >= 0.5).float()
             for name, shape in self.generator.mask_shapes(*self.image_shape[1:]).items()

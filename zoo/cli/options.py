@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,17 +153,25 @@ def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
     be pictures like those it draws."""
     from zoo import media
 
-    option = next(option for option in model.spec.sample_options if option.name == name)
+    option, how = reading(model, name)
     shape: Any = model.input_shape(option)
     if option.type == "video":
-        pictures = _read_clips(files, shape[1], f"option '{name}'")
+        pictures = _read_clips(files, what=f"option '{name}'", **how)
     else:
-        # One channel beside pictures that may have others: perhaps a label map, whose palette is for the eye.
-        pictures = media.read_images(files, shape[0], ids=option.shape is not None and shape[0] == 1)
+        pictures = media.read_images(files, **how)
     if tuple(pictures.shape[-3:]) != tuple(shape[-3:]):
         found, needed = (f"{size[-1]}x{size[-2]}" for size in (pictures.shape, shape))
         raise DataError(f"option '{name}': '{files[0]}' is {found} pixels, but {model.spec.name} needs {needed}")
     return media.quantise(pictures, model.levels) if option.shape is None else pictures
+
+
+def reading(model: Model, name: str) -> tuple[Option, dict[str, Any]]:
+    """A picture or clip option, and how its files are read: "channels", "ids" and "classes" of `read_images`."""
+    option = next(option for option in model.spec.sample_options if option.name == name)
+    channels: Any = model.input_shape(option)[-3]
+    # One channel beside pictures that may have others: perhaps a label map, whose palette is for the eye.
+    ids = option.shape is not None and channels == 1
+    return option, {"channels": channels, "ids": ids, "classes": model.input_classes.get(name)}
 
 
 def parse_columns(assignments: Sequence[str]) -> dict[str, str]:
@@ -187,18 +195,33 @@ def read_targets(path: str, spec: ModelSpec, channels: int) -> torch.Tensor:
     return media.read_images(media.picture_files(place), channels)
 
 
-def _read_clips(files: list[Path], channels: int, what: str) -> torch.Tensor:
-    """Clips (N, T, C, H, W), uint8, of video files, or of folders of frames in order of their names, 2 before 10."""
-    import torch
+def clip_frames(file: Path, channels: int, *, ids: bool = False, classes: int | None = None) -> Iterator[torch.Tensor]:
+    """The frames (C, H, W), uint8, of a video file, or of a folder of frames in order of their names, 2 before 10.
 
+    `channels`, `ids`, `classes` and errors are as of `zoo.media.read_images`.
+    """
     from zoo import media
     from zoo.data.folders import natural
-    from zoo.video import read_clip
+    from zoo.video import read_frames
+
+    if file.is_dir():
+        for frame in sorted(media.picture_files(file), key=natural):
+            yield media.read_images([frame], channels, ids=ids, classes=classes)[0]
+        return
+    for t, picture in enumerate(read_frames(file, 3 if classes else channels)):
+        yield media.as_map(picture, classes, f"frame {t} of '{file}'") if classes else picture
+
+
+def _read_clips(files: list[Path], channels: int, what: str, **how: Any) -> torch.Tensor:
+    """Clips (N, T, C, H, W), uint8, of files; as `clip_frames`."""
+    import torch
 
     clips: list[torch.Tensor] = []
     for file in files:
-        frames = sorted(media.picture_files(file), key=natural) if file.is_dir() else []
-        clips.append(media.read_images(frames, channels) if frames else read_clip(file, channels))
+        frames = list(clip_frames(file, channels, **how))
+        if any(frame.shape != frames[0].shape for frame in frames):
+            raise DataError(f"{what}: '{file}' has frames of several sizes")
+        clips.append(torch.stack(frames))
         if clips[-1].shape != clips[0].shape:
             own, first = (f"{len(c)} frames of {c.shape[3]}x{c.shape[2]}" for c in (clips[-1], clips[0]))
             raise DataError(f"{what}: '{file}' has {own}, but '{files[0]}' {first}; all clips must be alike")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,9 +63,17 @@ class Destination(Target):
     ) -> str:
         if not self.to_stdout:
             return super().write(frames, raw, columns, scale, fps)
+        return self._to_stdout(lambda file: file.write(frames, raw, columns, scale, fps))
+
+    def stream(self, frames: Iterator[torch.Tensor], n: int, columns: int | None, scale: int, fps: float) -> str:
+        if not self.to_stdout:
+            return super().stream(frames, n, columns, scale, fps)
+        return self._to_stdout(lambda file: file.stream(frames, n, columns, scale, fps))
+
+    def _to_stdout(self, write: Callable[[Destination], str]) -> str:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"samples{self.ending}"
-            replace(self, path=path, to_stdout=False).write(frames, raw, columns, scale, fps)
+            write(replace(self, path=path, to_stdout=False))
             with path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
         return "stdout"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo import output
-from zoo.cli import again, names
+from zoo.cli import again, driving, names
 from zoo.cli.console import (
     MODEL,
     OLD_SPELLINGS,
@@ -25,17 +23,11 @@ from zoo.cli.console import (
     weights_option,
 )
 from zoo.cli.options import (
-    clip_length,
-    completed,
-    parse_options,
     per_sample,
     read_pictures,
     read_targets,
-    share_out,
-    shown,
-    table_columns,
 )
-from zoo.cli.output import Destination, draws_pixels
+from zoo.cli.plan import Plan, make_plan
 from zoo.device import check_device
 from zoo.errors import OptionError
 from zoo.origin import Origin
@@ -46,10 +38,6 @@ if TYPE_CHECKING:
     import torch
 
     from zoo.model import Model
-
-USUAL = (16, 8)  # samples in all, or of each of several values of an option
-USUAL_CLIPS = (4, 1)
-USUAL_DRAWN_FROM = (1, 1)  # of what is drawn from a picture or clip
 
 
 @click.command(context_settings=OLD_SPELLINGS)
@@ -144,100 +132,28 @@ def _sample(
     loaded = names.load(spec, weights, locked, device)
     if said is not None:
         again.check_weights(said, loaded, like)
-    pictures = {name: read_pictures(loaded, name, paths) for name, paths in plan.files.items()}
-    raw = draw(loaded, plan, pictures, precision)
-    frames, columns = ([], None) if target.is_array else compose(raw, plan, spec, loaded.levels, pictures)
     origin = again.describe(ctx, spec, loaded, weights, plan)
     if said is not None and said.flags.get("alone") and plan.n == 1 and not target.each:
         target = replace(target, alone=True)
         origin = replace(origin, flags={**origin.flags, "alone": True})
     target = replace(target, origin=origin, sidecar=sidecar)
-    where = target.write(frames, raw, columns, scale, loaded.fps)
-    text = f"wrote {plan.n} sample{'s' * (plan.n != 1)} to {where} in {time.monotonic() - begun:.1f} s"
+    driving_clips = driving.options(spec, plan)
+    pictures = {n: read_pictures(loaded, n, paths) for n, paths in plan.files.items() if n not in driving_clips}
+    rate = ""
+    if driving_clips:
+        where, count, seconds = driving.write(loaded, plan, pictures, target, precision, scale)
+        rate = f", {count / seconds:.1f} frames/s"
+    else:
+        raw = draw(loaded, plan, pictures, precision)
+        frames, columns = ([], None) if target.is_array else compose(raw, plan, spec, loaded.levels, pictures)
+        where = target.write(frames, raw, columns, scale, loaded.fps)
+    text = f"wrote {plan.n} sample{'s' * (plan.n != 1)} to {where} in {time.monotonic() - begun:.1f} s{rate}"
     if as_json:
         print_json(target.rows(plan.n))
     elif target.to_stdout:
         note(text)
     else:
         click.echo(text)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to draw, checked as far as that goes without the model.
-
-    Attributes:
-        n: how many samples; clips count as one.
-        each: how many in succession share a value of an option that has several.
-        length: frames of a walk; None if it is none.
-        options: sampling options; files: those that are pictures.
-        kept: top rows of the given pictures that samples keep; given: the option with these pictures, or with those
-            that samples are drawn from.
-        rows: the option of `kept`; None where nothing is completed.
-        out, form, frames, start, seed, batch_size, columns, animate, show_given, target: the flags.
-    """
-
-    n: int
-    each: int
-    length: int | None
-    options: dict[str, Any]
-    files: dict[str, list[Path]]
-    given: str | None
-    kept: int
-    rows: str | None
-    out: str | None
-    form: str | None
-    frames: int | None
-    start: int
-    seed: int
-    batch_size: int | None
-    columns: int | None
-    animate: bool
-    show_given: bool
-    target: str | None
-
-    def check(self, spec: ModelSpec) -> Destination:
-        """Where the samples go; raises OptionError for flags that do not go together."""
-        if self.frames and not spec.is_video:
-            raise OptionError(f"--frames is of clips, and {spec.name} draws pictures")
-        if self.animate and not (self.length or draws_pixels(spec)):
-            table = table_columns(spec, self.options)
-            what = f"option '{table[0]}' makes a still table" if table else f"which {spec.name} does not"
-            raise OptionError(f"--animate needs a model that draws pixel by pixel or can walk, {what}")
-        animation = output.CLIP if spec.is_video else None
-        animation = output.WALK if self.length else animation
-        animation = output.DRAWING if self.animate and not self.length else animation
-        target = Destination.of_flags(spec, self.out, self.form, self.start, animation)
-        if self.rows and self.given in self.files and not self.kept:  # as the model would say, but before it is loaded
-            raise OptionError(f"option '{self.given}' needs {self.rows}=N, how many of its rows to keep")
-        if self.show_given:
-            if self.given is None:
-                raise OptionError(f"--show-given needs a model that draws from pictures, which {spec.name} does not")
-            if target.each or self.given not in self.files:
-                wanted = f"options {self.given}=PICTURE and {self.rows}=N" if self.rows else f"option {self.given}=FILE"
-                raise OptionError(f"--show-given needs {wanted}, and one grid of all samples")
-        if self.target and (self.rows or not self.show_given):
-            raise OptionError("--target goes with --show-given, of models that do not complete pictures")
-        return target
-
-
-def make_plan(spec: ModelSpec, assignments: tuple[str, ...], n: int | None, columns: int | None, **flags: Any) -> Plan:
-    """The flags of `zoo sample` as a plan; raises UnknownNameError, OptionError or DataError."""
-    options, files = parse_options(spec, assignments)
-    ending = f".{flags['form'].lstrip('.')}" if flags["form"] else Path(flags["out"] or "").suffix
-    table = table_columns(spec, options)
-    length = clip_length(spec, options, wanted=not table and (flags["animate"] or output.is_animation(ending)))
-    if table:
-        n = n or table[1] ** 2
-        if (n % table[1] and n != 1) or columns not in (None, table[1]):
-            raise OptionError(f"option '{table[0]}' makes a table of {table[1]} columns, and -n whole rows of it")
-        columns = table[1]
-    _, rows = completed(spec)
-    usual = USUAL_CLIPS if length else USUAL if rows or shown(spec) not in files else USUAL_DRAWN_FROM
-    n, each = share_out(n, options, files, usual)
-    kept = options.get(rows, 0) if rows else 0
-    own: dict[str, Any] = {"n": n, "each": each, "length": length, "columns": columns}
-    return Plan(options=options, files=files, given=shown(spec), kept=kept, rows=rows, **own, **flags)
 
 
 def draw(model: Model, plan: Plan, pictures: dict[str, torch.Tensor], precision: str) -> torch.Tensor:
@@ -293,7 +209,7 @@ def _beside_conditions(
             raise OptionError(f"--target has {targets.shape[1]} frames, but {len(frames)} are drawn")
     composed = []
     for t, frame in enumerate(frames):
-        condition = conditions[:, t] if conditions.ndim == 5 else conditions
+        condition = conditions[:, min(t, conditions.shape[1] - 1)] if conditions.ndim == 5 else conditions
         target = targets[:, t] if targets is not None and spec.is_video else targets
         composed.append(media.beside_conditions(frame, condition, plan.each, target))
     return composed, plan.columns or plan.each + 1 + (targets is not None)
