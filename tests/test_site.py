@@ -63,6 +63,10 @@ def drawings(text: str) -> list[str]:
     return re.findall(r"^:::\{drawing\} [^\n]+\n(.*?)^:::$", text, re.MULTILINE | re.DOTALL)
 
 
+def test_every_model_has_a_page_and_every_page_a_model() -> None:
+    assert sorted(MODELS) == [spec.name for spec in OURS]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_page_of_a_model_has_its_parts(name: str) -> None:
     text = MODELS[name].read_text(encoding="utf-8")
@@ -149,7 +153,7 @@ def test_a_drawing_has_its_texts_escaped_its_levels_and_its_arrows() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_code_of_a_page_runs(name: str) -> None:
-    """All that loads bundled weights, with fewer samples."""
+    """All that builds a model or loads bundled weights, with fewer samples."""
     for _, language, code in re.findall(r"^(```)(\w+)\n(.*?)^```$", MODELS[name].read_text(), re.MULTILINE | re.DOTALL):
-        if language == "python" and "zoo.load" in code:
+        if language == "python" and re.search(r"zoo\.(load|build)\(", code):
             exec(code.replace("sample(16", "sample(2"), {})

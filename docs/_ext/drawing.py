@@ -120,7 +120,8 @@ def arrange(graph: Graph) -> None:
     for chain in graph.chains:
         new = [graph.nodes[text] for text in dict.fromkeys(chain) if text not in placed]
         levels = [graph.nodes[text].level for text in chain]
-        spanned = range(min(levels), max(levels) + 1)
+        first, last = (bool(new) and chain[end] in placed for end in (0, -1))  # in a column of their own
+        spanned = range(min(levels) + first, max(levels) + 1 - last)
         column = next(c for c in itertools.count() if not new or not any((c, level) in taken for level in spanned))
         for node in new:
             node.column = column
@@ -179,9 +180,10 @@ def route(graph: Graph, edge: Edge) -> list[Point]:
             (source.right, source.y - quarter),
         ]
     if goes_round(graph, edge):
-        way = -1 if target.level <= source.level else 1  # on the left what leads back, on the right what skips boxes
+        # On the right what skips boxes, or leads back to a column on the right; on the left what else leads back.
+        way = 1 if target.level > source.level or target.column > source.column else -1
         rows = span(edge)
-        columns = {source.column, target.column}
+        columns = range(min(source.column, target.column), max(source.column, target.column) + 1)
         boxes = [node for node in graph.nodes.values() if node.column in columns and node.level in rows]
         others = graph.edges[: graph.edges.index(edge)]
         nested = sum(goes_round(graph, e) and e.dashed == edge.dashed and bool({*span(e)} & {*rows}) for e in others)

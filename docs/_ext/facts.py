@@ -180,12 +180,11 @@ def gallery(here: str, names: Iterable[str] | None = None) -> str:
 
 def _card(spec: ModelSpec, here: str) -> str:
     """One model as a card that leads to its page."""
-    page = (ROOT / "docs" / "models" / f"{spec.name}.md").is_file()
-    link = f":link: /models/{spec.name}\n:link-type: doc\n" if page else ""
     pins = list(spec.weights.values())
     picture = samples(CARDS / pins[0].folder_name) if pins else None
     folder = f"{here}model_cards/{pins[0].folder_name}" if pins else ""
     image = f":img-bottom: {folder}/{picture}\n:img-alt: Samples of {spec.name}\n" if picture else ""
+    link = f":link: /models/{spec.name}\n:link-type: doc\n"
     return f"::::{{grid-item-card}} `{spec.name}`\n{link}{image}\n{spec.summary}.\n::::"
 
 
