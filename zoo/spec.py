@@ -309,6 +309,8 @@ class DataSpec:
         resize: "box" where pictures larger than a model's by a whole factor are brought to its size, each pixel the
             mean of a box; otherwise sizes must be equal, unless the user asks for `--resize`.
         fps: frames a second of its clips, if known.
+        made_by: "module:function" that makes the set where `$ZOO_DATA` does not hold it. It gives for each of the set's
+            own splits a generator function and its arguments; rows are dicts by column, pictures {"bytes", "path"}.
     """
 
     name: str
@@ -321,6 +323,7 @@ class DataSpec:
     holdout: int = 0
     resize: str | None = None
     fps: float | None = None
+    made_by: str | None = None
 
     def column(self, key: str) -> str | None:
         """The name of the column that a batch key is promised to come from, or None if none is promised."""

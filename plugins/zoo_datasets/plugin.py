@@ -102,6 +102,17 @@ MOCAP_FIGURE64 = DataSpec(
     resize="box",
     fps=20.0,
 )
+MOVING_MNIST = DataSpec(
+    name="moving_mnist",
+    summary="two digits of MNIST that cross a square and are reflected: 20 frames of 64x64, grey; made from mnist",
+    repo=None,
+    made_by="zoo_datasets.moving_mnist:splits",
+    licence="as MNIST: CC BY-SA 3.0",
+    columns={"video": Column("video", "frames")},
+    holdout=-1,
+    resize="box",
+    fps=10.0,
+)
 FACADES = DataSpec(
     name="facades",
     summary="400 photographs of facades beside their label colours, 256x256, RGB",
@@ -116,4 +127,4 @@ FACADES = DataSpec(
 @hookimpl
 def zoo_datasets():
     pictures = [MNIST, BINARIZED_MNIST, CIFAR10, NOTO_EMOJI64, FACADES]
-    return [*pictures, LPC_SPRITES, NOTO_ANIMATED64, BBB64, WEIZMANN64, MOCAP_FIGURE64]
+    return [*pictures, MOVING_MNIST, LPC_SPRITES, NOTO_ANIMATED64, BBB64, WEIZMANN64, MOCAP_FIGURE64]

@@ -50,6 +50,14 @@ DVDGAN = ModelSpec(
             recipe=_RATES,
             settings={**_OURS, "data": "lpc_sprites"},
         ),
+        "moving_mnist": Preset(
+            model={**_SMALL, "channels": 1, "width": 16}, recipe=_RATES, settings={**_OURS, "data": "moving_mnist"}
+        ),
+        "moving_mnist32": Preset(
+            model={**_SMALL, "resolution": 32, "channels": 1, "width": 16},
+            recipe=_RATES,
+            settings={**_OURS, "data": "moving_mnist"},
+        ),
         "bbb64": Preset(model={**_SMALL, "width": 16}, recipe=_RATES, settings={**_OURS, "data": "bbb64"}),
         "noto_animated64": Preset(
             model={**_SMALL, "width": 16}, recipe=_RATES, settings={**_OURS, "data": "noto_animated64"}

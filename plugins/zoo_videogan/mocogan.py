@@ -52,7 +52,7 @@ class Noise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not (self.training and self.deviation):
             return x
-        return x + self.deviation * torch.randn_like(x)
+        return torch.add(x, torch.randn_like(x), alpha=self.deviation)
 
 
 class FrameDiscriminator(nn.Module):

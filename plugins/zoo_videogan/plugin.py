@@ -13,6 +13,8 @@ UCF = {"metric": "inception score", "data": "UCF-101"}
 _PAPER_64 = {"data": "ucf101", "batch_size": 64, "examples": 6_400_000}
 _CPU = {"batch_size": 16, "ema_images": 2_000, "eval_every": 0}
 _SPRITES = {"data": "lpc_sprites", "examples": 200_000, **_CPU}
+_DIGITS = {**_SPRITES, "data": "moving_mnist"}
+_GREY32 = {"resolution": 32, "channels": 1}
 
 VGAN = ModelSpec(
     name="vgan",
@@ -23,6 +25,8 @@ VGAN = ModelSpec(
         "ucf101": Preset(settings=_PAPER_64),
         "lpc_sprites": Preset(model={"frames": 16, "width": 32}, settings=_SPRITES),
         "lpc_sprites32": Preset(model={"resolution": 32, "frames": 16, "width": 32}, settings=_SPRITES),
+        "moving_mnist": Preset(model={"frames": 16, "channels": 1, "width": 32}, settings=_DIGITS),
+        "moving_mnist32": Preset(model={**_GREY32, "frames": 16, "width": 32}, settings=_DIGITS),
     },
     sample_options=(
         Option(
@@ -47,6 +51,8 @@ TGAN = ModelSpec(
         "ucf101": Preset(settings={**_PAPER_64, "batch_size": 32, "examples": 3_200_000}),
         "lpc_sprites": Preset(settings=_SPRITES),
         "lpc_sprites32": Preset(model={"resolution": 32}, recipe={"learning_rate": 2e-4}, settings=_SPRITES),
+        "moving_mnist": Preset(model={"channels": 1}, settings=_DIGITS),
+        "moving_mnist32": Preset(model=_GREY32, recipe={"learning_rate": 2e-4}, settings=_DIGITS),
     },
     sample_options=(LATENT,),
     figures=(Figure(preset="ucf101", paper=11.85, **UCF),),
@@ -71,6 +77,8 @@ MOCOGAN = ModelSpec(
         "lpc_sprites32": Preset(
             model={"resolution": 32, "categories": 9, "labelled": True, "width": 32}, settings=_SPRITES
         ),
+        "moving_mnist": Preset(model={"channels": 1, "width": 48}, settings=_DIGITS),
+        "moving_mnist32": Preset(model={**_GREY32, "width": 32}, settings=_DIGITS),
         "noto_animated64": Preset(
             model={"width": 48}, settings={**_SPRITES, "data": "noto_animated64", "examples": 400_000}
         ),

@@ -162,7 +162,14 @@ def datasets(as_json: bool) -> None:
         print_json([{**row, "bytes": sizes.get(row["name"])} for row in facts])
         return
     rows = (
-        (s.name, s.licence, text(s.repo), "yes" if folder else "no", size(sizes[s.name]) if folder else "-", s.summary)
+        (
+            s.name,
+            s.licence,
+            "made here" if s.made_by else text(s.repo),
+            "yes" if folder else "no",
+            size(sizes[s.name]) if folder else "-",
+            s.summary,
+        )
         for s, folder in found
     )
     print_table(("name", "licence", "from", "here", "size", "summary"), rows)

@@ -16,7 +16,11 @@ SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "c
 
 @dataclass(frozen=True)
 class Source:
-    """Where a `--data` argument leads: the arguments of `load_dataset` and what is known about the set."""
+    """Where a `--data` argument leads: the arguments of `load_dataset` and what is known about the set.
+
+    Attributes:
+        path: "" of a set that is made by a function of its plugin.
+    """
 
     name: str
     path: str
@@ -48,6 +52,8 @@ def _find(data: str) -> Source:
         shelf = os.environ.get("ZOO_DATA")
         if shelf and (Path(shelf) / data).is_dir():
             return Source(data, str(Path(shelf) / data), {}, spec, "local")
+        if spec.made_by is not None:
+            return Source(data, "", {}, spec, "made here")
         if spec.repo is None:
             raise DataError(f"'{data}' is not on the Hub; put its folder into $ZOO_DATA as $ZOO_DATA/{data}")
         return Source(data, spec.repo, {"revision": spec.revision}, spec, spec.revision or "main")

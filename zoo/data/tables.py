@@ -6,6 +6,7 @@ decodes them: once into memory where they fit, else batch by batch.
 
 from __future__ import annotations
 
+import pkgutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -136,10 +137,13 @@ def _tables(
     except ImportError:
         raise DataError("reading data needs the 'datasets' package: pip install datasets") from None
     datasets.disable_progress_bars()
-    local = Path(source.path).exists() or source.path in SUFFIXES.values()
+    local = not source.path or Path(source.path).exists() or source.path in SUFFIXES.values()
     trouble = None if local or datasets.config.HF_HUB_OFFLINE else unreachable()
     try:
-        if trouble:  # what is in the cache needs no network, and the library would retry for half a minute
+        if not source.path:
+            made = _made(source)
+            loaded = {name: table.to_iterable_dataset() if streaming else table for name, table in made.items()}
+        elif trouble:  # what is in the cache needs no network, and the library would retry for half a minute
             loaded = _from_cache(source)
         elif (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
             loaded = datasets.load_from_disk(source.path)
@@ -185,6 +189,20 @@ def _folder(source: Source, shapes: Mapping[str, Shape], pairs: str | None) -> d
             columns["label"], features["label"] = rows.labels, datasets.ClassLabel(names=list(rows.classes))
         tables[split] = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
     return tables
+
+
+def _made(source: Source) -> dict[str, Any]:
+    """The splits of a set that its plugin makes; the cache of `datasets` keeps them."""
+    import datasets
+
+    kinds = {"image": datasets.Image(), "video": datasets.List(datasets.Image()), "label": datasets.Value("int64")}
+    columns = source.spec.columns or {}
+    features = datasets.Features({source.spec.column(key): kinds[column.kind] for key, column in columns.items()})
+    splits = pkgutil.resolve_name(str(source.spec.made_by))()
+    return {
+        split: datasets.Dataset.from_generator(rows, features=features, gen_kwargs=arguments)
+        for split, (rows, arguments) in splits.items()
+    }
 
 
 def _from_cache(source: Source) -> dict[str, Any]:
