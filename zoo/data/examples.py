@@ -53,6 +53,24 @@ class Examples:
         columns = {"label": self.labels, "caption": self.captions}
         return (*self.reader.decoded, *(name for name, values in columns.items() if values is not None))
 
+    def largest(self, key: str) -> int:
+        """The largest value of some label maps: of all that are in memory, else of the first 64."""
+        if self._decoded is not None:
+            return max(int(values[key].max()) for values in self._decoded)
+        return int(self.batch(range(min(len(self), 64)))[key].max())
+
+    def first(self) -> dict[str, str]:
+        """Where the first example comes from, key by key: files, or a column of the table."""
+        row = self._table[0]
+        found = {}
+        for key, cells in self.reader.decoded.items():
+            cell = row[cells.column]
+            files = [part["path"] for part in (cell if isinstance(cell, list) else [cell]) if _is_file(part)]
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            found[key] = f"{files[0]}{more}" if files else f"column '{cells.column}'"
+            found[key] += f", the {cells.half} half" if cells.half else ""
+        return found
+
     def batch(self, indices: Sequence[int], places: Sequence[int] | None = None) -> Batch:
         """Examples by number.
 
@@ -85,6 +103,11 @@ class Examples:
         """Threads help where decoding itself takes time; small pictures they only pass around."""
         pixels = max((torch.Size(cells.shape).numel() for cells in self.reader.decoded.values()), default=0)
         return self._pool.map(read, rows) if pixels >= THREADED_FROM else map(read, rows)
+
+
+def _is_file(cell: Any) -> bool:
+    """Whether a picture or clip lies in a file of its own, and not in the table."""
+    return isinstance(cell, dict) and bool(cell.get("path")) and not cell.get("bytes")
 
 
 def _cells(table: Any, reader: Reader, indices: Sequence[int]) -> list[dict[str, Any]]:

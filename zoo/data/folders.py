@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,31 @@ def is_frames(folder: Path) -> bool:
 
 
 def _frames(folder: Path) -> list[str]:
-    """The names of a clip's pictures; a .gif or .webp is a clip of its own, unless it lies among other pictures."""
+    """The names of a clip's pictures, of one format or several; a .gif or .webp that moves is a clip of its own.
+
+    If one of them moves, all are taken for clips, unless they lie among pictures that can't.
+    """
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    stills = [path for path in files if path.suffix.lower() in PICTURES - CLIPS]
+    found = [path for path in files if path.suffix.lower() in PICTURES]
+    stills = [path for path in found if path.suffix.lower() not in CLIPS]
+    if found and not stills and not _any_moves(found):
+        stills = found
     return [path.name for path in sorted(stills, key=natural)]
+
+
+@cache
+def _moves(path: Path, changed: int) -> bool:
+    """Whether a file has several frames; one that can't be read is left to those who read it."""
+    from zoo.video import is_moving
+
+    try:
+        return is_moving(path)
+    except DataError:
+        return False
+
+
+def _any_moves(files: Iterable[Path]) -> bool:
+    return any(_moves(path, path.stat().st_mtime_ns) for path in files)
 
 
 def _natural_parts(path: Path) -> list[Any]:

@@ -19,7 +19,7 @@ from zoo.data.columns import Cells
 from zoo.data.folders import CLIPS
 from zoo.data.pictures import MODES, decode_picture, fit
 from zoo.data.source import Source
-from zoo.errors import DataError
+from zoo.errors import DataError, one_line
 from zoo.seeds import derive_seed
 
 Array = np.ndarray[Any, Any]
@@ -74,7 +74,7 @@ class Reader:
         for key, cells in self.decoded.items():
             cell = row[cells.column]
             if cells.kind == "tensor":
-                values[key] = torch.from_numpy(np.asarray(cell, dtype=np.float32))
+                values[key] = self._numbers(cell, cells)
                 continue
             if cells.kind == "image":
                 pixels = decode_picture(cell, cells, self.source).transpose(2, 0, 1)
@@ -83,7 +83,8 @@ class Reader:
             values[key] = torch.from_numpy(np.ascontiguousarray(pixels))
         if not self.clips:
             return values
-        lengths = {key: len(values[key]) for key in self.clips}
+        timed = [*self.clips, *(key for key, cells in self.decoded.items() if cells.kind == "tensor")]
+        lengths = {key: len(values[key]) for key in timed}
         if len(set(lengths.values())) > 1 and all(lengths.values()):  # one that is empty is left out
             found = ", ".join(f"'{key}' {length}" for key, length in lengths.items())
             raise DataError(f"clips of one row of {self.source.name} differ in length: {found} frames")
@@ -98,6 +99,25 @@ class Reader:
         if not cell:
             return np.empty((0, *cells.shape[-2:], cells.shape[-3]), dtype=np.uint8)
         return np.stack([decode_picture(frame, cells, self.source) for frame in cell])
+
+    def _numbers(self, cell: Any, cells: Cells) -> torch.Tensor:
+        """Numbers of a row, float32, some of which may be missing (NaN): (T, ...) in a row of clips of T frames.
+
+        Raises:
+            DataError: numbers of another shape than the model takes, or none at all.
+        """
+        where = f"column '{cells.column}' of {self.source.name}"
+        try:
+            values = torch.from_numpy(np.asarray(cell, dtype=np.float32))
+        except (TypeError, ValueError):
+            raise DataError(f"{where} holds no table of numbers in a row: {one_line(cell, 60)}") from None
+        first = 1 if self.clips else 0
+        if values.ndim != len(cells.shape) or tuple(values.shape[first:]) != cells.shape[first:]:
+            axes = ", ".join(("T", *map(str, cells.shape[1:])) if first else map(str, cells.shape))
+            raise DataError(f"{where} holds {tuple(values.shape)} numbers in a row, but the model takes ({axes})")
+        if not values.isfinite().any():
+            raise DataError(f"{where} has a row of {len(values)} frames without a single number; leave that clip out")
+        return values
 
     def length(self, row: Mapping[str, Any]) -> int:
         """Frames of a row's shortest clip, without decoding lists of pictures."""

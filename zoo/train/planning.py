@@ -26,6 +26,7 @@ def plan(settings: Settings) -> dict[str, Any]:
     if not settings.stream:
         train = load(settings.data, "train", model.batch_shapes, **reading(settings, model))
         check_batch(model, train)
+        data |= {"first": train.first()} if "condition" in model.batch_shapes else {}
         data |= {"train": len(train), "columns": {key: c.column for key, c in train.reader.cells.items()}}
     return {
         "settings": asdict(settings),
@@ -83,7 +84,15 @@ def reading(settings: Settings, model: Model) -> dict[str, Any]:
 
 
 def check_batch(model: Model, data: Examples | Stream) -> None:
-    """Raise DataError if the data lack labels or captions that `step` needs."""
+    """Raise DataError if the data lack labels or captions that `step` needs, or have classes that the model has not."""
+    for name, count in model.input_classes.items():
+        if isinstance(data, Examples) and name in data.given and (largest := data.largest(name)) >= count:
+            column = data.reader.cells[name].column
+            raise DataError(
+                f"column '{column}' of {data.source.name} has the value {largest}, but the label maps of this "
+                f"{model.spec.name} have the classes 0 to {count - 1}; set its number of classes to {largest + 1}, or "
+                "give it other maps"
+            )
     for name in model.batch_shapes:
         if name == "label" and isinstance(data, Examples) and data.trouble:
             raise DataError(data.trouble)
