@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,8 +25,10 @@ import zoo
 from zoo import metrics
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.files import write_atomically
+from zoo.nn.likelihood import LikelihoodTrainer
 from zoo.settings import Settings
-from zoo.train import loop, planning
+from zoo.train import events, loop, planning
+from zoo.train.accelerator import make_accelerator
 from zoo.train.checkpoints import Checkpoints
 
 SMALL: dict[str, Any] = {
@@ -190,16 +193,11 @@ def test_a_kill_during_a_checkpoint_write_leaves_a_run_that_resumes(
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(finished: Path, tmp_path: Path) -> None:
-    config = settings(finished / "pictures", tmp_path / "run", examples=48)
-    loop.train(config)
+    loop.train(settings(finished / "pictures", tmp_path / "run", examples=48, planned=96))
     newest = max((tmp_path / "run" / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:1000])
     loop.train(settings(finished / "pictures", tmp_path / "run"), resume=True)
-    whole = settings(finished / "pictures", tmp_path / "whole")
-    loop.train(whole)
-    # The learning rate follows `examples`, so only the shape of the end can be compared here.
-    assert weights(tmp_path / "run").keys() == weights(tmp_path / "whole").keys()
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["examples"] == 96
+    assert_same_run(finished / "run", tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -218,6 +216,17 @@ def test_two_processes_train_as_one(finished: Path, tmp_path: Path) -> None:
     for name, value in weights(finished / "run").items():
         torch.testing.assert_close(value, weights(tmp_path / "run")[name], rtol=1e-3, atol=1e-4)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["processes"] == 2
+
+
+def test_a_launcher_that_starts_one_process_of_several_is_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment of `accelerate launch --cpu --num_processes 2`."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(OptionError, match="accelerate launch starts one process on CPUs.*torchrun"):
+        loop.train(settings(finished / "pictures", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_accumulated_parts_train_as_a_whole_batch(finished: Path, tmp_path: Path) -> None:
@@ -342,6 +351,100 @@ def test_a_lock_left_behind_does_not_occupy_a_folder(pictures: Path, tmp_path: P
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").touch()
     assert loop.train(settings(pictures, tmp_path / "run"))["reason"] == "finished"
+
+
+def test_events_come_by_examples_or_by_the_clock(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update takes half a minute of this clock: every third update brings an event of "1.5 min"."""
+    config = settings(finished / "pictures", tmp_path / "run", examples=72, eval_every="1.5 min", log_every=0)
+    accelerator = make_accelerator(config)
+    monkeypatch.setattr(events.time, "monotonic", lambda: 0.0)
+    found = events.Events(config, accelerator)
+    came = []
+    for update in range(1, 10):
+        monkeypatch.setattr(events.time, "monotonic", lambda now=30.0 * update: now)
+        came.append("".join(sorted(name[0] for name in found.due(8 * update))))
+    assert came == ["", "c", "e", "c", "", "ces", "", "c", "e"]
+
+
+@pytest.mark.parametrize("bad", ["10", "soon", "0min", "-1min", -1, 2.5])
+def test_intervals_that_are_none_are_named(finished: Path, tmp_path: Path, bad: Any) -> None:
+    with pytest.raises(OptionError, match="sample_every takes a number of examples, or minutes such as 10min"):
+        loop.train(settings(finished / "pictures", tmp_path / "run", sample_every=bad))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_longer_resume_keeps_the_schedule(finished: Path, tmp_path: Path) -> None:
+    """The learning rate has annealed; twice as many examples do not let it jump up again, twice resumed or not."""
+    shutil.copytree(finished / "run", tmp_path / "run")
+    rates = []
+    step = LikelihoodTrainer.step
+
+    def watched(self: Any, batch: Any, seen: int) -> Any:
+        values = step(self, batch, seen)
+        rates.append(self.optimizer.param_groups[0]["lr"] / self.base_rate)
+        return values
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LikelihoodTrainer, "step", watched)
+        for examples in (120, 144):
+            longer = settings(finished / "pictures", tmp_path / "run", examples=examples)
+            with pytest.warns(UserWarning, match="planned for 96 examples"):
+                assert loop.train(longer, resume=True)["seen"] == examples
+    assert rates == pytest.approx([0.02] * 6)
+    assert Settings.read(tmp_path / "run").schedule == 96
+
+
+@pytest.mark.parametrize("change", ["more", "other"])
+def test_changed_data_are_noticed(tmp_path: Path, change: str) -> None:
+    data = write_pictures(tmp_path / "pictures", 20)
+    loop.train(settings(data, tmp_path / "run", examples=16))
+    if change == "more":
+        write_pictures(data, 21)
+    else:
+        shutil.copy(data / "0003.png", data / "0004.png")
+    found = {"more": "19 examples, now 20", "other": "other examples or labels"}[change]
+    with pytest.raises(TrainingError, match=f"the data of the run in .* have changed: {found}"):
+        loop.train(settings(data, tmp_path / "run"), resume=True)
+
+
+def test_data_of_a_relative_path_are_found_from_elsewhere(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished / "pictures", tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    loop.train(settings(Path("pictures"), tmp_path / "run", examples=48))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = Settings.read("../run")
+    assert Path(found.data).samefile(tmp_path / "pictures")
+    loop.train(dataclasses.replace(found, examples=96), resume=True)
+    loop.train(dataclasses.replace(found, examples=96, data=str(tmp_path / "pictures")), resume=True)
+
+
+def test_a_run_from_weights_that_are_gone_goes_on(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "run", tmp_path / "first")
+    config = settings(finished / "pictures", tmp_path / "run", examples=48, init=str(tmp_path / "first"))
+    loop.train(config)
+    shutil.rmtree(tmp_path / "first")
+    assert loop.train(dataclasses.replace(config, examples=64), resume=True)["seen"] == 64
+
+
+@pytest.mark.parametrize(
+    ("can", "chosen"), [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({}, "fp32")]
+)
+def test_precision_auto_is_what_the_processor_does_well(
+    finished: Path, tmp_path: Path, can: dict[str, bool], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+    config = settings(finished / "pictures", tmp_path / "run", examples=8, precision="auto")
+    assert planning.plan(config)["settings"]["precision"] == chosen
+    loop.train(config)
+    assert Settings.read(tmp_path / "run").precision == chosen
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # another machine goes on in the precision it began with
+    loop.train(dataclasses.replace(config, examples=16), resume=True)
+    assert Settings.read(tmp_path / "run").precision == chosen
 
 
 def test_resume_refuses_another_model(finished: Path) -> None:

@@ -80,7 +80,7 @@ class DanceTrainer:
 
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         for player in self.players.values():
-            player.rate(self.rate * falling(seen, self.settings.examples, self.constant))
+            player.rate(self.rate * falling(seen, self.settings.schedule, self.constant))
         condition, real, joints = self._clips(batch)
         with self.accelerator.autocast():
             drawn, refined, corners = self._draw(condition, joints, real.shape[2], batch.get("label"))

@@ -81,7 +81,7 @@ class Pix2PixTrainer:
 
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         for player in self.players.values():
-            player.rate(self.rate * falling(seen, self.settings.examples, self.constant))
+            player.rate(self.rate * falling(seen, self.settings.schedule, self.constant))
         condition, image = self._pairs(batch)
         with self.accelerator.autocast():
             fake = self.model(condition)

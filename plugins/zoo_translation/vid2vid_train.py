@@ -92,11 +92,11 @@ class Vid2VidTrainer:
         """Frames of the clips that are drawn after `seen` examples: 2, 4, 8, ... up to the model's."""
         if not self.grow:
             return self.model.frames
-        return min(self.model.frames, FIRST << int(seen / (self.grow * self.settings.examples)))
+        return min(self.model.frames, FIRST << int(seen / (self.grow * self.settings.schedule)))
 
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         for player in self.players.values():
-            player.rate(self.rate * falling(seen, self.settings.examples, self.constant))
+            player.rate(self.rate * falling(seen, self.settings.schedule, self.constant))
         real, labels = self._clips(batch, self.length(seen))
         with self.accelerator.autocast():
             fake, flow_loss = self._draw(real, labels)

@@ -17,7 +17,7 @@ from zoo.cli import console
 from zoo.cli.console import MODEL, PLACE, as_json_option, out_option
 from zoo.cli.options import parse_columns
 from zoo.errors import OptionError
-from zoo.settings import Settings
+from zoo.settings import AUTO, Settings
 from zoo.spec import ModelSpec
 
 # Field of Settings -> what `--help` says, its default there if that is not the field's own, and the least integer.
@@ -26,13 +26,13 @@ FLAGS: dict[str, tuple[str, str | None, int | None]] = {
     "batch_size": ("Pictures of one update, over all processes.", None, 1),
     "seed": ("Of weights, order and noise.", None, 0),
     "max_minutes": ("Stop with a checkpoint after this time.", "no limit", None),
-    "precision": ("fp32, tf32, bf16 or fp16.", None, None),
+    "precision": ("fp32, tf32, bf16, fp16, or auto for the fastest here.", None, None),
     "accumulate": ("Parts that a batch is computed in.", None, 1),
     "ema_images": ("Half-life of the average of weights; 0: none.", None, 0),
-    "eval_every": ("Examples between evaluations; 0: never.", None, 0),
+    "eval_every": ("Examples, or minutes as 10min, between evaluations; 0: never.", None, None),
     "eval_count": ("Held-out pictures of an evaluation.", None, 1),
-    "sample_every": ("Examples between sample grids; 0: never.", None, 0),
-    "checkpoint_every": ("Examples between checkpoints.", None, 0),
+    "sample_every": ("Examples or minutes between sample grids; 0: never.", None, None),
+    "checkpoint_every": ("Examples or minutes between checkpoints.", None, None),
     "log_every": ("Examples between lines of metrics.", None, 0),
     "stream": ("Read the data as a stream, for what does not fit on the disk.", "no", None),
     "resize": ("Bring pictures of other sizes to the model's: the middle, filtered.", "no", None),
@@ -43,12 +43,30 @@ FLAGS: dict[str, tuple[str, str | None, int | None]] = {
 }
 
 
+class Every(click.ParamType[int | str]):
+    """Examples as a number, or minutes such as "10min"."""
+
+    name = "examples|minutes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        return int(value) if str(value).isdecimal() else str(value)
+
+
+EVERY = Every()
+
+
+def _kind(field: dataclasses.Field[Any], least: int | None) -> Any:
+    if least is not None:
+        return click.IntRange(min=least)
+    return str if "str" in str(field.type) else float
+
+
 def _flags(command: Any) -> Any:
     """A flag for each setting, None when not given, so that the run's stored one or the default of Settings holds."""
     fields = {field.name: field for field in dataclasses.fields(Settings)}
     for name, (help, default, least) in reversed(FLAGS.items()):
         field = fields[name]
-        kind: Any = click.IntRange(min=least) if least is not None else str if "str" in str(field.type) else float
+        kind: Any = EVERY if name.endswith("_every") and least is None else _kind(field, least)
         how: dict[str, Any] = {"is_flag": True} if field.default is False else {"type": kind}
         text = f"{help} [default: {field.default if default is None else default}]"
         command = click.option(f"--{name.replace('_', '-')}", name, default=None, help=text, **how)(command)
@@ -89,6 +107,11 @@ def train(assignments: tuple[str, ...], resume: bool, dry_run: bool, as_json: bo
         shown = planning.plan(settings)
         _speak(lambda: console.print_json(shown) if as_json else console.print_mapping(shown))
         return
+    if settings.precision == AUTO:
+        from zoo.precision import fast_precision
+
+        settings = dataclasses.replace(settings, precision=fast_precision(AUTO, settings.device))
+        _speak(lambda: console.note(f"precision auto: {settings.precision} is the fastest on this device"))
     with _progress(settings.examples) as progress:
         summary = loop.train(settings, resume=resume, progress=progress)
     _speak(lambda: console.print_json(summary) if as_json else _print_summary(summary))
@@ -117,7 +140,7 @@ def _settings(given: dict[str, Any], assignments: Sequence[str] | None, *, resum
         if chosen:
             spec = registry.model_spec(given.get("model", stored.model))
             given["overrides"], given["recipe"] = building.split(spec, chosen)
-        settings = dataclasses.replace(stored, **given)
+        settings = dataclasses.replace(stored, **{"max_minutes": None, **given})
         settings.check_folder(resume=True)
         return settings
     if "model" not in given:

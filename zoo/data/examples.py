@@ -6,6 +6,7 @@ Tables come from `zoo.data.tables` with undecoded pictures; how a row is read is
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -93,6 +94,19 @@ class Examples:
         """All examples in order."""
         for first in range(0, len(self), size):
             yield self.batch(range(first, min(first + size, len(self))))
+
+    def fingerprint(self) -> str:
+        """A checksum of labels, captions and decoded examples; of what is not in memory, of 64 examples."""
+        count = len(self)
+        chosen = range(count) if self._decoded is not None else sorted({i * count // 64 for i in range(64)})
+        found = zlib.crc32(repr((count, self.labels, self.captions)).encode())
+        if self.labels is not None:
+            found = zlib.crc32(self.labels.numpy().data, found)
+        for first in range(0, len(chosen), AT_ONCE):
+            for row in self._rows(chosen[first : first + AT_ONCE]):
+                for value in row.values():
+                    found = zlib.crc32(value.contiguous().numpy().data, found)
+        return f"{found:08x}"
 
     def _rows(self, indices: Sequence[int]) -> Sequence[dict[str, torch.Tensor]]:
         if self._decoded is not None:

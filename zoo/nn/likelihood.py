@@ -59,7 +59,7 @@ class LikelihoodTrainer:
 
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.base_rate * warm_cosine(seen, self.settings.examples, self.warm_up, self.last_rate)
+            group["lr"] = self.base_rate * warm_cosine(seen, self.settings.schedule, self.warm_up, self.last_rate)
         images = quantise(batch["image"], self.levels)
         logits = self.model(images, **self.conditions(batch, len(images)))
         loss = self.nats(images, logits).mean() / (self.dims * math.log(2))  # bits per dimension

@@ -20,6 +20,10 @@ CHOSEN = "ACCELERATE_TORCH_DEVICE"  # by which accelerate takes one certain devi
 
 def make_accelerator(settings: Settings) -> Accelerator:
     """The device, precision, processes and accumulation that the settings ask for."""
+    # `accelerate launch --cpu` of several processes names their meeting place, and starts one of them.
+    if "ACCELERATE_USE_CPU" in os.environ and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        how = "torchrun --nproc-per-node N -m zoo.cli train ..."
+        raise OptionError(f"accelerate launch starts one process on CPUs, however many it is asked for; take {how}")
     device = pick_device(settings.device)
     if not torch.distributed.is_initialized():  # accelerate keeps the first device and precision of a process
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -33,7 +37,8 @@ def make_accelerator(settings: Settings) -> Accelerator:
                 ),
             )
     except ValueError as error:
-        raise OptionError(f"precision {settings.precision}: {error}") from None
+        about = f"precision {settings.precision}: " if "precision" in str(error) else ""
+        raise OptionError(f"{about}{error}") from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from zoo.errors import TrainingError, WeightsError
 from zoo.model import Model
 from zoo.settings import Settings
 from zoo.train.checkpoints import Checkpoints
-from zoo.train.planning import build
+from zoo.train.planning import rebuild
 
 
 def load_newest(folder: Path, expect: str, device: str = "auto") -> tuple[Model, int]:
@@ -30,7 +30,7 @@ def load_newest(folder: Path, expect: str, device: str = "auto") -> tuple[Model,
     state = Checkpoints(folder / "checkpoints").newest()
     if state is None:
         raise WeightsError(f"the run in '{folder}' has no checkpoint yet; --checkpoint-every says how often one comes")
-    model = build(settings, "cpu")[1].released()
+    model = rebuild(settings)[1].released()
     try:
         model.load_state_dict(state["average"])
     except (KeyError, RuntimeError) as error:

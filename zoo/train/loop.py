@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,19 +25,22 @@ from zoo.data.ahead import Ahead
 from zoo.data.order import Shuffled, Stream
 from zoo.data.tables import load, stream
 from zoo.errors import OptionError, TrainingError
-from zoo.precision import tf32
+from zoo.precision import fast_precision, tf32
 from zoo.seeds import derive_seed
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 from zoo.train.checkpoints import Checkpoints
 from zoo.train.evaluation import HeldOut, to_device
-from zoo.train.planning import build, check_batch, name_classes, reading, recipe
+from zoo.train.events import Events
+from zoo.train.planning import build, check_batch, check_same, described, name_classes, reading, rebuild, recipe
+from zoo.train.receipt import receipt
 from zoo.train.run_folder import RunFolder
 from zoo.train.signals import interrupts
 from zoo.train.state import MovingAverage, channels_last, load_state, take_state
 from zoo.trainer import RunView
 
 Progress = Callable[[dict[str, Any]], None]
+REASONS = ("finished", "max_minutes", "interrupted")
 
 
 def train(settings: Settings, *, resume: bool = False, progress: Progress | None = None) -> dict[str, Any]:
@@ -52,9 +56,15 @@ def train(settings: Settings, *, resume: bool = False, progress: Progress | None
         "reason" ("finished", "max_minutes" or "interrupted"), "seen", "minutes", "folder" and the last "metrics".
 
     Raises:
-        TrainingError: nothing to resume, a folder in use, a loss that is not finite, or a full disk.
+        TrainingError: nothing to resume, other data than at the beginning, a folder in use, a loss that is not finite,
+            or a full disk.
     """
     settings.check()
+    settings = settings.resuming() if resume else settings
+    settings = replace(settings, precision=fast_precision(settings.precision, settings.device))
+    if settings.examples > settings.schedule:
+        planned = f"the run was planned for {settings.schedule} examples; learning rates stay as they are there"
+        warnings.warn(planned, stacklevel=2)
     joined = torch.distributed.is_initialized()
     run = Run(settings, resume=resume, progress=progress)
     try:
@@ -88,11 +98,11 @@ class Run:
                 f"batch_size {settings.batch_size} can't be split into {self.accelerator.num_processes} processes "
                 f"times {settings.accumulate} accumulated parts"
             )
-        self.spec, self.model = build(settings, device="cpu")
+        self.spec, self.model = rebuild(settings) if resume else build(settings, device="cpu")
         channels_last(self.model, self.accelerator.device)
         feed, self.held_out = self._load_data()
         self.feed = Ahead(feed, step=settings.batch_size, pin=self.accelerator.device.type == "cuda")
-        self.data_licence = feed.source.spec.licence
+        self.data = described(feed)
         device, half_life = self.accelerator.device, settings.ema_images
         self._moving = MovingAverage(self.model, device, half_life=half_life, batch_size=settings.batch_size)
         self.average = self._moving.model
@@ -103,6 +113,7 @@ class Run:
         self.window: dict[str, torch.Tensor] = {}
         self.window_steps = 0
         self._timed = (self.seen, time.monotonic())  # examples and clock at the last log event
+        self.events = Events(settings, self.accelerator)
         self.last: dict[str, Any] = {}
         # Examples at the last checkpoint. Every process decides by it: the disk may show another one more, or less.
         self._kept: int | None = None
@@ -143,8 +154,8 @@ class Run:
             if resume:
                 self._restore()
             if self.is_main:
-                described = {"config": dict(self.model.config), "recipe": self.recipe}
-                self.files.begin({"settings": asdict(self.settings), **described}, self.seen)
+                model = {"config": dict(self.model.config), "recipe": self.recipe}
+                self.files.begin({"settings": asdict(self.settings), **model, "data": self.data}, self.seen)
         except BaseException:
             self.files.release()
             raise
@@ -164,6 +175,7 @@ class Run:
         state = self.checkpoints.newest()
         if state is None:  # killed before the first checkpoint: begin again
             return
+        check_same(self.folder, self.data)
         try:
             load_state(self.trainer, self.accelerator, state)
             self.average.load_state_dict(state["average"])
@@ -210,8 +222,9 @@ class Run:
                 self._step()
                 self.minutes = before + (time.monotonic() - begun) / 60
                 over = settings.max_minutes is not None and self.minutes - before >= settings.max_minutes
-                self._events()
-                reason = self._agree("interrupted" if interrupted() else "max_minutes" if over else "finished")
+                self._after_update()
+                wanted = "interrupted" if interrupted() else "max_minutes" if over else "finished"
+                reason = REASONS[self.events.agree(self.seen, REASONS.index(wanted))]
                 if reason != "finished":
                     break
             if reason != "finished" or self._kept != self.seen:
@@ -235,24 +248,20 @@ class Run:
         self.seen += settings.batch_size
         self._moving.update(self.seen)
 
-    def _events(self) -> None:
-        settings = self.settings
-        report: dict[str, Any] = {"seen": self.seen, "examples": settings.examples}
+    def _after_update(self) -> None:
+        due = self.events.due(self.seen)
+        report: dict[str, Any] = {"seen": self.seen, "examples": self.settings.examples}
         report["images_per_second"] = self._rate()
-        if self._due(settings.log_every):
+        if "log" in due:
             report["metrics"] = self._log_window()
-        if self.held_out is not None and self._due(settings.eval_every):
+        if self.held_out is not None and "eval" in due:
             report["metrics"] = {**report.get("metrics", {}), **self._evaluate(log=True)}
-        if self._due(settings.sample_every) and self.is_main and self.model.levels <= 256:
+        if "sample" in due and self.is_main and self.model.levels <= 256:
             self._draw_samples()
-        if self._due(settings.checkpoint_every):
+        if "checkpoint" in due:
             self.checkpoint()
         if self.progress:
             self.progress(report)
-
-    def _due(self, every: int) -> bool:
-        """Whether the last update crossed a multiple of `every` examples."""
-        return bool(every) and self.seen // every > (self.seen - self.settings.batch_size) // every
 
     def _rate(self) -> float:
         """Images per second since the last log event."""
@@ -298,16 +307,6 @@ class Run:
             return
         self.files.show(media.to_bytes(drawn, self.model.levels), self.seen, fps=self.average.fps)
 
-    def _agree(self, reason: str) -> str:
-        """The main process decides when to stop; the others ask it every tenth update."""
-        if self.accelerator.num_processes == 1:
-            return reason
-        if self.seen // self.settings.batch_size % 10:
-            return "finished"
-        reasons = ("finished", "max_minutes", "interrupted")
-        vote = torch.tensor(reasons.index(reason), device=self.accelerator.device)
-        return reasons[int(self.accelerator.gather(vote.view(1)).max())]
-
     def _finish(self, reason: str, *, log: bool) -> dict[str, Any]:
         """The last figures, which a run that ends between two events logs too; the weights; the summary."""
         if log and self.settings.log_every and self.window_steps:
@@ -322,29 +321,10 @@ class Run:
                 self.average,
                 self.folder,
                 data=self.settings.data,
-                training=self.receipt(),
+                training=receipt(self.view(), self.accelerator, self.minutes, self.recipe, self.data["licence"]),
                 metrics=receipts,
             )
             self.files.close()
             registry.notify("zoo_run_finished", run=self.view(), summary=summary)
         self.accelerator.wait_for_everyone()
         return summary
-
-    def receipt(self) -> dict[str, Any]:
-        """How these weights came to be, for config.json and the card."""
-        device = self.accelerator.device
-        name = (
-            torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-        )
-        kept = ("preset", "overrides", "batch_size", "seed", "precision", "ema_images")
-        return {
-            "examples": self.seen,
-            "minutes": round(self.minutes, 1),
-            "device": name,
-            "processes": self.accelerator.num_processes,
-            "torch": torch.__version__,
-            "data_licence": self.data_licence,
-            "recipe": self.recipe,
-            **({"resize": True} if self.settings.resize else {}),
-            **{name: getattr(self.settings, name) for name in kept},
-        }

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from zoo import building, hub, registry
 from zoo.data.examples import Examples
-from zoo.data.order import Stream
+from zoo.data.order import Shuffled, Stream
 from zoo.data.tables import load
 from zoo.errors import DataError, TrainingError
 from zoo.model import Model
+from zoo.precision import fast_precision
 from zoo.seeds import derive_seed
 from zoo.settings import Settings
 from zoo.spec import ModelSpec
+from zoo.train.checkpoints import Checkpoints
 
 
 def plan(settings: Settings) -> dict[str, Any]:
     """The resolved run, without starting it: settings, constructor arguments, parameter count, data."""
     settings.check()
+    settings = replace(settings, precision=fast_precision(settings.precision, settings.device))
     spec, model = build(settings, device="meta")
     data: dict[str, Any] = {"name": settings.data, "batch": {k: list(s) for k, s in model.batch_shapes.items()}}
     if not settings.stream:
@@ -46,6 +50,15 @@ def build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
         return spec, _initial(spec, settings)
     with torch.device(device):
         return spec, building.build(settings.model, settings.preset, **settings.overrides)
+
+
+def rebuild(settings: Settings) -> tuple[ModelSpec, Model]:
+    """The model of the run in `settings.out`, with fresh weights if it has a checkpoint that will replace them."""
+    folder = Path(settings.out)
+    if settings.init is None or Checkpoints(folder / "checkpoints").last is None:
+        return build(settings, "cpu")
+    spec = registry.model_spec(settings.model)  # the weights that it began with may be gone by now
+    return spec, building.build_from_config(spec, Settings.described(folder)["config"])
 
 
 def _initial(spec: ModelSpec, settings: Settings) -> Model:
@@ -81,6 +94,29 @@ def reading(settings: Settings, model: Model) -> dict[str, Any]:
         "pairs": settings.pairs,
         "who": model.spec.name,
     }
+
+
+def described(feed: Shuffled | Stream) -> dict[str, Any]:
+    """What a run notes of its data: where a local path leads, how many examples, and a fingerprint of them."""
+    source = feed.source
+    local = registry.data_spec(source.name) is None and Path(source.name).expanduser().exists()
+    place = str(Path(source.name).expanduser().resolve()) if local else None
+    noted: dict[str, Any] = {"licence": source.spec.licence, "place": place}
+    if isinstance(feed, Shuffled):
+        noted |= {"examples": len(feed.examples), "fingerprint": feed.examples.fingerprint()}
+    return noted
+
+
+def check_same(folder: Path, data: dict[str, Any]) -> None:
+    """Raise TrainingError unless these are the data that the run in `folder` began with."""
+    before = Settings.described(folder).get("data", {})
+    if before.get("examples", data.get("examples")) != data.get("examples"):
+        how = f"{before['examples']} examples, now {data['examples']}"
+    elif before.get("fingerprint", data.get("fingerprint")) != data.get("fingerprint"):
+        how = "other examples or labels"
+    else:
+        return
+    raise TrainingError(f"the data of the run in '{folder}' have changed: {how}; put them back, or start a new run")
 
 
 def check_batch(model: Model, data: Examples | Stream) -> None:

@@ -38,7 +38,7 @@ class LikelihoodTrainer:
     def step(self, batch, seen):
         """One update; `batch["image"]` holds bytes, `seen` is the number of examples before it."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.base_rate * warm_cosine(seen, self.settings.examples)
+            group["lr"] = self.base_rate * warm_cosine(seen, self.settings.schedule)
         images = quantise(batch["image"], self.levels)
         nats = self.nats(images, self.model(images)).mean()
         self.accelerator.backward(nats)
