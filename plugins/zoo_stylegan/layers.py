@@ -113,13 +113,20 @@ def spread_kernel(weight: torch.Tensor) -> torch.Tensor:
     return w[..., 1:, 1:] + w[..., :-1, 1:] + w[..., 1:, :-1] + w[..., :-1, :-1]
 
 
-@cache
-def _outer(taps: tuple[float, ...], total: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """taps x taps, scaled to the sum `total`; kept, since every making is a copy to the device."""
+def _outer(taps: Sequence[float], total: float, x: torch.Tensor) -> torch.Tensor:
+    """taps x taps, scaled to the sum `total`, of the type and on the device of `x`."""
+    if torch.compiler.is_compiling():  # a tensor of a traced graph must not be kept
+        return _new_outer(tuple(taps), total, x.dtype, x.device)
+    return _kept_outer(tuple(taps), total, x.dtype, x.device)
+
+
+def _new_outer(taps: tuple[float, ...], total: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    kernel = [tap / sum(taps) * math.sqrt(total) for tap in taps]
     with torch.inference_mode(False):
-        kernel = torch.tensor(taps, dtype=torch.float64, device="cpu")
-        kernel = kernel / kernel.sum() * math.sqrt(total)
-        return torch.outer(kernel, kernel).to(device, dtype)
+        return torch.tensor([[a * b for a in kernel] for b in kernel], dtype=dtype, device=device)
+
+
+_kept_outer = cache(_new_outer)  # every making is a copy to the device
 
 
 def fir(x: torch.Tensor, taps: Sequence[float], pad: tuple[int, int], gain: float = 1.0, step: int = 1) -> torch.Tensor:
@@ -132,7 +139,7 @@ def fir(x: torch.Tensor, taps: Sequence[float], pad: tuple[int, int], gain: floa
         gain: sum of the two-dimensional kernel.
         step: keep every `step`-th pixel.
     """
-    kernel = _outer(tuple(taps), gain, x.dtype, x.device).expand(x.shape[1], 1, -1, -1)
+    kernel = _outer(taps, gain, x).expand(x.shape[1], 1, -1, -1)
     if pad[0] == pad[1] >= 0:
         return F.conv2d(x, kernel, padding=pad[0], stride=step, groups=x.shape[1])
     return F.conv2d(F.pad(x, (*pad, *pad)), kernel, stride=step, groups=x.shape[1])
@@ -140,7 +147,7 @@ def fir(x: torch.Tensor, taps: Sequence[float], pad: tuple[int, int], gain: floa
 
 def upsample(x: torch.Tensor, taps: Sequence[float]) -> torch.Tensor:
     """B C H W to B C 2H 2W: zeros between the pixels, then the filter (StyleGAN2's upsampling of pictures)."""
-    kernel = _outer(tuple(taps), 4.0, x.dtype, x.device).expand(x.shape[1], 1, -1, -1)
+    kernel = _outer(taps, 4.0, x).expand(x.shape[1], 1, -1, -1)
     return F.conv_transpose2d(x, kernel, stride=2, padding=len(taps) // 2 - 1, groups=x.shape[1])
 
 

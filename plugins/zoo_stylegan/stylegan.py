@@ -112,7 +112,7 @@ class Synthesis(nn.Module):
             x = self.dense(w[:, 0]).unflatten(1, (-1, 4, 4))
         else:
             assert self.constant is not None
-            x = self.constant.expand(len(w), -1, -1, -1)
+            x = self.constant.expand(w.shape[0], -1, -1, -1)
         x = self.epilogues[0](x, w[:, 0], first)
         x = self.epilogues[1](self.conv(x), w[:, 1], second)
         level, alpha = shown(lod, self.level)

@@ -157,7 +157,7 @@ class Synthesis(nn.Module):
         with own_precision(w.device) as reduced:
             w = w.float()
             level, alpha = shown(lod, self.level)
-            x = self.conv(self.constant.expand(len(w), -1, -1, -1), w[:, 0], noise(0, 4))
+            x = self.conv(self.constant.expand(w.shape[0], -1, -1, -1), w[:, 0], noise(0, 4))
             images = self.to_rgb(x, w[:, 1]) if not self.growing or level - (alpha > 0) == 2 else None
             for r, block in enumerate(self.blocks[: level - 2], 3):
                 x = x.to(reduced if reduced and r > self.level - REDUCED_LEVELS else torch.float32)

@@ -32,7 +32,7 @@ class SpectralNorm(nn.Module):
 
     def normalised(self) -> torch.Tensor:
         """The weight by its largest singular value; kept for as long as nobody can change either."""
-        if not (self.training or torch.is_grad_enabled()):
+        if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             state = (self.weight._version, self.u._version, self.weight.data_ptr(), self.u.data_ptr())
             if self._kept is None or self._kept[0] != state:
                 self._kept = (state, self._normalised())
