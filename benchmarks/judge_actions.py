@@ -12,14 +12,48 @@ import argparse
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import zoo
 from zoo.data.tables import load
+from zoo.model import Model
+
+Receipt = dict[str, Any]
 
 
 @torch.no_grad()
+def judged(model: Model, network: Path, *, data: str, split: str = "test", each: int = 32, seed: int = 0) -> Receipt:
+    """How often a model draws the action that it is asked for, in all and by action; needs a model with labels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        judge = torch.jit.load(str(network))
+
+    def told(clips: torch.Tensor) -> torch.Tensor:
+        return judge(clips.transpose(1, 2).expand(-1, 3, -1, -1, -1)).argmax(1)
+
+    assert model.frames is not None
+    shape = (model.frames, *model.image_shape)
+    real = load(data, split, {"video": shape, "label": ()})
+    right = sum(int((told(batch["video"]) == batch["label"]).sum()) for batch in real.batches(100))
+    shares, answers = {}, []
+    for label, name in enumerate(real.classes):
+        found = told(model.sample(each, seed=seed, label=label))
+        shares[name] = round(float((found == label).float().mean()), 4)
+        answers.append(found)
+    counts = torch.cat(answers).bincount(minlength=len(real.classes))
+    return {
+        "asked for and seen": round(sum(shares.values()) / len(shares), 4),
+        "of real clips": round(right / len(real), 4),
+        "by action": shares,
+        "answers by action": dict(zip(real.classes, counts.tolist(), strict=True)),
+        "samples of each": each,
+        "seed": seed,
+        "real": f"{data} {split}, {len(real)} clips",
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -30,34 +64,9 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=32, help="samples of each action")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        judge = torch.jit.load(str(options.judge))
-
-    def told(clips: torch.Tensor) -> torch.Tensor:
-        return judge(clips.transpose(1, 2).expand(-1, 3, -1, -1, -1)).argmax(1)
-
     model = zoo.load(options.model, weights=options.weights)
-    shape = (model.frames, *model.image_shape)
-    real = load(options.data, options.split, {"video": shape, "label": ()})
-    right = sum(int((told(batch["video"]) == batch["label"]).sum()) for batch in real.batches(100))
-    shares, answers = {}, []
-    for label, name in enumerate(real.classes):
-        found = told(model.sample(options.each, seed=options.seed, label=label))
-        shares[name] = round(float((found == label).float().mean()), 4)
-        answers.append(found)
-    counts = torch.cat(answers).bincount(minlength=len(real.classes))
-    receipt = {
-        "model": options.model,
-        "weights": options.weights,
-        "asked for and seen": round(sum(shares.values()) / len(shares), 4),
-        "of real clips": round(right / len(real), 4),
-        "by action": shares,
-        "answers by action": dict(zip(real.classes, counts.tolist(), strict=True)),
-        "samples of each": options.each,
-        "seed": options.seed,
-        "real": f"{options.data} {options.split}, {len(real)} clips",
-    }
+    how = {name: getattr(options, name) for name in ("data", "split", "each", "seed")}
+    receipt = {"model": options.model, "weights": options.weights, **judged(model, options.judge, **how)}
     print(json.dumps(receipt, indent=2))
 
 
