@@ -26,8 +26,10 @@ from zoo_stylegan.layers import (
     ROOT2,
     EqualizedConv2d,
     EqualizedLinear,
+    doubled,
     downsample,
     fir,
+    halved,
     minibatch_stddev,
     own_precision,
     upsample,
@@ -130,7 +132,8 @@ class Synthesis(nn.Module):
     """w to pictures, by adding up those of all resolutions (figure 7, skip), or growing (configurations B to D).
 
     Of the 2 (L - 1) style slots, a resolution 2^r has 2r - 5, 2r - 4 and 2r - 3: its picture shares the slot of the
-    next resolution's first layer.
+    next resolution's first layer. While a resolution fades in, the one below is enlarged by repeating pixels, as in
+    Progressive GAN, and not filtered.
     """
 
     def __init__(
@@ -167,7 +170,7 @@ class Synthesis(nn.Module):
                     images = upsample(images, TAPS) + block.to_rgb(x, w[:, 2 * r - 3])
                 elif r >= level - (alpha > 0):
                     ours = block.to_rgb(x, w[:, 2 * r - 3])
-                    images = ours if images is None else ours.lerp(upsample(images, TAPS), alpha)
+                    images = ours if images is None else ours.lerp(doubled(images), alpha)
             assert images is not None
             return images
 
@@ -247,7 +250,7 @@ class Discriminator(nn.Module):
             for r in range(level, 2, -1):
                 x = self.blocks[r - 3](cast(x, r))
                 if r == level and alpha:
-                    below = activate(self.from_rgb[r - 3](cast(downsample(images, TAPS), r)), self.clamp)
+                    below = activate(self.from_rgb[r - 3](cast(halved(images), r)), self.clamp)
                     x = x.lerp(below, alpha)
             x = activate(self.conv(minibatch_stddev(x.float(), self.group)), self.clamp)
             x = self.output(activate(self.dense(x.flatten(1))))

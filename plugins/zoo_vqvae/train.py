@@ -108,7 +108,7 @@ class VQVAE2Trainer:
 
     def _stage(self, seen: int) -> tuple[str, float, float]:
         """The stage, how many of its examples have been seen, and how many it has."""
-        examples, first = self.settings.schedule, self.autoencoder_share * self.settings.examples
+        examples, first = self.settings.schedule, self.autoencoder_share * self.settings.schedule
         if self.stage != "all":
             return self.stage, seen, examples
         return ("autoencoder", seen, first) if seen < first else ("priors", seen - first, examples - first)
