@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,8 +29,12 @@ default_role = "code"  # docstrings write `names` as Markdown does
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
+# The tour is executed in an empty folder; a bar of text is all right there.
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 nb_execution_mode = "force"
+nb_execution_in_temp = True
 nb_execution_raise_on_error = True
+nb_merge_streams = True
 nb_execution_timeout = 300
 
 autodoc_member_order = "bysource"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import sys
 from pathlib import Path
@@ -157,3 +158,15 @@ def test_the_code_of_a_page_runs(name: str) -> None:
     for _, language, code in re.findall(r"^(```)(\w+)\n(.*?)^```$", MODELS[name].read_text(), re.MULTILINE | re.DOTALL):
         if language == "python" and re.search(r"zoo\.(load|build)\(", code):
             exec(code.replace("sample(16", "sample(2"), {})
+
+
+def test_the_tour_is_kept_as_written_and_its_code_compiles() -> None:
+    """Outputs are made when the site is built, which executes it."""
+    cells = json.loads((DOCS / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    codes = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in codes)
+    for source in ("".join(cell["source"]) for cell in codes):
+        if source.startswith("%%writefile"):
+            source = source.partition("\n")[2]
+        if not source.startswith("%%"):
+            compile(source, "tour.ipynb", "exec")

@@ -71,6 +71,23 @@ class Paint(zoo.Model):
         return {"condition": edges}
 
 
+class Coins(zoo.Model):
+    """Pictures of nine coins, thrown one by one; neither their size nor their levels can be set.
+
+    Args:
+        logit: of heads, before training.
+    """
+
+    def __init__(self, *, logit: float = 0.0) -> None:
+        super().__init__()
+        self.image_shape, self.levels = (1, 3, 3), 2
+        self.logits = nn.Parameter(torch.full(self.image_shape, logit))
+
+    def log_prob(self, images: torch.Tensor) -> torch.Tensor:
+        signs = 2 * images.to(self.logits) - 1
+        return nn.functional.logsigmoid(signs * self.logits).flatten(1).sum(1)
+
+
 class Fit:
     """Least squares of whatever the model gives.
 
@@ -93,6 +110,8 @@ class Fit:
         if "video" in batch:
             colours = batch["video"].float().mean((3, 4)) / 255  # B T C
             return (self.model.step(colours[:, :-1]) - colours[:, 1:]).square().mean()
+        if "condition" not in batch:
+            return -self.model.log_prob(batch["image"] // 128).mean()
         image, edges = batch["image"].float() / 255, batch["condition"].float() / 255
         return (self.model.layers(edges) - image).square().mean()
 
@@ -115,16 +134,17 @@ PAINT = ModelSpec(
     sample_options=(EDGES,),
     **BASE,
 )
+COINS = ModelSpec(name="coins", kind="factorised", task="image-generation", data_shape=("C", "H", "W"), **BASE)
 
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    return [WALK, PAINT]
+    return [WALK, PAINT, COINS]
 
 
 @hookimpl
 def zoo_build(spec: ModelSpec, config: dict[str, Any]) -> zoo.Model:
-    return {"walk": Walk, "paint": Paint}[spec.name](**config)
+    return {"walk": Walk, "paint": Paint, "coins": Coins}[spec.name](**config)
 
 
 @hookimpl
@@ -136,6 +156,8 @@ def zoo_train(spec: ModelSpec) -> Any:
 def zoo_sample(spec: ModelSpec, model: Any, request: Any) -> Any:
     if spec.name == "walk":
         return model.walk(request)
+    if spec.name == "coins":
+        return (request.uniform(1, 3, 3).to(request.device) < model.logits.sigmoid()).to(torch.uint8)
     if request.options["condition"] is None:
         raise OptionError("paint needs condition=PICTURE")
     noise = request.normal(1, 1, 1)
@@ -154,10 +176,18 @@ def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("check", [name for name in testing.CHECKS if name != "plugin_is_torch_free"])
-@pytest.mark.parametrize("model", ["walk", "paint"])
+@pytest.mark.parametrize("model", ["walk", "paint", "coins"])
 def test_the_kit_knows_no_kind_of_model(model: str, check: str) -> None:
     [result] = testing.check(model, only=check)
     assert result.status in ("pass", "n/a"), result.detail
+
+
+def test_a_likelihood_is_added_up_only_over_nine_binary_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    [result] = testing.check("coins", only="normalised")
+    assert result.status == "pass"
+    monkeypatch.setattr(Coins, "levels", property(lambda self: 3, lambda self, value: None), raising=False)
+    [result] = testing.check("coins", only="normalised")
+    assert (result.status, result.detail) == ("n/a", "its tiny preset can't be set to 3x3 pixels of 2 levels")
 
 
 def test_a_clip_of_any_length_begins_with_the_shorter_one() -> None:

@@ -204,7 +204,10 @@ def check_normalised(spec: ModelSpec) -> str:
     if not tiny(spec).has_likelihood:
         raise NotApplicableError("it claims no likelihood")
     torch.manual_seed(0)
-    model = building.build(spec.name, "tiny", image_shape=(1, 3, 3), levels=2).double()
+    nine, known = {"image_shape": (1, 3, 3), "levels": 2}, building.schema(spec)
+    model = building.build(spec.name, "tiny", **{name: value for name, value in nine.items() if name in known}).double()
+    if any(getattr(model, name) != value for name, value in nine.items()):
+        raise NotApplicableError("its tiny preset can't be set to 3x3 pixels of 2 levels")
     pictures = torch.tensor(list(itertools.product((0, 1), repeat=9)), dtype=torch.uint8).view(512, 1, 3, 3)
     with torch.no_grad():
         total = float(model.log_prob(pictures).exp().sum())
