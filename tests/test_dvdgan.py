@@ -14,7 +14,7 @@ from zoo import building
 from zoo.errors import OptionError
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
-from zoo.train.state import load_state, take_state
+from zoo.train.state import MovingAverage, load_state, take_state
 
 zoo.models()  # puts plugins/ on the path
 from zoo_videogan.dvd_layers import ConvGRU, FrameBatchNorm  # noqa: E402
@@ -208,6 +208,24 @@ def test_spectral_norms_are_one_after_a_warm_up() -> None:
     vectors = layers[0].u.clone()
     layers[0].normalised()
     assert torch.equal(layers[0].u, vectors)
+
+
+def test_averaged_weights_are_divided_by_their_own_largest_singular_value() -> None:
+    """The average takes the singular vectors of the newest weights, which must fit the average of the weights too."""
+    model = built(classes=3)
+    trainer = make_trainer(model, learning_rate=1e-3)
+    average = MovingAverage(model, torch.device("cpu"), half_life=200, batch_size=4)
+    for update in range(60):
+        trainer.step(made_up(model, update % 4), 4 * update)
+        average.update(4 * (update + 1))
+    moved = [
+        float((ours - theirs).detach().norm() / theirs.detach().norm())
+        for ours, theirs in zip(average.model.generator.parameters(), model.generator.parameters(), strict=True)
+    ]
+    assert max(moved) > 0.01
+    for layer in (layer for layer in average.model.modules() if isinstance(layer, SpectralNorm)):
+        weight = layer.normalised().flatten(1)
+        assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, abs=0.02)
 
 
 def test_a_clips_spatial_score_is_the_sum_over_its_frames() -> None:

@@ -57,6 +57,22 @@ def test_mocogan_has_the_papers_parameters() -> None:
     assert sum(p.numel() for p in generator) == 3_298_836
 
 
+def test_vgan_and_tgan_have_the_papers_parameters() -> None:
+    """Of the authors' code, less what changes nothing: offsets before batch norm (of VGAN 1,920 in the generator and
+    896 in the discriminator), and of TGAN's critic an offset of the score and a batch norm that is never called."""
+
+    def count(*networks: nn.Module) -> int:
+        return sum(p.numel() for network in networks for p in network.parameters())
+
+    with torch.device("meta"):
+        vgan, tgan = VGAN(), TGAN()
+    assert count(vgan.generator) == 16_245_383 - 1_920
+    assert count(vgan.discriminator) == 11_057_858 - 896
+    assert count(tgan.temporal) == 825_444
+    assert count(tgan.image) == 3_622_691
+    assert count(tgan.discriminator) == 11_032_449 - 65
+
+
 def test_mocogan_is_the_function_of_the_authors_code() -> None:
     """With the same weights and noise their code gives these values; all of its frames agree to the bit."""
     model = MoCoGAN(categories=2, content_size=5, motion_size=4, width=8, discriminator=False).eval()

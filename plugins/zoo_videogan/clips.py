@@ -15,6 +15,7 @@ from zoo.nn.adversarial import AdversarialModel, to_pixels
 from zoo.request import SampleRequest
 
 SLOPE = 0.2  # of leaky ReLUs, as in DCGAN
+GAIN_DEVIATION = 0.02  # of batch norm's gains at first, as in DCGAN
 
 
 def levels_of(resolution: int) -> int:
@@ -42,14 +43,14 @@ def up(c_in: int, c_out: int, *, dims: int, first: Sequence[int] | None = None, 
 
 
 def initialise(module: nn.Module, deviation: float) -> None:
-    """Weights of convolutions and linear layers N(0, deviation), gains N(1, deviation), no offsets (DCGAN)."""
+    """Weights of convolutions and linear layers N(0, deviation), gains N(1, 0.02), no offsets (DCGAN)."""
     for layer in module.modules():
         if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, deviation)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            nn.init.normal_(layer.weight, 1.0, deviation)
+            nn.init.normal_(layer.weight, 1.0, GAIN_DEVIATION)
             nn.init.zeros_(layer.bias)
 
 

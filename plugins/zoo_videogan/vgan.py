@@ -66,7 +66,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int, widths: list[int], last_frames: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv3d(channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(SLOPE)]
+        layers: list[nn.Module] = [nn.Conv3d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
         for a, b in itertools.pairwise(widths):
             layers += [nn.Conv3d(a, b, 4, 2, 1, bias=False), nn.BatchNorm3d(b, eps=1e-3), nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Conv3d(widths[-1], 2, (last_frames, 4, 4)))
