@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -260,12 +261,14 @@ def test_a_model_is_loaded_in_the_background_once(digits):
 
 
 @needs_gradio
-def test_a_space_starts_from_its_folder(tmp_path):
+def test_a_space_starts_from_its_folder_and_leaves_no_files(tmp_path):
     space.write(tmp_path / "s")
+    (tmp_path / "files").mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}", "PORT": str(port)}
+    environment["TMPDIR"] = str(tmp_path / "files")
     app = subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path / "s", env=environment, stdout=subprocess.DEVNULL)
     try:
         for _ in range(300):
@@ -274,20 +277,55 @@ def test_a_space_starts_from_its_folder(tmp_path):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
                     assert b"pixelzoo" in answer.read()
-                    return
+                    break
             except OSError:
                 continue
-        pytest.fail("the page did not come")
+        else:
+            pytest.fail("the page did not come")
     finally:
         app.terminate()
         app.wait()
+    assert [path.name for path in (tmp_path / "files").iterdir() if path.name.startswith("zoo-demo")] == []
+
+
+@needs_gradio
+@pytest.mark.parametrize("path", ["/etc/hostname", str(ROOT / "pyproject.toml"), "pyproject.toml"])
+def test_the_page_hands_out_no_file_but_its_own_and_listens_at_home_alone(address, path):
+    assert address.startswith("http://127.0.0.1:")
+    with pytest.raises(urllib.error.HTTPError, match="403|404"):
+        urllib.request.urlopen(f"{address}gradio_api/file={path}", timeout=60)
+
+
+@needs_gradio
+def test_a_strangers_model_is_on_the_page(tmp_path):
+    from zoo_demo.page import make
+
+    pin = Weights(repo="me/none-such", revision="0" * 40, sha256="0" * 64, size=1, summary="mine")
+    kind = {"kind": "gan", "task": "image-generation", "data_shape": ("C", "H", "W")}
+    spec = ModelSpec(name="mine", summary="s", paper="p", presets={"tiny": Preset()}, weights={"w": pin}, **kind)
+    page = make(tmp_path, Shelf("cpu"), catalogue.entries([spec]))
+    [pick] = [block for block in page.blocks.values() if getattr(block, "elem_id", None) == "pick"]
+    assert pick.choices == [("mine:w", "mine:w")]
+
+
+UNTRAINED = {
+    "vid2vid": {"condition_channels": 1, "condition_classes": 5},
+    "everybody_dance_now": {"joints": 18},
+    "deep_video_portraits": {},
+}
 
 
 @pytest.fixture(scope="module")
 def address():
+    """Of a page with all bundled models, and with untrained ones whose clips can be edited."""
     from zoo_demo.page import launch
 
-    page, where = launch(device="cpu", wait=False)
+    shelf, found = Shelf("cpu"), catalogue.entries()
+    for name, config in UNTRAINED.items():
+        model = zoo.build(name, preset="tiny", **config).eval()
+        found.append(catalogue.Entry(model.spec, "untrained", "nothing", "", None, ()))
+        shelf.put(found[-1], model)
+    page, where = launch(device="cpu", wait=False, shelf=shelf, found=found)
     yield where
     page.close()
     page.zoo_folder.cleanup()
@@ -331,7 +369,7 @@ def choose(page, name: str) -> None:
     page.locator(f"[role=option][aria-label='{name}']").click()
     page.locator("#open").click()
     page.wait_for_selector(f"h2:text-is('{name}')", timeout=120_000)
-    page.wait_for_selector("#go", state="visible")
+    page.wait_for_selector("#go, #edit-begin", state="visible")
 
 
 def field(page, name: str):
@@ -447,6 +485,62 @@ def test_a_digit_is_completed_below_the_paint_of_a_brush(visit):
     about = page.locator("#about").inner_text()
     rows = int(about.partition("given_rows=")[2].partition(",")[0])
     assert 4 < rows < 20, about
+
+
+def begin_editing(page) -> None:
+    page.locator("#edit-begin").click()
+    page.wait_for_selector("#edit-status:has-text('frames.')", timeout=120_000)
+    page.locator("#edit-t input[type=number]").fill("2")
+    page.locator("#edit-t input[type=number]").press("Tab")
+
+
+def wait_for_redrawn(page) -> None:
+    page.wait_for_selector("#edit-status:has-text('drawn from frame 2 on')", timeout=120_000)
+    page.wait_for_selector("#edit-clip img")
+
+
+@needs_browser
+def test_a_label_map_is_painted_and_the_clip_drawn_from_there(visit):
+    page = visit("vid2vid:untrained")
+    begin_editing(page)
+    page.locator("#edit-canvas button[aria-label='Brush'], #edit-canvas button[title*='rush']").first.click()
+    page.locator("#edit-paint").scroll_into_view_if_needed()
+    box = page.locator("#edit-canvas canvas").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 40, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    page.locator("#edit-paint").click()
+    wait_for_redrawn(page)
+    page.locator("#edit-lines button").first.click()
+    page.wait_for_selector("#edit-shell:has-text('zoo sample vid2vid:untrained')")
+
+
+@needs_browser
+def test_a_joint_is_moved_by_a_click_and_by_the_keyboard(visit):
+    page = visit("everybody_dance_now:untrained")
+    begin_editing(page)
+    page.locator("#edit-figure img").click(position={"x": 192, "y": 64})
+    wait_for_redrawn(page)
+    page.wait_for_function("Number(document.querySelector('#edit-slider-x input[type=number]').value) > 11.5")
+    assert 11.5 < float(page.locator("#edit-slider-x input[type=number]").input_value()) < 12.5
+    page.locator("#edit-slider-x input[type=number]").fill("3")
+    page.locator("#edit-slider-x input[type=number]").press("Tab")
+    page.wait_for_selector("#edit-status:has-text('drawn from frame 2 on')")
+    assert float(page.locator("#edit-slider-x input[type=number]").input_value()) == 3
+
+
+@needs_browser
+def test_a_head_is_turned_by_its_sliders_and_its_clips_are_drawn_too(visit):
+    page = visit("deep_video_portraits:untrained")
+    begin_editing(page)
+    page.locator("#edit-slider-yaw input[type=number]").fill("0.7")
+    page.locator("#edit-slider-yaw input[type=number]").press("Tab")
+    wait_for_redrawn(page)
+    assert page.locator("#edit-slider-light").is_visible()
+    page.get_by_role("tab", name="Draw clips").click()
+    press(page)
+    page.wait_for_selector("#wrong-form:has-text('condition'), #wrong-condition:has-text('condition')", timeout=120_000)
 
 
 @needs_browser

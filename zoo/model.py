@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from zoo import sampling
+from zoo.controls import ClipEditor, Controls
 from zoo.errors import OptionError
 from zoo.request import SampleRequest
 from zoo.spec import ModelSpec, Option
@@ -185,6 +186,28 @@ class Model(nn.Module):
             OptionError: a model of pictures; or as of `sample`.
         """
         return sampling.stream(self, n, seed=seed, frames=frames, **options)
+
+    def editor(self, *, seed: int = 0, **options: Any) -> ClipEditor:
+        """A clip that is drawn anew from the frame on whose inputs are edited; only for models that can.
+
+        Args:
+            seed: as of `sample`.
+            options: those of `sample`, of one sample, without the axis of samples.
+
+        Raises:
+            OptionError: as of `sample`, or a model whose clips can't be edited.
+        """
+        raise OptionError(f"{self.spec.name} draws no clips that can be edited")
+
+    @property
+    def has_editor(self) -> bool:
+        """Whether `editor` works."""
+        return type(self).editor is not Model.editor
+
+    @property
+    def controls(self) -> Controls | None:
+        """Numbers that the inputs of `editor` can be drawn from, if there are such."""
+        return None
 
     def log_prob(self, images: torch.Tensor, **conditions: Any) -> torch.Tensor:
         """Exact log-likelihood in nats, (N,); only for models that have one."""

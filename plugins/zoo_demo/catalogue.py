@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from zoo.plugins import checkout
 from zoo.spec import ModelSpec, Option
 
 PICTURES = ("samples.webp", "samples.gif", "walk.gif", "samples.png")  # what moves comes first
+EXAMPLES = (".webp", ".gif", ".png", ".mp4")  # files of a card that are examples of the option they are named like
 FORMLESS = ("tensor",)
 TABLE = 3  # sources of a table at first
 
@@ -30,6 +31,7 @@ class Entry:
         about: what they were trained on; licence: of the weights, or "" if their card is not on this machine.
         picture: samples from their card, if it is on this machine.
         classes: names of the classes, if they have names.
+        inputs: files of their card that are named like an option, as examples of it.
     """
 
     spec: ModelSpec
@@ -38,10 +40,16 @@ class Entry:
     licence: str
     picture: Path | None
     classes: tuple[str, ...]
+    inputs: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return f"{self.spec.name}:{self.tag}"
+
+    @property
+    def may_edit(self) -> bool:
+        """Whether the spec is of a model whose clips might be edited; the model itself says whether they can."""
+        return self.spec.is_video and any(option.type == "video" for option in self.spec.sample_options)
 
 
 @dataclass(frozen=True)
@@ -90,14 +98,15 @@ class Way:
 
 
 @functools.cache
-def _card(name: str) -> tuple[dict[str, Any], Path | None]:
-    """The config of weights that came with the source, and a picture of them."""
+def _card(name: str) -> tuple[dict[str, Any], Path | None, dict[str, Path]]:
+    """The config of weights that came with the source, a picture of them, and all files by their stems."""
     folder = (checkout() or Path(zoo.__file__).parent) / "model_cards" / name
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}, None
-    return config, next((folder / file for file in PICTURES if (folder / file).is_file()), None)
+        return {}, None, {}
+    picture = next((folder / file for file in PICTURES if (folder / file).is_file()), None)
+    return config, picture, {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in EXAMPLES}
 
 
 def entries(specs: Sequence[ModelSpec] | None = None) -> list[Entry]:
@@ -105,9 +114,11 @@ def entries(specs: Sequence[ModelSpec] | None = None) -> list[Entry]:
     found = []
     for spec in zoo.models() if specs is None else specs:
         for tag, pin in sorted(spec.weights.items()):
-            config, picture = _card(pin.folder_name)
+            config, picture, files = _card(pin.folder_name)
             classes = tuple(config.get("classes", ()))
-            found.append(Entry(spec, tag, pin.summary, str(config.get("licence") or ""), picture, classes))
+            inputs = {option.name: files[option.name] for option in spec.sample_options if option.name in files}
+            licence = str(config.get("licence") or "")
+            found.append(Entry(spec, tag, pin.summary, licence, picture, classes, inputs))
     return sorted(found, key=lambda entry: entry.picture is None)
 
 

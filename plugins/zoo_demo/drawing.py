@@ -74,7 +74,7 @@ class Drawing:
         return [], self.sheet or str(self.file)
 
 
-def _check(entry: Entry, values: Mapping[str, Any]) -> dict[str, Any]:
+def checked(entry: Entry, values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a form gives, without files and what was left out; raises FormError with all messages."""
     options, messages = {}, {}
     for field in fields(entry):
@@ -93,7 +93,7 @@ def _check(entry: Entry, values: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _integer(name: str, value: Any, least: int, most: int) -> int:
+def integer(name: str, value: Any, least: int, most: int) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
@@ -131,9 +131,9 @@ def draw(
         FormError: with a message for each wrong field.
         Cancelled: as it says.
     """
-    n, seed = _integer("n", n, 1, LIMIT), _integer("seed", seed, 0, 2**31 - 1)
-    frames = None if frames in (None, "") else _integer("frames", frames, 1, PICTURES)
-    options = _check(entry, values)
+    n, seed = integer("n", n, 1, LIMIT), integer("seed", seed, 0, 2**31 - 1)
+    frames = None if frames in (None, "") else integer("frames", frames, 1, PICTURES)
+    options = checked(entry, values)
     uploads = {f.name: Path(values[f.name]) for f in fields(entry) if f.kind in ("picture", "clip") and _has(values, f)}
     given, rows = completed(entry.spec)
     if rows in options and given not in uploads:
@@ -148,7 +148,7 @@ def draw(
             model = shelf.get(entry)
             return _draw(entry, model, assignments, uploads, folder, size, progress, cancelled)
         except ZooError as error:
-            raise FormError({_field_of(entry, str(error)): one_line(error)}) from None
+            raise FormError({field_of(entry, str(error)): one_line(error)}) from None
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
@@ -159,7 +159,7 @@ def _has(values: Mapping[str, Any], field: Any) -> bool:
     return bool(values.get(field.name))
 
 
-def _field_of(entry: Entry, message: str) -> str:
+def field_of(entry: Entry, message: str) -> str:
     """The field that an error of the zoo is about."""
     found = re.search(r"option '(\w+)'", message)
     names = [field.name for field in fields(entry)]

@@ -7,6 +7,8 @@ those of the visitor's system, and nothing is asked of any other host.
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,11 @@ CSS = """
 #tiles .caption-label, #beside-tiles .caption-label {font-size: 10px !important; opacity: 0.85}
 .wrong {color: var(--error-text-color, #b91c1c); min-height: 0 !important; padding: 0 !important}
 .wrong:not(:has(p)) {display: none !important}
-.whole img {width: min(100%, 480px) !important; height: auto !important; margin: 0 auto}
+.whole img {width: min(480px, 80vw) !important; max-width: 100%; height: auto !important}
+.whole img {object-fit: contain !important}
+#edit-figure img {width: 256px !important}
 #studio {display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); grid-template-rows: auto 1fr}
+#tiles .grid-container, #beside-tiles .grid-container {grid-template-columns: repeat(4, minmax(0, 1fr)) !important}
 #studio {grid-template-areas: "ask drawn" "options drawn"}
 #ask {grid-area: ask} #options {grid-area: options} #drawn {grid-area: drawn}
 .wrong p {color: #dc2626 !important; font-size: var(--text-sm); margin: 0 4px}
@@ -129,6 +134,7 @@ def launch(
         shelf.warm(next(iter(found), None))
         if not wait:
             return page, address
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as Ctrl-C: the folder goes
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         page.block_thread()
     finally:

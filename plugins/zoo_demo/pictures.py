@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
+from zoo_demo.catalogue import Entry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,12 +33,20 @@ def fit(path: Path, model: zoo.Model, name: str, folder: Path) -> Path:
     return folder / f"{name}.png"
 
 
-def example(model: zoo.Model, name: str, seed: int) -> torch.Tensor:
-    """A picture (C, H, W), uint8, for an option: one of the model's own examples, or else what it draws."""
+def examples(entry: Entry, model: zoo.Model, seed: int) -> dict[str, Any]:
+    """Options of one sample, without the axis of samples, that show what a model does: the card's, then the model's."""
+    from zoo.cli.options import read_pictures
+
+    own = {name: value[0] for name, value in model.examples(1, seed).items()}
+    return own | {name: read_pictures(model, name, [path])[0] for name, path in entry.inputs.items()}
+
+
+def example(entry: Entry, model: zoo.Model, name: str, seed: int) -> torch.Tensor:
+    """A picture (C, H, W), uint8, for an option: an example, or else what the model draws."""
     from zoo.media import to_bytes
 
-    given = model.examples(1, seed).get(name)
-    return given[0] if given is not None else to_bytes(model.sample(1, seed=seed), model.levels)[0]
+    given = examples(entry, model, seed).get(name)
+    return given if given is not None else to_bytes(model.sample(1, seed=seed), model.levels)[0]
 
 
 def kept_rows(layers: list[np.ndarray[Any, Any]], height: int) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -147,7 +146,7 @@ class Studio:
         """A picture to begin with: one that the model gives as an example, or has drawn itself."""
         with self.shelf.lock:
             model = self.shelf.get(self.entry)
-            return widgets.begun(example(model, field.name, int(seed or 0)))
+            return widgets.begun(example(self.entry, model, field.name, int(seed or 0)))
 
     def _begin(self, request: gr.Request) -> str:
         self.visitors.begin(str(request.session_hash))
@@ -210,11 +209,18 @@ class Studio:
         return [" ".join(f"{name}: {text}" if name else text for name, text in messages.items()), *wrongs]
 
 
-def opened(
-    name: str, found: list[Entry], shelf: Shelf, visitors: Visitors, more: Callable[[Entry], None] | None = None
-) -> None:
+def opened(name: str, found: list[Entry], shelf: Shelf, visitors: Visitors) -> None:
     """All of an entry that was chosen in the gallery."""
     entry = next(entry for entry in found if entry.name == name)
-    shelf.warm(entry)
     header(entry)
-    Studio(entry, found, shelf, visitors)
+    if not entry.may_edit:
+        shelf.warm(entry)
+        Studio(entry, found, shelf, visitors)
+        return
+    from zoo_demo.editor import Bench
+
+    with gr.Tabs():
+        with gr.Tab("Edit a clip", id="edit"):
+            Bench(entry, shelf, visitors)
+        with gr.Tab("Draw clips", id="clips"):
+            Studio(entry, found, shelf, visitors)

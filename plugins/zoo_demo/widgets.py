@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from zoo_demo.catalogue import Entry, Field
-from zoo_demo.pictures import enlarged, kept_rows
+from zoo_demo.pictures import kept_rows
 from zoo_demo.quick import gr
 from zoo_demo.shelf import Shelf
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     import torch
 
 CANVAS = 280  # pixels of the brush's canvas
+COLOURS = ["#6366f1", "#000000", "#ffffff", "#dc2626", "#16a34a", "#2563eb"]  # of a brush
 CLIPS = [".mp4", ".gif", ".webp", ".webm"]
 
 
-def widget(field: Field, *, visible: bool) -> Any:
-    """The widget of a field."""
+def widget(field: Field, *, visible: bool = True, prefix: str = "field") -> Any:
+    """The widget of a field; its id begins with the prefix."""
     option = field.option
-    how: dict[str, Any] = {"label": option.name, "elem_id": f"field-{option.name}", "visible": visible}
+    how: dict[str, Any] = {"label": option.name, "elem_id": f"{prefix}-{option.name}", "visible": visible}
     how["interactive"] = True
     info = {"info": option.help or None}
     if field.kind == "slider":
@@ -41,18 +42,24 @@ def widget(field: Field, *, visible: bool) -> Any:
     return gr.Textbox(field.value, **info, **how)
 
 
-def canvas(**how: Any) -> gr.ImageEditor:
-    """A picture to upload and to paint on."""
-    brush = gr.Brush(default_size=24, colors=["#6366f1", "#000000", "#ffffff", "#dc2626", "#16a34a", "#2563eb"])
+def canvas(colors: list[str] = COLOURS, *, fixed: bool = False, **how: Any) -> gr.ImageEditor:
+    """A picture to upload and to paint on, with these colours for the brush; with `fixed` with no others."""
+    brush = gr.Brush(
+        default_size=24, colors=colors, default_color=colors[0], color_mode="fixed" if fixed else "defaults"
+    )
     return gr.ImageEditor(
-        type="numpy", image_mode="RGBA", sources=("upload", "clipboard"), brush=brush, transforms=(), layers=False,
-        canvas_size=(CANVAS, CANVAS), height=CANVAS + 120, buttons=[], **how,
+        type="numpy", image_mode="RGBA", brush=brush, transforms=(), layers=False, canvas_size=(CANVAS, CANVAS),
+        height=CANVAS + 120, buttons=[], **{"sources": ("upload", "clipboard"), **how},
     )  # fmt: skip
 
 
 def begun(picture: torch.Tensor) -> dict[str, Any]:
     """The value of a canvas with a picture (C, H, W) to paint on."""
-    return {"background": enlarged(picture, CANVAS).convert("RGBA"), "layers": [], "composite": None}
+    from zoo.media import to_pil
+
+    size = (CANVAS, CANVAS * picture.shape[1] // picture.shape[2])
+    background = to_pil(picture).resize(size, Image.Resampling.NEAREST).convert("RGBA")
+    return {"background": background, "layers": [], "composite": None}
 
 
 def values(

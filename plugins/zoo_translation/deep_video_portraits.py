@@ -25,13 +25,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from zoo.controls import Controls
 from zoo.nn.adversarial import AdversarialModel
 from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation import head
 from zoo_translation.examples import moving
 from zoo_translation.networks import SLOPE, Norm, PatchGAN, check_shapes, drop, encode, initialise, patch_scores
-from zoo_translation.sequence import Given
+from zoo_translation.sequence import Editor, Given
 
 DROPPING = 3  # stages of the decoder with dropout, the innermost
 
@@ -168,6 +169,23 @@ class DeepVideoPortraits(AdversarialModel):
 
     def input_shape(self, option: Option) -> tuple[int | None, ...]:
         return (None, *self.shape_of(option.name)) if option.name in head.CONDITIONS else super().input_shape(option)
+
+    def editor(self, *, seed: int = 0, **options: Any) -> Editor:
+        """A clip that is drawn anew from the frame on whose inputs are edited."""
+        return Editor(self, seed=seed, **options)
+
+    @property
+    def controls(self) -> Controls | None:
+        """The parameters of a drawn head, of weights that draw from its renderings."""
+        if self.input_classes:
+            return None
+        height, wide = self.image_shape[1:]
+
+        def drawn(numbers: torch.Tensor) -> dict[str, torch.Tensor]:
+            shown = head.render(numbers, max(height, wide))
+            return {name: shown[name][..., :height, :wide] for name in self.conditions}
+
+        return Controls(head.NAMES, head.LOW, head.HIGH, False, head.motion, drawn)
 
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
         """Renderings of a drawn head that looks around, or moving shapes of label maps; at least a window of frames."""

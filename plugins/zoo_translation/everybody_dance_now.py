@@ -27,14 +27,15 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from zoo.controls import Controls
 from zoo.errors import DataError, OptionError
 from zoo.nn.adversarial import AdversarialModel, from_pixels
 from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation.examples import dancer, moving
 from zoo_translation.networks import MultiScale, PatchGAN, ResNetGenerator, check_shapes, encode, patch_scores
-from zoo_translation.pose import draw
-from zoo_translation.sequence import Given
+from zoo_translation.pose import FIGURE, draw
+from zoo_translation.sequence import Editor, Given
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,27 @@ class EverybodyDanceNow(AdversarialModel):
 
     def input_shape(self, option: Option) -> tuple[int | None, ...]:
         return (None, *self.condition_shape) if option.name == "condition" else super().input_shape(option)
+
+    def editor(self, *, seed: int = 0, **options: Any) -> Editor:
+        """A clip that is drawn anew from the frame on whose inputs are edited."""
+        return Editor(self, seed=seed, **options)
+
+    @property
+    def controls(self) -> Controls | None:
+        """The joints of a stick figure, of weights that draw from such."""
+        count = len(FIGURE.joints)
+        if self.condition_channels != 3 or self.joints not in (0, count):
+            return None
+        size = self.image_shape[1:]
+
+        def drawn(numbers: torch.Tensor) -> dict[str, torch.Tensor]:
+            joints = numbers.view(-1, count, 2)
+            return {"condition": draw(joints, size), **({"joints": joints} if self.joints else {})}
+
+        def begin(frames: int, seed: int) -> torch.Tensor:
+            return dancer(frames, *size, seed, 0).flatten(1)
+
+        return Controls(FIGURE.joints, (0.0,) * 2 * count, (size[1], size[0]) * count, True, begin, drawn)
 
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
         """Clips of eight frames: a stick figure that swings its limbs, or shapes that move."""

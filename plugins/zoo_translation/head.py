@@ -28,6 +28,9 @@ NAMES = (
 )
 CONDITIONS = ("condition", "correspondence", "gaze")
 NEUTRAL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.72, 0.1, 0.0, 0.0, 0.0, 0.0, -0.4)
+# What a person may ask for: somewhat more than `motion` reaches.
+LOW = (-0.8, -0.5, -0.4, -0.25, -0.25, 0.55, 0.0, -1.0, -1.0, -1.0, -1.0, -1.0)
+HIGH = (0.8, 0.5, 0.4, 0.25, 0.25, 0.85, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 SKIN, HAIR, LIPS = (224.0, 172.0, 138.0), (74.0, 48.0, 36.0), (176.0, 70.0, 76.0)
 
 

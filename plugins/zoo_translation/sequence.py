@@ -159,12 +159,12 @@ class Editor:
         return {name: torch.cat([given[name] for given in self._given]).cpu() for name in self._given[0]}
 
     def edit(self, t: int, condition: torch.Tensor | None = None, **others: torch.Tensor) -> torch.Tensor:
-        """Put other inputs in the place of those of frame t.
+        """Put other inputs in the place of those of frame t, or of as many frames from t on as they have.
 
         Args:
             t: from 0.
-            condition: (C', H, W), uint8; None leaves it as it is.
-            others: of models that draw from several clips, or from keypoints: by name, of one frame.
+            condition: (C', H, W), uint8, or (K, C', H, W) of K frames; None leaves it as it is.
+            others: of models that draw from several clips, or from keypoints: by name, likewise.
 
         Returns:
             The frames from t on, (T - t, C, H, W), uint8.
@@ -175,15 +175,19 @@ class Editor:
         if not 0 <= t < len(self._given):
             raise OptionError(f"there are frames 0 to {len(self._given) - 1}, and no frame {t}")
         changed = {**others, **({} if condition is None else {"condition": condition})}
+        new = [dict(given) for given in self._given]
         for name, value in changed.items():
             old = self._given[t].get(name)
             if old is None:
                 raise OptionError(f"this clip is drawn from {', '.join(self._given[t])}; it has no {name}")
-            if value.shape != old.shape[1:] or value.dtype != old.dtype:
+            values = value.unsqueeze(0) if value.ndim == old.ndim - 1 else value  # K ...
+            if values.shape[1:] != old.shape[1:] or value.dtype != old.dtype or not 0 < len(values) <= len(new) - t:
                 wanted = f"{str(old.dtype).removeprefix('torch.')} {tuple(old.shape[1:])}"
                 raise OptionError(f"'{name}' of a frame must be {wanted}, not {value.dtype} {tuple(value.shape)}")
             sampling.check_classes(self.model, name, value)
-        self._given[t] = {**self._given[t], **{n: x.unsqueeze(0).to(self.model.device) for n, x in changed.items()}}
+            for given, frame in zip(new[t:], values.to(self.model.device), strict=False):
+                given[name] = frame.unsqueeze(0)
+        self._given = new
         self._draw(t)
         return torch.cat(self._drawn[t:])
 

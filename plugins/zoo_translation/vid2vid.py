@@ -26,7 +26,7 @@ from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation.examples import moving
 from zoo_translation.networks import MultiScale, PatchGAN, check_shapes, encode, patch_scores
-from zoo_translation.sequence import Given
+from zoo_translation.sequence import Editor, Given
 from zoo_translation.vid2vid_networks import FLOW_SCALE, Drawn, Generator
 
 
@@ -172,6 +172,10 @@ class Vid2Vid(AdversarialModel):
 
     def input_shape(self, option: Option) -> tuple[int | None, ...]:
         return (None, *self.condition_shape) if option.name == "condition" else super().input_shape(option)
+
+    def editor(self, *, seed: int = 0, **options: Any) -> Editor:
+        """A clip that is drawn anew from the frame on whose inputs are edited."""
+        return Editor(self, seed=seed, **options)
 
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
         """Clips of moving shapes, of the frames that it learns from."""
