@@ -118,13 +118,15 @@ def launch(
 
     The folder of uploads and drawings is removed at the end.
     """
-    holder = tempfile.TemporaryDirectory(prefix="zoo-demo-")
-    folder = Path(holder.name)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
-    shelf, found = shelf or Shelf(device), entries() if found is None else found
-    page = make(folder, shelf, found)
-    theme = gr.themes.Soft(primary_hue="indigo", font=FONT, font_mono=MONO)
+    if wait:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes then too
+    holder, page = tempfile.TemporaryDirectory(prefix="zoo-demo-"), None
     try:
+        folder = Path(holder.name)
+        os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
+        shelf, found = shelf or Shelf(device), entries() if found is None else found
+        page = make(folder, shelf, found)
+        theme = gr.themes.Soft(primary_hue="indigo", font=FONT, font_mono=MONO)
         _, address, _ = page.queue(max_size=WAITING).launch(
             server_name=host, server_port=port, share=False, quiet=True, ssr_mode=False, footer_links=[],
             max_file_size="20mb", prevent_thread_lock=True, theme=theme, css=CSS, inbrowser=False,
@@ -134,11 +136,11 @@ def launch(
         shelf.warm(next(iter(found), None))
         if not wait:
             return page, address
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as Ctrl-C: the folder goes
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         page.block_thread()
     finally:
         if wait:
-            page.close()
+            if page is not None:
+                page.close(verbose=False)
             holder.cleanup()
     return None
