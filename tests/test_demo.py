@@ -260,6 +260,22 @@ def test_a_model_is_loaded_in_the_background_once(digits):
     assert shelf.get(digits) is first
 
 
+def test_the_last_models_stay_loaded_and_those_that_were_put_there_always(found):
+    shelf, (mine, *others) = Shelf("cpu"), list(found.values())[:6]
+    model = zoo.build("pixelcnn", preset="tiny")
+    shelf.put(mine, model)
+    first = shelf.get(others[0])
+    assert shelf.get(others[0]) is first
+    for other in others[1:4]:
+        shelf.get(other)
+    assert shelf.get(others[0]) is first
+    for other in others[1:4]:
+        shelf.get(other)
+    shelf.get(others[4])
+    assert shelf.get(others[0]) is not first
+    assert shelf.get(mine) is model
+
+
 @needs_gradio
 def test_a_space_starts_from_its_folder_and_leaves_no_files(tmp_path):
     space.write(tmp_path / "s")
@@ -369,7 +385,7 @@ def choose(page, name: str) -> None:
     page.locator(f"[role=option][aria-label='{name}']").click()
     page.locator("#open").click()
     page.wait_for_selector(f"h2:text-is('{name}')", timeout=120_000)
-    page.wait_for_selector("#go, #edit-begin", state="visible")
+    page.wait_for_selector("#go:visible, #edit-begin:visible", timeout=120_000)
 
 
 def field(page, name: str):

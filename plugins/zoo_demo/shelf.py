@@ -20,6 +20,7 @@ class Shelf:
         self.device = device
         self.lock = threading.Lock()
         self._models: OrderedDict[str, zoo.Model] = OrderedDict()
+        self._own: dict[str, zoo.Model] = {}
 
     def warm(self, entry: Entry | None = None) -> threading.Thread:
         """Load in the background what the next drawing needs: a model, or what all models need."""
@@ -35,11 +36,13 @@ class Shelf:
                 self.get(entry)
 
     def put(self, entry: Entry, model: zoo.Model) -> None:
-        """Have a model drawn with that is here already, in place of weights."""
-        self._models[entry.name] = model
+        """Draw with a model that is here already, in place of weights; it stays."""
+        self._own[entry.name] = model
 
     def get(self, entry: Entry) -> zoo.Model:
         """A loaded model; the caller holds the lock."""
+        if entry.name in self._own:
+            return self._own[entry.name]
         model = self._models.pop(entry.name, None)
         model = model or zoo.load(entry.spec.name, weights=entry.tag, device=self.device)
         self._models[entry.name] = model
