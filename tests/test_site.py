@@ -100,6 +100,13 @@ def test_measured_times_are_rows_of_the_benchmarks() -> None:
         facts.measured("NothingCNN")
 
 
+def test_the_page_of_the_command_line_has_every_verb_with_its_options() -> None:
+    text = facts.verbs()
+    for verb in ("sample", "train", "doctor", "demo"):
+        assert f"::::{{dropdown}} `zoo {verb}`" in text
+    assert "--max-minutes" in text
+
+
 def test_parameters_are_counted_from_the_file() -> None:
     model = zoo.load("pixelcnn", weights="mnist")
     counted = facts.parameters(facts.CARDS / "pixelcnn-mnist" / "model.safetensors")

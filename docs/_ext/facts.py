@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from PIL import Image
 
 import zoo
+from zoo.cli.app import whole_app
 from zoo.errors import ZooError
 from zoo.hub import card
 from zoo.registry import model_spec, owner
@@ -22,6 +24,7 @@ from zoo.spec import ModelSpec, Weights
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CARDS = ROOT / "model_cards"
+WIDTH = 88  # characters of a line of help
 SAMPLES = ("samples.gif", "samples.png")  # what moves comes first
 KINDS = {
     "autoregressive": "Autoregressive models",
@@ -198,6 +201,22 @@ def shown(folder: str, name: str, alt: str) -> str:
     with Image.open(CARDS / Path(folder).name / name) as picture:
         width = picture.width
     return f":::{{image}} {folder}/{name}\n:alt: {alt}\n:width: {width if width > 300 else 2 * width}px\n:::"
+
+
+def verbs() -> str:
+    """The help of every verb of `zoo`, to be opened one by one."""
+    app = whole_app()
+    root = click.Context(app, info_name="zoo", max_content_width=WIDTH, terminal_width=WIDTH)
+    parts = []
+    for name in sorted(app.commands):
+        command = app.commands[name]
+        with click.Context(command, info_name=name, parent=root) as context:
+            text = command.get_help(context)
+        parts.append(
+            f"::::{{dropdown}} `zoo {name}`: {command.get_short_help_str(200)}\n:name: zoo-{name}\n\n"
+            f"```text\n{text}\n```\n::::"
+        )
+    return "\n\n".join(parts)
 
 
 def is_ours(spec: ModelSpec) -> bool:

@@ -1,4 +1,4 @@
-"""Directives of the model pages: `glance`, `weights`, `paper-figures`, `measured` and `gallery` write what `facts`
+"""Directives of the pages: `glance`, `weights`, `paper-figures`, `measured`, `gallery` and `verbs` write what `facts`
 reads, and `drawing` draws.
 """
 
@@ -60,6 +60,7 @@ TEXTS: dict[str, Callable[[str, str], str]] = {
     "paper-figures": lambda name, here: facts.papers_figures(name),
     "measured": lambda title, here: facts.measured(title),
     "gallery": lambda _, here: facts.gallery(here),
+    "verbs": lambda _, here: facts.verbs(),
 }
 
 
