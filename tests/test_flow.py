@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 
+import zoo
 from zoo.nn.flow import end_point_error, match_blocks, resize_flow, warp
+
+zoo.models()  # puts plugins/ on the path
+from zoo_translation.flow_network import WEIGHTS, find_flow  # noqa: E402
+from zoo_translation.motion import pairs  # noqa: E402
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -60,3 +68,54 @@ def test_matching_blocks_finds_the_shift(x: int, y: int) -> None:
 def test_a_plain_ground_stands_still() -> None:
     plain = torch.full((1, 3, 12, 12), 0.5)
     assert match_blocks(plain, plain).abs().max() == 0
+
+
+# Synthetic motion, and the network that was trained on it
+
+
+def test_synthetic_flow_is_the_one_by_which_shapes_move() -> None:
+    previous, current, flow = pairs(8, 48, 3.0, torch.Generator().manual_seed(0))
+    assert previous.shape == current.shape == (8, 3, 48, 48)
+    assert -1 <= previous.min() < previous.max() <= 1
+    moved = (warp(previous, flow) - current).abs().mean(1)
+    still = (previous - current).abs().mean(1)
+    assert moved.median() < 0.02  # exact but for what was hidden, borders, and what warping blurs
+    assert moved.mean() < 0.5 * still.mean()
+    assert flow.abs().max() <= 3
+    assert (flow != flow.round()).any()
+    assert len(flow[0].flatten(1).T.unique(dim=0)) > 2  # several layers
+    again = pairs(8, 48, 3.0, torch.Generator().manual_seed(0))
+    assert all(torch.equal(a, b) for a, b in zip(again, (previous, current, flow), strict=True))
+
+
+def test_the_network_errs_less_than_the_matching_of_blocks() -> None:
+    previous, current, truth = pairs(24, 32, 4.0, torch.Generator().manual_seed(1))
+    blocks = [end_point_error(match_blocks(previous, current, block=block), truth) for block in (3, 5)]
+    assert end_point_error(find_flow(previous, current), truth) < min(blocks)
+    assert WEIGHTS.stat().st_size < 200_000
+
+
+def test_the_network_takes_any_size_and_grey_pictures_and_knows_still_ones() -> None:
+    images = noise(1, 1, 17, 23) * 2 - 1
+    flow = find_flow(images, images)
+    assert flow.shape == (1, 2, 17, 23)
+    assert end_point_error(flow, torch.zeros_like(flow)) < 0.2
+
+
+def test_temporal_error_is_what_the_true_flow_does_not_explain() -> None:
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "flicker.py"
+    spec = importlib.util.spec_from_file_location("flicker", path)
+    assert spec is not None
+    assert spec.loader is not None
+    flicker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(flicker)
+    ground = noise(1, 3, 12, 12) * 2 - 1
+    clip = torch.stack([ground.roll(t, 3) for t in range(4)], 1)
+    flow = constant(-1, 0, ground)[:, None].expand(1, 3, 2, 12, 12)
+    inside = clip[..., 4:]  # what comes round the border is new
+    assert flicker.temporal_error(inside, flow[..., 4:]) < 0.2 * flicker.temporal_error(inside, 0 * flow[..., 4:])
+    flickering = inside + 0.2 * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 4, 1, 1, 1)
+    assert flicker.temporal_error(flickering, flow[..., 4:]) > 0.3
+    for found_by in ("match", "network"):
+        found = flicker.true_flow(clip, None, found_by)
+        assert torch.allclose(found[..., 4:-4, 4:-4].mean((0, 1, 3, 4)), torch.tensor([-1.0, 0.0]), atol=0.1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import zoo
 from zoo import data
 from zoo.cli.app import main
 from zoo.errors import DataError
@@ -36,7 +39,7 @@ def clips(place: Path, *, value: int = 1, mode: str = "L", size: int = 16, lengt
 
 
 def train(place: Path, model: str, *more: str) -> int:
-    flags = [flag for text in more for flag in (("--set", text) if "=" in text else (text,))]
+    flags = [flag for text in more for flag in ((text,) if text.startswith("--") else ("--set", text))]
     out = str(place / "run")
     return main(["train", model, "--preset", "tiny", "--data", str(place), "--examples", "2", "--out", out, *flags])
 
@@ -87,7 +90,7 @@ def test_halves_of_pictures_are_shown_as_such(tmp_path: Path, capsys: Capture) -
     pictures(tmp_path / "train", ["a.png", "b.png"], size=16)
     Image.new("RGB", (32, 16)).save(tmp_path / "train" / "a.png")
     Image.new("RGB", (32, 16)).save(tmp_path / "train" / "b.png")
-    assert train(tmp_path, "pix2pix", "--pairs", "right-left", "--dry-run", "--json") == 0
+    assert train(tmp_path, "pix2pix", "--pairs=right-left", "--dry-run", "--json") == 0
     first = json.loads(capsys.readouterr().out)["data"]["first"]
     assert first["condition"].endswith(".png, the right half")
     assert first["image"].endswith(".png, the left half")
@@ -125,16 +128,19 @@ def test_pairs_that_do_not_match_are_named(tmp_path: Path, capsys: Capture) -> N
 
 
 def keypoints(place: Path, *joints: Any) -> None:
-    """A table of clips of eight black frames with stick figures and keypoints."""
+    """A table of clips of two black frames with stick figures and keypoints, three times each."""
     place.mkdir()
-    pictures(place / "parts", [f"{t}.png" for t in range(2)])
-    content = [{"path": None, "bytes": path.read_bytes()} for path in sorted((place / "parts").iterdir())]
-    for path in (place / "parts").iterdir():
-        path.unlink()
-    (place / "parts").rmdir()
+    black = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(black, "png")
+    clip = [{"path": None, "bytes": black.getvalue()}] * 2
     n = 3 * len(joints)
-    rows = {"video": [content] * n, "condition": [content] * n, "joints": [x for x in joints for _ in range(3)]}
-    table = datasets.Dataset.from_dict({**rows, "label": [0] * n})
+    rows: dict[str, list[Any]] = {"video": [clip] * n, "condition": [clip] * n, "label": [0] * n}
+    rows["joints"] = [x for x in joints for _ in range(3)]
+    write(place, rows)
+
+
+def write(place: Path, rows: dict[str, list[Any]]) -> None:
+    table = datasets.Dataset.from_dict(rows)
     for name in ("video", "condition"):
         table = table.cast_column(name, datasets.List(datasets.Image()))
     table.to_parquet(place / "train.parquet")
@@ -160,3 +166,35 @@ def test_numbers_that_are_no_table_are_named(tmp_path: Path) -> None:
     shapes = {"video": (2, 3, 16, 16), "joints": (2, 1, 2)}
     with pytest.raises(DataError, match="column 'joints' of .* holds no table of numbers in a row"):
         data.load(str(tmp_path / "ragged"), "train", shapes)
+
+
+def test_a_flow_of_the_data_is_read_and_checked(tmp_path: Path, capsys: Capture) -> None:
+    good = torch.randn(FRAMES, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    broken = good.clone()
+    broken[2, 0, 3, 3] = torch.nan
+    for name, flow, message in (
+        ("broken", broken, "column 'flow' of .* has a number that is not finite in a row"),
+        ("small", good[..., :8], r"holds \(4, 2, 16, 8\) numbers in a row, but the model takes \(T, 2, 16, 16\)"),
+    ):
+        with_flow(tmp_path / name, good, flow)
+        assert re.search(message, refused(tmp_path / name, capsys, "vid2vid"))
+    with_flow(tmp_path / "good", good, good)
+    model = zoo.build("vid2vid", preset="tiny")
+    how = {"optional": model.optional_shapes}
+    batch = data.load(str(tmp_path / "good"), "train", model.batch_shapes, **how).batch([0])
+    assert torch.equal(batch["flow"][0], good)
+    assert train(tmp_path / "good", "vid2vid") == 0
+    capsys.readouterr()
+    assert train(tmp_path / "good", "vid2vid", "--dry-run", "--column=flow=video") == 2
+    assert "takes numbers as 'flow', but column 'video' of" in capsys.readouterr().err
+
+
+def with_flow(place: Path, *flows: torch.Tensor) -> None:
+    """A table of clips of black frames with flows, three times each."""
+    place.mkdir()
+    black = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(black, "png")
+    clip = [{"path": None, "bytes": black.getvalue()}] * FRAMES
+    rows: dict[str, list[Any]] = {name: [clip] * 3 * len(flows) for name in ("video", "condition")}
+    rows["flow"] = [flow.tolist() for flow in flows for _ in range(3)]
+    write(place, rows)

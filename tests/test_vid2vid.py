@@ -16,6 +16,7 @@ from zoo.train.accelerator import make_accelerator
 zoo.models()  # puts plugins/ on the path
 from zoo_translation.vid2vid import Vid2Vid  # noqa: E402
 from zoo_translation.vid2vid_networks import compose  # noqa: E402
+from zoo_translation.vid2vid_spec import ABLATION  # noqa: E402
 from zoo_translation.vid2vid_train import runs  # noqa: E402
 
 MAPS = {"condition_channels": 1, "condition_classes": 3, "foreground": (2,)}
@@ -156,6 +157,17 @@ def test_finer_generators_add_to_the_coarse_one() -> None:
 # Training
 
 
+@pytest.mark.parametrize(("name", "change"), ABLATION.items())
+def test_the_ablation_leaves_out_what_its_names_say(name: str, change: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        whole, part = (zoo.build("vid2vid", preset=f"lpc_sprites32{end}") for end in ("", f"-{name}"))
+    assert part.config == {**whole.config, **change}
+    names = {text.split(".")[2] for text, _ in part.named_parameters() if text.startswith("generators.0.")}
+    assert ("flow_head" in names) == (name != "no-flow")
+    assert any("foreground" in text for text in names) == (name == "foreground")
+    assert (len(part.clip_discriminators) > 0) == (name != "no-clips")
+
+
 @pytest.mark.parametrize("config", [{}, MAPS, {"scales": 2}, {"flow": False}])
 def test_gradients_reach_every_parameter(config: dict[str, Any]) -> None:
     model = built(**config)
@@ -195,8 +207,43 @@ def test_the_flow_loss_is_least_for_the_true_flow() -> None:
     for x in (0, -1, 1):  # the frame before lies one pixel to the left
         torch.nn.init.zeros_(generator.flow_head.bias)
         generator.flow_head.bias.data[0] = x / 20
-        losses[x] = trainer._draw(real, labels)[1].item()
+        losses[x] = trainer._draw(real, labels, trainer._reference(real, None))[1].item()
     assert losses[-1] < 0.35 * min(losses[0], losses[1])
+
+
+def test_the_flow_of_the_data_is_the_reference_where_there_is_one() -> None:
+    model = built()
+    batch = {**made_up(model, 0), "flow": torch.randn(2, 4, 2, 16, 16)}
+    for recipe in ({}, {"reference_flow": "network"}):
+        trainer = make_trainer(model, **recipe)
+        real, _, flow = trainer._clips(batch, 4)
+        assert torch.equal(trainer._reference(real, flow), batch["flow"][:, 1:])
+    trainer = make_trainer(model, mirror=True)
+    torch.manual_seed(0)
+    real, _, flow = trainer._clips(batch, 4)
+    straight = make_trainer(model)._clips(batch, 4)[0]
+    for i in range(2):
+        turned = not torch.equal(real[i], straight[i])
+        wanted = batch["flow"][i, 1:]
+        wanted = torch.stack([-wanted[:, 0], wanted[:, 1]], 1).flip(3) if turned else wanted
+        assert torch.equal(flow[i], wanted)
+    trainer = make_trainer(model, reference_flow="none")
+    assert trainer._reference(*trainer._clips(batch, 4)[::2]) is None
+
+
+@pytest.mark.parametrize("reference", ["match", "network"])
+def test_references_find_the_motion_of_a_clip(reference: str) -> None:
+    """Over one frame and over three."""
+    model = built(frames=4)
+    trainer = make_trainer(model, reference_flow=reference)
+    spots = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    ground = torch.nn.functional.interpolate(spots, (20, 20), mode="bilinear")
+    real = torch.stack([ground.roll((t, -2 * t), (2, 3)) for t in range(4)], 1)
+    for stride in (1, 3):
+        flow = trainer._found(real, stride)
+        assert flow.shape == (1, 4 - stride, 2, 20, 20)
+        middle = flow[..., 7:-7, 7:-7].mean((0, 1, 3, 4))
+        assert torch.allclose(middle, torch.tensor([2.0, -1.0]) * stride, atol=0.3)
 
 
 def test_sizes_that_make_no_sense_are_named() -> None:
@@ -209,3 +256,5 @@ def test_sizes_that_make_no_sense_are_named() -> None:
             Vid2Vid(**config)
     with pytest.raises(OptionError, match="built without a discriminator"):
         make_trainer(built().released())
+    with pytest.raises(OptionError, match="block an odd number, not 4 and 2"):
+        make_trainer(built(), block=2)

@@ -74,6 +74,12 @@ class Model(nn.Module):
         key, shape = ("video", (self.frames, *self.image_shape)) if self.spec.is_video else ("image", self.image_shape)
         return {key: shape, **dict.fromkeys(self.condition_names, ())}
 
+    @property
+    def optional_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a batch of `step` holds besides `batch_shapes` if the data have a column of this name, or the user names
+        one."""
+        return {}
+
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
         """Options of `sample` that show what the model does, for n samples: a caption, an edge map, a driving clip.
 

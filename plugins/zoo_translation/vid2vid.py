@@ -170,6 +170,10 @@ class Vid2Vid(AdversarialModel):
     def batch_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"video": (self.frames, *self.image_shape), "condition": (self.frames, *self.condition_shape)}
 
+    @property
+    def optional_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"flow": (self.frames, 2, *self.image_shape[1:])}
+
     def input_shape(self, option: Option) -> tuple[int | None, ...]:
         return (None, *self.condition_shape) if option.name == "condition" else super().input_shape(option)
 

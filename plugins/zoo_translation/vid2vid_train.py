@@ -2,8 +2,8 @@
 
     min_F ( max_DI L_I(F, D_I) + max_DV L_V(F, D_V) ) + lambda_W L_W(F)                                   (eq. 1)
 
-with least-squares GANs, the matching of the discriminators' features, and the flow loss L_W (eq. 7), whose reference is
-found by matching blocks of the real frames, or not used.
+with least-squares GANs, the matching of the discriminators' features, and the flow loss L_W (eq. 7). Its reference
+comes with the data, or is found in the real frames by matching blocks or by a network, or is not used.
 
 What differs from the paper: no VGG loss; a clip is drawn from its beginning, whose past is grey. Gradients go through
 one frame: what a frame is drawn from counts as given, as in the authors' code.
@@ -23,6 +23,7 @@ from zoo.nn.adversarial import Player, discriminator_loss, from_pixels, generato
 from zoo.nn.flow import match_blocks, warp
 from zoo.settings import Settings
 from zoo_translation.dance_train import feature_loss, sum_of
+from zoo_translation.flow_network import find_flow
 from zoo_translation.training import BETAS, RATE, adam, check_share, falling
 from zoo_translation.vid2vid import Vid2Vid
 from zoo_translation.vid2vid_networks import FLOW_SCALE
@@ -45,8 +46,10 @@ class Vid2VidTrainer:
         feature_weight: of the matching of features.
         flow_weight: lambda_W, of the flow loss.
         l1_weight: of the distance from the true frames, which the paper does not have.
-        reference_flow: "match", by matching blocks of real frames; "none", the flow loss without a reference.
+        reference_flow: where the data have no column "flow": "match", by matching blocks of real frames; "network", by
+            a small network that was trained on synthetic motion. "none": the flow loss without a reference.
         reach: pixels that a block may move from frame to frame.
+        block: side of the blocks.
         mirror: show half of the clips flipped.
     """
 
@@ -63,8 +66,9 @@ class Vid2VidTrainer:
         feature_weight: float = 10.0,
         flow_weight: float = 10.0,
         l1_weight: float = 0.0,
-        reference_flow: Literal["match", "none"] = "match",
+        reference_flow: Literal["match", "network", "none"] = "match",
         reach: int = 4,
+        block: int = 3,
         mirror: bool = False,
     ) -> None:
         check_share("constant", constant)
@@ -74,7 +78,9 @@ class Vid2VidTrainer:
         self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
         self.rate, self.constant, self.grow, self.mirror = learning_rate, constant, grow, mirror
         self.feature_weight, self.flow_weight, self.l1_weight = feature_weight, flow_weight, l1_weight
-        self.reach = reach if reference_flow == "match" else 0
+        if reach < 1 or block < 1 or block % 2 == 0:
+            raise ValueError(f"reach must be at least 1, and block an odd number, not {reach} and {block}")
+        self.reference_flow, self.reach, self.block = reference_flow, reach, block
         networks = {"generator": model.generators, "frames": model.frame_discriminator}
         networks |= {"clips": model.clip_discriminators} if len(model.clip_discriminators) else {}
         self.players = {
@@ -97,10 +103,10 @@ class Vid2VidTrainer:
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         for player in self.players.values():
             player.rate(self.rate * falling(seen, self.settings.schedule, self.constant))
-        real, labels = self._clips(batch, self.length(seen))
+        real, labels, given = self._clips(batch, self.length(seen))
+        reference = self._reference(real, given)
         with self.accelerator.autocast():
-            fake, flow_loss = self._draw(real, labels)
-            reference = self._reference(real)
+            fake, flow_loss = self._draw(real, labels, reference)
             seen_real, seen_fake = (torch.cat([labels, clip], 2).flatten(0, 1) for clip in (real, fake))
             loss, judged, metrics = self._adversarial(self.model.frame_discriminator, seen_real, seen_fake)
             clips_loss, clips_judged = self._of_clips(real, fake, reference)
@@ -114,19 +120,25 @@ class Vid2VidTrainer:
         metrics |= {"l1": l1, "flow": flow_loss, "frames": judged}
         return {name: value.detach() for name, value in metrics.items()}
 
-    def _clips(self, batch: dict[str, Any], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The first frames of the clips (B, T, C, H, W), -1 to 1, and their labels (B, T, K, H, W)."""
+    def _clips(self, batch: dict[str, Any], length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The first frames of clips: the real ones (B, T, C, H, W), -1 to 1; their labels (B, T, K, H, W); and, of data
+        that have them, the flows from each to the one before (B, T - 1, 2, H, W), which know no other frame stride."""
         real, condition = from_pixels(batch["video"][:, :length]), batch["condition"][:, :length]
+        flow = batch["flow"][:, 1:length] if "flow" in batch and self.settings.frame_stride == 1 else None
         if self.mirror:
             flip = (torch.rand(len(real)) < 0.5).to(real.device).view(-1, 1, 1, 1, 1)
             real, condition = (torch.where(flip, x.flip(4), x) for x in (real, condition))
+            if flow is not None:
+                other_way = torch.tensor([-1.0, 1.0], device=flow.device).view(2, 1, 1)
+                flow = torch.where(flip, flow.flip(4) * other_way, flow)
         labels = self.model.encode(condition.flatten(0, 1)).unflatten(0, condition.shape[:2])
-        return real, labels
+        return real, labels, flow
 
-    def _draw(self, real: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _draw(
+        self, real: torch.Tensor, labels: torch.Tensor, reference: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Clips (B, T, C, H, W) and L_W: the flow moves the last real frame to the real one, and is the reference's."""
         state, frames, losses = self.model.start(len(real), real.device), [], []
-        reference = self._reference(real)
         for t in range(real.shape[1]):
             drawn = self.model.next(state, labels[:, t])
             frames.append(drawn.frame)
@@ -138,11 +150,21 @@ class Vid2VidTrainer:
         flow_loss = torch.stack(losses).sum() / (real.shape[1] - 1) if losses else real.new_zeros(())
         return torch.stack(frames, 1), flow_loss
 
-    def _reference(self, real: torch.Tensor) -> torch.Tensor | None:
-        """Flows from each frame of real clips to the next, (B, T - 1, 2, H, W)."""
-        if not self.reach or real.shape[1] < 2:
+    def _reference(self, real: torch.Tensor, given: torch.Tensor | None) -> torch.Tensor | None:
+        """Flows from each frame of real clips to the one before, (B, T - 1, 2, H, W)."""
+        if real.shape[1] < 2:
             return None
-        flows = match_blocks(real[:, :-1].flatten(0, 1), real[:, 1:].flatten(0, 1), reach=self.reach)
+        return self._found(real, 1) if given is None or self.reference_flow == "none" else given
+
+    def _found(self, real: torch.Tensor, stride: int) -> torch.Tensor | None:
+        """Flows from frames of real clips to those `stride` before, (B, T - stride, 2, H, W)."""
+        pair = real[:, :-stride].flatten(0, 1), real[:, stride:].flatten(0, 1)
+        if self.reference_flow == "none":
+            return None
+        if self.reference_flow == "network":
+            flows = find_flow(*pair)
+        else:
+            flows = match_blocks(*pair, reach=self.reach * min(stride, 2), block=self.block)
         return flows.unflatten(0, (len(real), -1))
 
     def _of_clips(
@@ -164,12 +186,9 @@ class Vid2VidTrainer:
     def _run_flow(self, real: torch.Tensor, stride: int, reference: torch.Tensor | None) -> torch.Tensor:
         """Flows over `stride` frames, (B, T - stride, 2, H, W), by the flow scale; zeros without reference."""
         count = real.shape[1] - stride
-        if reference is None:
-            return real.new_zeros(len(real), count, 2, *real.shape[3:])
         if stride > 1:
-            pair = real[:, :-stride].flatten(0, 1), real[:, stride:].flatten(0, 1)
-            reference = match_blocks(*pair, reach=2 * self.reach).unflatten(0, (len(real), count))
-        return reference / FLOW_SCALE
+            reference = self._found(real, stride)
+        return real.new_zeros(len(real), count, 2, *real.shape[3:]) if reference is None else reference / FLOW_SCALE
 
     def _adversarial(
         self, judge: Any, real: torch.Tensor, fake: torch.Tensor
@@ -190,9 +209,9 @@ class Vid2VidTrainer:
         "flicker" is the mean change of what differs from the true frames from one frame to the next.
         """
         mirror, self.mirror = self.mirror, False
-        real, labels = self._clips(batch, self.model.frames)
+        real, labels, _ = self._clips(batch, self.model.frames)
         self.mirror = mirror
-        error = self._draw(real, labels)[0].float() - real
+        error = self._draw(real, labels, None)[0].float() - real
         return {"l1": error.abs().mean(), "flicker": error.diff(dim=1).abs().mean()}
 
 

@@ -27,6 +27,7 @@ class Cells:
         kind: "image", "video", "label", "caption" or "tensor" (numbers).
         shape: of one example, as the model wants it; () of labels and captions.
         half: "left" or "right", of pictures that hold a pair.
+        whole: of numbers, whether none may be missing.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Cells:
     kind: str
     shape: Shape = ()
     half: str | None = None
+    whole: bool = False
 
     @property
     def is_ids(self) -> bool:
@@ -46,6 +48,7 @@ def find_columns(
     source: Source,
     shapes: Mapping[str, Shape],
     *,
+    optional: Mapping[str, Shape] | None = None,
     named: Mapping[str, str] | None = None,
     pairs: str | None = None,
     who: str = "the model",
@@ -56,6 +59,7 @@ def find_columns(
         kinds: of the table's columns, see `Cells`; None for what no batch takes.
         source: what is known of the set; its spec may promise columns.
         shapes: what is wanted, key by key.
+        optional: numbers that are taken where a column is called so, or is named.
         named: columns that the user names, by key.
         pairs: "left-right" or "right-left": each picture holds a condition and what belongs to it.
         who: wants it, for errors.
@@ -74,6 +78,12 @@ def find_columns(
         pair = found["image"]
         found["condition"] = Cells("condition", pair.column, "image", tuple(shapes["condition"]), first)
         found["image"] = Cells("image", pair.column, "image", pair.shape, second)
+    for key, shape in (optional or {}).items():
+        column = _column(key, kinds, source, dict(named or {}))
+        if column is not None and kinds[column] == "tensor":
+            found[key] = Cells(key, column, "tensor", tuple(shape), whole=True)
+        elif column is not None and key in (named or {}):
+            raise DataError(f"{who} takes numbers as '{key}', but column '{column}' of {source.name} holds none")
     for key in shapes:
         if key not in found and key not in ("label", "caption"):
             raise DataError(f"{who} trains on '{key}', but {source.name} gives {_gives(kinds)}")

@@ -117,6 +117,8 @@ class Reader:
             raise DataError(f"{where} holds {tuple(values.shape)} numbers in a row, but the model takes ({axes})")
         if not values.isfinite().any():
             raise DataError(f"{where} has a row of {len(values)} frames without a single number; leave that clip out")
+        if cells.whole and not values.isfinite().all():
+            raise DataError(f"{where} has a number that is not finite in a row; mend it, or leave that clip out")
         return values
 
     def length(self, row: Mapping[str, Any]) -> int:

@@ -38,6 +38,7 @@ def load(
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
     pairs: str | None = None,
+    optional: Mapping[str, Shape] | None = None,
     who: str = "the model",
 ) -> Examples:
     """One split of a data set, ready to use.
@@ -54,6 +55,7 @@ def load(
         seed: of the places of windows.
         columns: of the table, by the key of a batch that they fill.
         pairs: "left-right" or "right-left" where each picture holds a condition and what belongs to it.
+        optional: numbers that a batch is to hold as well if there is a column of them, see `Model.optional_shapes`.
         who: wants the data, for errors.
 
     Raises:
@@ -84,7 +86,7 @@ def load(
             table = table.select(sorted(set(range(len(table))) - set(validation)))
     if not len(table):
         raise DataError(f"split '{split}' of {data} is empty")
-    undecoded, cells = _undecoded(table, source, shapes, columns, pairs, who)
+    undecoded, cells = _undecoded(table, source, shapes, columns, pairs, optional, who)
     return Examples(undecoded, Reader(cells, source, stride, seed), split, threads)
 
 
@@ -98,6 +100,7 @@ def stream(
     stride: int = 1,
     columns: Mapping[str, str] | None = None,
     pairs: str | None = None,
+    optional: Mapping[str, Shape] | None = None,
     who: str = "the model",
 ) -> tuple[Stream, Examples]:
     """The training split of a data set read as a stream, and its validation split in memory.
@@ -112,8 +115,8 @@ def stream(
     held = source.spec.holdout if source.spec.holdout > 0 else STREAM_HOLDOUT
     if own not in tables:
         tables[own], train = train.take(held), train.skip(held)
-    undecoded, cells = _undecoded(train, source, shapes, columns, pairs, who)
-    rows = list(_undecoded(tables[own].take(5000), source, shapes, columns, pairs, who)[0])
+    undecoded, cells = _undecoded(train, source, shapes, columns, pairs, optional, who)
+    rows = list(_undecoded(tables[own].take(5000), source, shapes, columns, pairs, optional, who)[0])
     reader = Reader(cells, source, stride, seed)
     held_out = Examples(Dataset.from_list(rows, features=undecoded.features), reader, "validation", threads)
     return Stream(undecoded, reader, seed), held_out
@@ -249,6 +252,7 @@ def _undecoded(
     shapes: Mapping[str, Shape],
     columns: Mapping[str, str] | None,
     pairs: str | None,
+    optional: Mapping[str, Shape] | None,
     who: str,
 ) -> tuple[Any, dict[str, Cells]]:
     """A table whose pictures and clips stay files in bytes, and the cells of each key."""
@@ -256,7 +260,7 @@ def _undecoded(
     if not {"image", "video"} & set(kinds.values()):
         own = ", ".join(f"{name} ({feature})" for name, feature in table.features.items())
         raise DataError(f"{source.name} has no picture column; it has: {own[:300]}")
-    cells = find_columns(kinds, source, shapes, named=columns, pairs=pairs, who=who)
+    cells = find_columns(kinds, source, shapes, optional=optional, named=columns, pairs=pairs, who=who)
     return _raw(table, {found.column for found in cells.values() if found.kind in ("image", "video")}), cells
 
 

@@ -92,6 +92,7 @@ def reading(settings: Settings, model: Model) -> dict[str, Any]:
         "seed": settings.seed,
         "columns": settings.columns,
         "pairs": settings.pairs,
+        "optional": model.optional_shapes,
         "who": model.spec.name,
     }
 
