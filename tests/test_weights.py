@@ -8,6 +8,8 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import time
 import tracemalloc
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from zoo.errors import OptionError, WeightsError
 from zoo.hub import read, write
 from zoo.hub.config import CONFIG, TENSORS, read_config
 from zoo.hub.golden import check_golden
+from zoo.meta import on_meta
 
 
 @pytest.fixture(scope="module")
@@ -449,3 +452,29 @@ def test_weights_are_what_the_file_says_whatever_torchs_defaults(name, which, tm
     assert found.keys() == tensors.keys()
     assert {n: t.dtype for n, t in found.items()} == {n: t.dtype for n, t in tensors.items()}
     assert all(torch.equal(tensor, tensors[n]) for n, tensor in found.items())
+
+
+def test_weights_are_loaded_without_torchs_compiler():
+    code = """
+import sys, zoo
+for spec in zoo.models():
+    for tag in spec.weights:
+        zoo.load(spec.name, weights=tag, device="cpu")
+        assert "torch._dynamo" not in sys.modules, spec.name
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_tensors_on_the_meta_device_have_the_shapes_of_others():
+    for spec in zoo.models():
+        with on_meta():
+            shapes = building.build_from_config(spec, dict(spec.preset("tiny").model)).state_dict()
+        real = zoo.build(spec.name, preset="tiny").state_dict()
+        assert all(tensor.is_meta for tensor in shapes.values()), spec.name
+        assert {n: (x.shape, x.dtype) for n, x in shapes.items()} == {n: (x.shape, x.dtype) for n, x in real.items()}
+    with on_meta():
+        stacked = torch.stack([torch.zeros(2), torch.ones(2)])
+        assert (stacked.shape, (stacked / 2).shape) == ((2, 2), (2, 2))
+        assert (torch.arange(3) / 2).dtype == torch.float32
+    assert torch.stack([torch.ones(2)]).tolist() == [[1, 1]]

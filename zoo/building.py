@@ -130,7 +130,7 @@ def schema(spec: ModelSpec, kind: str = "model") -> Schema:
 @functools.lru_cache(maxsize=256)
 def _read_schema(name: str, kind: str, found: PluginSet) -> Schema:
     """Read off the tiny preset on the meta device, once for every search for plugins."""
-    import torch
+    from zoo.meta import on_meta
 
     spec = registry.model_spec(name)
     if kind == "recipe":
@@ -138,7 +138,7 @@ def _read_schema(name: str, kind: str, found: PluginSet) -> Schema:
         if not callable(maker):
             raise PluginError(f"zoo_train of '{name}' must return a class or function, not {type(maker).__name__}")
     else:
-        with torch.device("meta"):
+        with on_meta():
             maker = type(registry.call(spec, "zoo_build", config=dict(spec.preset("tiny").model)))
     function = maker.__init__ if isinstance(maker, type) else maker  # type: ignore[misc]
     parameters = inspect.signature(function).parameters

@@ -33,6 +33,7 @@ from zoo.hub.config import (
     read_config,
     regular_file,
 )
+from zoo.meta import on_meta
 from zoo.model import Model
 from zoo.plugins import DISTRIBUTION
 from zoo.spec import ModelSpec, Weights
@@ -151,7 +152,7 @@ def compare(folder: Path, spec: ModelSpec, config: WeightsConfig, found: Header)
         if is_shape and math.prod(value) > SHAPE_LIMIT:
             raise WeightsError(f"'{folder}': '{name}' of {one_line(value, 60)} is too large")
     try:
-        with usual_defaults("meta"), _bounded(found):
+        with usual_defaults("cpu"), on_meta(), _bounded(found):
             wanted = building.build_from_config(spec, config.config).state_dict()
     except PluginError:
         raise
