@@ -2,9 +2,12 @@
 
     python benchmarks/train_features.py --data cifar10 --minutes 25 --out benchmarks/features/cifar10.pt
     python benchmarks/train_features.py --data mnist --shape 1x28x28 --no-flip --minutes 4 --out features.pt
+    python benchmarks/train_features.py --data mnist --shape 1x28x28 --no-flip --logits --smoothing 0 \\
+        --widths 16 20 40 72 --examples 200000 --out benchmarks/features/mnist_judge.pt
 
 A residual network is taught the labels of the data. The file holds it without its last layer: pictures of 0 to 255,
-(N, 3, H, W), uint8 or float32, to (N, 144) float32, which are the means over the pixels of its last activations.
+(N, 3, H, W), uint8 or float32, to (N, 144) float32, which are the means over the pixels of its last activations; with
+`--logits` it holds the whole network, a judge of classes.
 Batch normalisation is folded into the convolutions, and weights are kept in half precision. Pictures that are not of
 32x32 are resized by the network. The receipt is measured on the file.
 """
@@ -18,6 +21,7 @@ import json
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,14 +50,14 @@ def conv(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
 class Classifier(nn.Module):
     """A stem, then for each further width a convolution of stride 2 and a residual block of two."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        pairs = list(itertools.pairwise(WIDTHS))
-        self.stem = conv(3, WIDTHS[0])
+        pairs = list(itertools.pairwise(widths))
+        self.stem = conv(3, widths[0])
         self.down = nn.ModuleList(conv(a, b, 2) for a, b in pairs)
         self.first = nn.ModuleList(conv(b, b) for _, b in pairs)
         self.second = nn.ModuleList(conv(b, b) for _, b in pairs)
-        self.head = nn.Linear(WIDTHS[-1], classes)
+        self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = F.relu(self.stem(x))
@@ -79,10 +83,11 @@ class Folded(nn.Module):
 
 
 class Features(nn.Module):
-    """What the file holds: the classifier without its head."""
+    """What the file holds: the classifier without its head, or with it."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, *, logits: bool) -> None:
         super().__init__()
+        self.head = classifier.head if logits else nn.Identity()
         self.stem = Folded(classifier.stem)
         self.down = nn.ModuleList(map(Folded, classifier.down))
         self.first = nn.ModuleList(map(Folded, classifier.first))
@@ -93,7 +98,7 @@ class Features(nn.Module):
         for down, first, second in zip(self.down, self.first, self.second):  # noqa: B905 - TorchScript has no strict
             x = F.relu(down(x))
             x = F.relu(x + second(F.relu(first(x))))
-        return x.mean((2, 3))
+        return self.head(x.mean((2, 3)))
 
 
 def augment(images: torch.Tensor, generator: torch.Generator, flip: bool) -> torch.Tensor:
@@ -112,7 +117,7 @@ def train(pictures: Examples, options: argparse.Namespace) -> tuple[Classifier, 
     """The trained classifier and the examples it saw. The rate rises over a fifth of the run, then falls to 0."""
     torch.manual_seed(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
-    classifier = Classifier(len(pictures.classes)).to(options.device)
+    classifier = Classifier(len(pictures.classes), options.widths).to(options.device)
     decayed = [p for p in classifier.parameters() if p.ndim > 1]
     kept = [p for p in classifier.parameters() if p.ndim == 1]
     groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": kept, "weight_decay": 0.0}]
@@ -129,7 +134,7 @@ def train(pictures: Examples, options: argparse.Namespace) -> tuple[Classifier, 
         batch = pictures.batch(order[: options.batch_size].tolist())
         order = order[options.batch_size :]
         images = augment(prepare(batch["image"].expand(-1, 3, -1, -1)), generator, options.flip).to(options.device)
-        loss = F.cross_entropy(classifier(images), batch["label"].to(options.device), label_smoothing=0.1)
+        loss = F.cross_entropy(classifier(images), batch["label"].to(options.device), label_smoothing=options.smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -138,16 +143,16 @@ def train(pictures: Examples, options: argparse.Namespace) -> tuple[Classifier, 
             print(f"{seen}  {seen / (time.monotonic() - begun):.0f} images/s  loss {loss.item():.3f}", flush=True)
 
 
-def export(classifier: Classifier, path: Path) -> str:
+def export(classifier: Classifier, path: Path, *, logits: bool) -> str:
     """Write the TorchScript file; its sha256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.script(Features(classifier.cpu().eval())).save(str(path))
+        torch.jit.script(Features(classifier.cpu().eval(), logits=logits)).save(str(path))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def accuracy(path: Path, head: nn.Linear, pictures: Examples) -> float:
+def accuracy(path: Path, head: nn.Module, pictures: Examples) -> float:
     """The share of the pictures that the file and the head put into their class."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -166,9 +171,12 @@ def main() -> None:
     parser.add_argument("--shape", default="3x32x32", help="channels, height and width of the data's pictures")
     parser.add_argument("--test-split", default="test")
     parser.add_argument("--no-flip", dest="flip", action="store_false", help="pictures whose mirror image is another")
+    parser.add_argument("--logits", action="store_true", help="save the whole classifier")
+    parser.add_argument("--widths", type=int, nargs=4, default=WIDTHS)
     parser.add_argument("--examples", type=float, default=2e6)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--smoothing", type=float, default=0.1, help="of labels; 0 for a judge that may be sure")
     parser.add_argument("--learning-rate", type=float, default=0.2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -179,7 +187,7 @@ def main() -> None:
     begun = time.monotonic()
     classifier, seen = train(pictures, options)
     minutes = (time.monotonic() - begun) / 60
-    digest = export(classifier, options.out)
+    digest = export(classifier, options.out, logits=options.logits)
     test = load(options.data, options.test_split, (channels, height, width))
     receipt = {
         "data": options.data,
@@ -189,9 +197,9 @@ def main() -> None:
         "seed": options.seed,
         "minutes": round(minutes, 1),
         "device": f"{options.device}, {torch.get_num_threads()} threads",
-        "accuracy": round(accuracy(options.out, classifier.head, test), 4),
+        "accuracy": round(accuracy(options.out, nn.Identity() if options.logits else classifier.head, test), 4),
         "of": f"{options.test_split}, {len(test)} pictures",
-        "features": WIDTHS[-1],
+        "features": len(pictures.classes) if options.logits else options.widths[-1],
         "sha256": digest,
         "bytes": options.out.stat().st_size,
     }

@@ -1,7 +1,9 @@
 """Training speed of every model, and of the Diagonal BiLSTM against the plain loop over columns, measured in one run.
 
     python benchmarks/training.py                        # preset binarized_mnist, 16 pictures a step
+    python benchmarks/training.py --precision fp32 bf16  # side by side
     python benchmarks/training.py --device cuda --batch 128 --precision bf16
+    python benchmarks/training.py --decoding             # JPEG files of 64x64, read ahead of the step or in it
 
 A step is all that training does: forward, backward, clipping, Adam. In the plain loop, as the paper tells it, each
 direction is skewed into a padded map of W + H - 1 columns, and a 2x1 convolution goes from column to column; the
@@ -15,17 +17,25 @@ import argparse
 import json
 import platform
 import statistics
+import tempfile
 import time
 import types
+from pathlib import Path
+from unittest import mock
 
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 import zoo
 from zoo import building, registry
+from zoo.data import Shuffled, load
+from zoo.data.ahead import Ahead
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 
+ABILITIES = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
 PLAIN = "diagonal_bilstm, plain loop"
 
 
@@ -72,21 +82,19 @@ def plain_forward(layer, x: torch.Tensor, pixels: torch.Tensor, skew) -> torch.T
 class Run:
     """One model, its trainer, and the seconds of its steps."""
 
-    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
+    def __init__(self, name: str, precision: str, arguments: argparse.Namespace) -> None:
         spec = registry.model_spec("diagonal_bilstm" if name == PLAIN else name)
         torch.manual_seed(0)
         model = zoo.build(spec.name, preset=arguments.preset)
         if name == PLAIN:
             for layer in model.layers:
                 layer.forward = types.MethodType(plain_forward, layer)
-        settings = Settings(
-            model=spec.name, data="random", out="", device=arguments.device, precision=arguments.precision
-        )
+        settings = Settings(model=spec.name, data="random", out="", device=arguments.device, precision=precision)
         self.trainer = building.make_trainer(spec, model, settings, make_accelerator(settings), {})
         images = torch.randint(0, 256, (arguments.batch, *model.image_shape), dtype=torch.uint8)
         labels = torch.arange(arguments.batch) % 10
         self.batch = {"image": images.to(arguments.device), "label": labels.to(arguments.device)}
-        self.name, self.seconds, self.cuda = name, [], arguments.device == "cuda"
+        self.name, self.precision, self.seconds, self.cuda = name, precision, [], arguments.device == "cuda"
         self.losses = [float(next(iter(self.step().values()))) for _ in range(2)]  # warm-up
 
     def step(self) -> dict[str, torch.Tensor]:
@@ -98,23 +106,59 @@ class Run:
         return metrics
 
 
+def decoding(batch: int, rounds: int) -> None:
+    """Training on a folder of JPEG files too large for the memory, with the next batches read ahead and without."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch("zoo.data.examples.MEMORY_LIMIT", 0):
+        for i in range(1024):
+            noise = np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(noise).resize((64, 64)).save(Path(folder) / f"{i}.jpg", quality=90)
+        feeds = {"in the step": Shuffled(load(folder, "train", (3, 64, 64)), 0)}
+        feeds["ahead of it"] = Ahead(Shuffled(load(folder, "train", (3, 64, 64)), 0), step=batch)
+        spec = registry.model_spec("pixelcnn")
+        model = zoo.build("pixelcnn", "tiny", image_shape=(3, 64, 64))
+        settings = Settings(model="pixelcnn", data=folder, out="", device="cpu")
+        trainer = building.make_trainer(spec, model, settings, make_accelerator(settings), {})
+        seconds = {name: [] for name in feeds}
+        for number in range(rounds):
+            for name, feed in feeds.items():
+                begun = time.perf_counter()
+                for i in range(10):
+                    trainer.step(feed.take((10 * number + i) * batch, batch), 0)
+                seconds[name].append(time.perf_counter() - begun)
+        feeds["ahead of it"].close()
+    for name, times in seconds.items():
+        print(f"pictures decoded {name}: {10 * batch / statistics.median(times):.1f} images/s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", help="default: all that have the preset")
     parser.add_argument("--preset", default="binarized_mnist")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--precision", nargs="+", default=["fp32"])
+    parser.add_argument("--decoding", action="store_true", help="only what reading ahead brings")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
 
+    can = [name for name in ABILITIES if getattr(torch.cpu, "get_capabilities", dict)().get(name)]
+    if arguments.decoding:
+        print(f"batch {arguments.batch}, {torch.get_num_threads()} CPU threads, {', '.join(can)}")
+        decoding(arguments.batch, arguments.steps)
+        return
     names = arguments.models or [spec.name for spec in zoo.models() if arguments.preset in spec.presets]
-    where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    where = (
+        torch.cuda.get_device_name()
+        if arguments.device == "cuda"
+        else f"{torch.get_num_threads()} CPU threads ({', '.join(can)})"
+    )
     print(
         f"preset {arguments.preset}, batch {arguments.batch}, {platform.machine()}, {where}, torch {torch.__version__}"
     )
     for name in names:
-        runs = [Run(each, arguments) for each in ((name, PLAIN) if name == "diagonal_bilstm" else (name,))]
+        runs = [Run(name, precision, arguments) for precision in arguments.precision]
+        if name == "diagonal_bilstm":
+            runs.insert(1, Run(PLAIN, arguments.precision[0], arguments))
         for run in runs:
             run.seconds.clear()
         for _ in range(arguments.steps):
@@ -122,10 +166,11 @@ def main() -> None:
                 run.step()
         for run in runs:
             speed = arguments.batch / statistics.median(run.seconds)
-            print(f"{run.name}: {speed:.1f} images/s")
-            print(json.dumps({"model": run.name, "images_per_second": speed}))
-        if len(runs) == 2:
-            ours, plain = runs
+            times = statistics.median(runs[0].seconds) / statistics.median(run.seconds)
+            print(f"{run.name}, {run.precision}: {speed:.1f} images/s, {times:.2f} times the first")
+            print(json.dumps({"model": run.name, "precision": run.precision, "images_per_second": speed}))
+        if name == "diagonal_bilstm":
+            ours, plain = runs[:2]
             for a, b in zip(ours.losses, plain.losses, strict=True):
                 if abs(a - b) > 1e-3 * abs(a):
                     raise SystemExit(f"the two differ: losses {ours.losses} and {plain.losses}")
