@@ -116,7 +116,7 @@ def test_training_shows_clips_moving_and_still(tmp_path: Path) -> None:
     clips = torch.stack(noise(4 * 5)).view(4, 5, 3, 12, 12)
     folder = RunFolder(tmp_path)
     folder.begin({}, 0)
-    folder.show(clips, 32, 12.5)
+    folder.show(clips, 32, fps=12.5)
     folder.close()
     moving = video.read_clip(tmp_path / "samples" / "000000032.gif", 3)
     assert moving.shape == (5, 3, 2 * (2 + 2 * 14), 2 * (2 + 2 * 14))
