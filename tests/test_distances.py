@@ -117,6 +117,20 @@ def gaussian(n: int, mean: torch.Tensor, factor: torch.Tensor, seed: int = 0) ->
     return whitened @ factor.T + mean
 
 
+def test_reconstructions_take_the_place_of_samples(tmp_path: Path, tiny: zoo.Model, quarters: str) -> None:
+    data = write_pictures(tmp_path / "data", 12, (16, 16))
+    how: dict[str, Any] = {"data": str(data), "metrics": ["fd"], "features": quarters, "control": "reconstructed"}
+    with pytest.raises(OptionError, match="pixelcnn has no encoder, so it reconstructs nothing"):
+        metrics.evaluate(tiny, **how)
+    torch.manual_seed(0)
+    model = zoo.build("vqvae2", preset="tiny")
+    receipt = metrics.evaluate(model, **how)[0]
+    assert (receipt["samples"], receipt["count"], receipt["real"]) == ("real, reconstructed", 11, 11)  # one is held out
+    images = zoo.data.load(str(data), "train", model.batch_shapes).batch(range(11))["image"]
+    seen = [Quarters()(x.expand(-1, 3, -1, -1)).double() for x in (images, model.reconstruct(images))]
+    assert receipt["value"] == pytest.approx(distances.frechet(*seen), rel=1e-4)
+
+
 # Distances
 
 

@@ -45,7 +45,7 @@ SHORT = {"features_sha256": 12}  # characters of a value in the table
     help="The network that compares pictures: inception, vgg16, or a TorchScript file, whose code is run. "
     "[inception for fid and kid, vgg16 for the others]",
 )
-@click.option("--control", help="real or shuffled: real examples, or clips in disorder, in place of samples.")
+@click.option("--control", help="real, shuffled or reconstructed: what to measure in place of samples.")
 @click.option("--column", metavar="KEY=NAME", multiple=True, help="As in 'zoo train'.")
 @click.option("--pairs", help="As in 'zoo train'.")
 @click.option("--frame-stride", "stride", type=click.IntRange(min=1), help="As in 'zoo train'. [1]")

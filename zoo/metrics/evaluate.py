@@ -61,7 +61,8 @@ def evaluate(
         features: the network of metrics of samples, as `zoo.metrics.features.load` takes it; None is each metric's own.
         options: of `model.sample`; a list has a value for each of the samples.
         control: what metrics of samples give for real examples in place of samples: "real" compares two halves of them,
-            "shuffled" one half whose frames are in an order of chance with the other.
+            "shuffled" one half whose frames are in an order of chance with the other, and "reconstructed" the pictures
+            with what the model's encoder keeps of them.
         columns, pairs, stride: as of `zoo.data.load`.
         progress: called with the share that is done.
 

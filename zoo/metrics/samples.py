@@ -40,7 +40,7 @@ OTHER = {"fid": "fd", "kid": "kd", "ppl": "pl", "fvd": "fd", "kvd": "kd"}
 PATHS = ("ppl", "pl")
 CONTENT = "acd"
 OF_SAMPLES = (*NETWORK, *dict.fromkeys(OTHER.values()), CONTENT)
-CONTROLS = ("real", "shuffled")
+CONTROLS = ("real", "shuffled", "reconstructed")
 LEAST = {**dict.fromkeys(("kid", "kd", "kvd"), SUBSET_SIZE), **dict.fromkeys(("precision", "recall"), NEIGHBOURS + 1)}
 COUNT = 50_000
 BLOCK = 8  # paths drawn at once, so that path i is the same in any process
@@ -74,7 +74,7 @@ class Job:
         real = Reals.load(self.data, self.split, self.model, self.limit, self.seed, **how) if compared else None
         drawn_from, count = real, self.count
         if real is not None and self.control:
-            real, drawn_from = real.halves(self.seed)
+            real, drawn_from = real.halves(self.seed) if self.control != "reconstructed" else (real, real)
             count = len(real)
         source = real.source if real else find(self.data, resize=self.resize)
         for name in compared:
@@ -109,6 +109,8 @@ class Job:
             raise OptionError(f"{' and '.join(of_clips)} are of clips, and {spec.name} draws pictures")
         if self.control == "shuffled" and not spec.is_video:
             raise OptionError(f"only clips have frames to shuffle, and {spec.name} draws pictures")
+        if self.control == "reconstructed" and not self.model.has_encoder:
+            raise OptionError(f"{spec.name} has no encoder, so it reconstructs nothing")
         for name, value, least in (
             ("count", self.count, 1),
             ("seed", self.seed, 0),
@@ -163,13 +165,18 @@ class Job:
             last = min(first + size, rows.stop)
             batch = real.batch([i % len(real) for i in range(first, last)]) if real and self._is_given(real) else {}
             if self.control and real:
-                images = batch[real.key]
-                yield shuffled(images, self.seed, first) if self.control == "shuffled" else images
+                yield self._control(batch[real.key], first)
                 continue
             options: dict[str, Any] = {k: v[first:last] if isinstance(v, list) else v for k, v in self.options.items()}
             options |= {name: value for name, value in batch.items() if real and name in real.conditions}
             images = self.model.sample(last - first, seed=self.seed, start=first, **options)
             yield to_bytes(images, self.model.levels)
+
+    def _control(self, images: torch.Tensor, first: int) -> torch.Tensor:
+        """What stands in place of samples, of real pictures or clips from number `first` on."""
+        if self.control == "reconstructed":
+            return self.model.reconstruct(images.to(self.model.device)).cpu()
+        return shuffled(images, self.seed, first) if self.control == "shuffled" else images
 
     def _is_given(self, real: Reals) -> bool:
         return bool(self.control or real.conditions)
