@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import write_pictures
+from PIL import Image
 
 import zoo
 from zoo import building
+from zoo.cli import main
 from zoo.errors import OptionError, TrainingError, WeightsError
 from zoo.hub.imports import import_weights
 from zoo.settings import Settings
@@ -291,7 +293,7 @@ def test_the_detail_temperature_leaves_the_top_alone() -> None:
     model = built().eval()
     drawn: list[torch.Tensor] = []
     honest = model.autoencoder.decode
-    model.autoencoder.decode = lambda codes: (drawn.append(codes), honest(codes))[1]
+    model.autoencoder.decode = lambda codes, known=None: (drawn.append(codes), honest(codes, known))[1]
     model.sample(2)
     model.sample(2, detail_temperature=0)
     assert torch.equal(drawn[0][0], drawn[1][0])
@@ -312,6 +314,39 @@ def test_a_picture_is_completed_by_what_is_given_alone() -> None:
     for wrong, text in (({"given_rows": 4}, "give both options"), ({"given": given, "given_rows": 17}, "have 16 rows")):
         with pytest.raises(OptionError, match=text):
             model.sample(2, **wrong)
+
+
+def test_a_drawing_shows_the_top_level_and_then_the_details(tmp_path: Path) -> None:
+    """16 codes of the top level, a frame each, then 64 of the bottom one, two a frame, and the picture itself."""
+    model = built()
+    run_steps(make_trainer(model, stage="joint"), model, range(2))
+    model.eval()
+    frames = model.stages(3, seed=4, batch_size=2)
+    assert frames.shape == (3, 16 + 32 + 1, 1, 16, 16)
+    assert torch.equal(frames[:, -1], model.sample(3, seed=4))
+    assert torch.equal(frames[0, 0], frames[1, 0])  # nothing is drawn yet
+    coarse = model.stages(3, seed=4, detail_temperature=0)
+    assert torch.equal(coarse[:, :17], frames[:, :17])  # no detail before the top level is whole
+    assert not torch.equal(coarse[:, -1], frames[:, -1])
+    for t in (32, 40):  # half of the details, then three quarters: far above the next one, all is as it will be
+        done = (t - 16) // 4 * 2 - 6
+        assert torch.equal(frames[:, t, :, :done], frames[:, -1, :, :done])
+        assert not torch.equal(frames[:, t], frames[:, -1])
+    given = pictures(model, 3)
+    assert torch.equal(model.stages(3, given=given, given_rows=6)[:, 0, :, :6], given[:, :, :6])
+    with pytest.raises(OptionError, match="pixelcnn does not draw in stages"):
+        zoo.build("pixelcnn", preset="tiny").stages(1)
+
+
+def test_zoo_sample_animates_it(tmp_path: Path) -> None:
+    model = built()
+    run_steps(make_trainer(model, stage="joint"), model, range(2))
+    zoo.save(model, tmp_path / "weights")
+    path = tmp_path / "drawn.gif"
+    assert main(["sample", "vqvae2", "--weights", str(tmp_path / "weights"), "-n2", "--animate", "-o", str(path)]) == 0
+    with Image.open(path) as clip:
+        assert clip.n_frames > 10
+        assert clip.size == (38, 20)
 
 
 # Training
@@ -440,7 +475,7 @@ def test_a_run_shows_reconstructions_and_how_codes_are_used(tmp_path: Path) -> N
     )
     loop.train(settings)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert {"train/top_perplexity", "train/bottom_dead"} <= set(lines[0])
+    assert {"train/top_perplexity", "train/top_window_perplexity", "train/bottom_dead"} <= set(lines[0])
     assert {"train/top_nats", "train/bottom_nats"} <= set(lines[-2])
     sheets = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
     assert [f"{n:09d}-reconstructions.png" for n in (16, 32, 48, 64)] == [s for s in sheets if "-" in s]

@@ -174,6 +174,20 @@ class Model(nn.Module):
         settings: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
         return sampling.sample(self, n, seed=seed, start=start, frames=frames, **settings, **options)
 
+    def stages(self, n: int | None = None, **how: Any) -> torch.Tensor:
+        """Pictures while they are drawn, (N, T, C, H, W), uint8, on the CPU.
+
+        The last of T frames are what `sample` gives with the same keywords. Raises OptionError where `spec.stages` is
+        false.
+        """
+        if not self.spec.stages:
+            raise OptionError(f"{self.spec.name} does not draw in stages")
+        return sampling.sample(self, n, stages=True, **how)
+
+    def draw_stages(self, request: SampleRequest) -> torch.Tensor:
+        """One batch of `stages`, (n, T, C, H, W), uint8; a plugin gives it where its spec says `stages`."""
+        raise NotImplementedError
+
     def stream(
         self, n: int | None = None, *, seed: int = 0, frames: int | None = None, **options: Any
     ) -> Iterator[torch.Tensor]:
@@ -220,7 +234,7 @@ class Model(nn.Module):
         raise OptionError(f"{self.spec.name} has no tractable likelihood")
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
-        """What an encoder keeps of pictures (N, C, H, W), uint8, in the same shape; only for models that have one."""
+        """What the encoder keeps of pictures (N, C, H, W), uint8, in the same shape; only for models that have one."""
         raise OptionError(f"{self.spec.name} has no encoder, so it reconstructs nothing")
 
     @property

@@ -50,6 +50,9 @@ class Sampled(Protocol):
     def draw_batch(self, request: SampleRequest) -> Any:
         """One batch, as the plugin's `zoo_sample` gives it."""
 
+    def draw_stages(self, request: SampleRequest) -> torch.Tensor:
+        """One batch while it is drawn."""
+
 
 @contextmanager
 def evaluating(model: Sampled) -> Iterator[None]:
@@ -72,9 +75,10 @@ def sample(
     batch_size: int | None = None,
     precision: str = "fp32",
     progress: Callable[[float], None] | bool | None = None,
+    stages: bool = False,
     **options: Any,
 ) -> torch.Tensor:
-    """What `model.sample` does; see `zoo.Model.sample`."""
+    """What `model.sample` does, or with `stages` what `model.stages` does; see `zoo.Model`."""
     n = _count(model, options) if n is None else n
     n, seed, start = _integer("n", n, 0), _integer("seed", seed, 0), _integer("start", start, 0)
     batch_size = None if batch_size is None else _integer("batch_size", batch_size, 1)
@@ -97,10 +101,13 @@ def sample(
                 kept=kept,
             )
             with torch.no_grad(), computing(precision, model.device):
-                images = model.draw_batch(request)
-                if isinstance(images, Iterator):
-                    images = _stacked(images, frames)
-            batches.append(_check_samples(model, images, request.n).cpu())
+                if stages:
+                    batches.append(model.draw_stages(request).cpu())
+                else:
+                    images = model.draw_batch(request)
+                    if isinstance(images, Iterator):
+                        images = _stacked(images, frames)
+                    batches.append(_check_samples(model, images, request.n).cpu())
             request.progress(1.0)
     if not batches:
         axes = (0, *([frames or 0] if model.spec.is_video else []), *model.image_shape)

@@ -200,6 +200,7 @@ class ModelSpec:
         sample_options: what `model.sample` takes besides the core's `n`, `seed`, `batch_size` and `precision`.
         weights: tag -> pin.
         figures: of the paper, and ours; `zoo info` prints them.
+        stages: whether the model draws a picture in stages that can be watched, by `Model.draw_stages`.
     """
 
     name: str
@@ -212,6 +213,7 @@ class ModelSpec:
     sample_options: tuple[Option, ...] = ()
     weights: Mapping[str, Weights] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
+    stages: bool = False
 
     @property
     def is_video(self) -> bool:

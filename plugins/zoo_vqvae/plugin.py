@@ -34,6 +34,7 @@ VQVAE2 = ModelSpec(
     kind="vae",
     task="image-generation",
     data_shape=("C", "H", "W"),
+    stages=True,
     presets={
         "tiny": Preset(
             model={

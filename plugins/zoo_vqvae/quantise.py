@@ -60,6 +60,10 @@ class Quantiser(nn.Module):
         """The vectors of codes, (B, h, w) -> (B, D, h, w)."""
         return F.embedding(codes, self.codebook).permute(0, 3, 1, 2)
 
+    def mean(self) -> torch.Tensor:
+        """The mean of all that was quantised in the window of the moving average, (D,)."""
+        return self.sums.sum(0) / self.counts.sum()
+
     @torch.no_grad()
     def update(
         self,

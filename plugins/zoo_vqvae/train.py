@@ -131,7 +131,11 @@ class VQVAE2Trainer:
     def _step_autoencoder(
         self, images: torch.Tensor, rate: float
     ) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-        """Eq. 2 of VQ-VAE-2, with moving averages in place of the codebook's term; the codes and what is logged."""
+        """Eq. 2 of VQ-VAE-2, with moving averages in place of the codebook's term; the codes and what is logged.
+
+        Perplexity is of the codes of a batch, and of those in the window of the codebooks' moving average, whose dead
+        codes are counted too.
+        """
         coded = self.model.autoencoder(images)
         mse = F.mse_loss(coded.images.float(), images)
         self.players["autoencoder"].rate(self.rate * rate)
@@ -140,7 +144,9 @@ class VQVAE2Trainer:
         levels = zip(self.model.level_names, self.model.autoencoder.quantisers, strict=True)
         for (name, quantiser), z, codes in zip(levels, coded.vectors, coded.codes, strict=True):
             metrics[f"{name}_restarted"] = self.track(quantiser, z, codes)
-            metrics[f"{name}_perplexity"], metrics[f"{name}_dead"] = quantiser.perplexity(), quantiser.dead()
+            metrics[f"{name}_perplexity"] = perplexity(codes, self.model.codes)
+            metrics[f"{name}_window_perplexity"] = quantiser.perplexity()
+            metrics[f"{name}_dead"] = quantiser.dead()
         return coded.codes, metrics
 
     def _track(self, quantiser: Quantiser, z: torch.Tensor, codes: torch.Tensor, **how: Any) -> torch.Tensor:

@@ -149,11 +149,21 @@ class Autoencoder(nn.Module):
         vectors, codes, merged, commitment = self.encode(images)
         return Coded(vectors, codes, self.decoder(merged), commitment)
 
-    def decode(self, codes: list[torch.Tensor]) -> torch.Tensor:
-        """Maps of codes (B, h, w), from the top level down, to pictures (B, C, H, W) of about -1 to 1."""
-        merged = self.quantisers[0].lookup(codes[0])
-        for i in range(1, self.n_levels):
-            merged = torch.cat([self.ups[i - 1](merged), self.quantisers[i].lookup(codes[i])], 1)
+    def decode(self, codes: list[torch.Tensor], known: int | None = None) -> torch.Tensor:
+        """Maps of codes (B, h, w), from the top level down, to pictures (B, C, H, W) of about -1 to 1.
+
+        Args:
+            known: how many codes of each picture, from the first of the top level on in raster order, are known; in
+                place of the others stands the mean vector of their level. None is all.
+        """
+        merged = None
+        for i, (quantiser, level) in enumerate(zip(self.quantisers, codes, strict=True)):
+            vectors = quantiser.lookup(level)
+            if known is not None:
+                is_known = torch.arange(level[0].numel(), device=level.device).view(level.shape[1:]) < known
+                vectors = torch.where(is_known, vectors, quantiser.mean()[:, None, None])
+                known -= level[0].numel()
+            merged = vectors if merged is None else torch.cat([self.ups[i - 1](merged), vectors], 1)
         return self.decoder(merged)
 
 

@@ -31,6 +31,8 @@ from zoo.sampling import evaluating
 from zoo_vqvae.prior import Prior
 from zoo_vqvae.vqvae import NAMES, Autoencoder
 
+STAGES = 100  # of a drawing, about
+
 
 class VQVAE2(Model):
     """An autoencoder with one to three levels of codes, and an autoregressive prior for each level.
@@ -164,7 +166,22 @@ class VQVAE2(Model):
 
     def draw(self, request: SampleRequest) -> torch.Tensor:
         """The pictures of a request, (n, C, H, W), uint8: codes from the top down, then the decoder."""
-        images = to_pixels(self.autoencoder.decode(self.draw_codes(request)))
+        return self._shown(self.draw_codes(request), request)
+
+    def draw_stages(self, request: SampleRequest) -> torch.Tensor:
+        """The pictures of a request while they are drawn, (n, T, C, H, W), uint8: the whole top level first, then the
+        details of the levels below it. What is not drawn yet is the mean of its level."""
+        codes = self.draw_codes(request)
+        stages, first = [], 0
+        for height, width in self.code_shapes:
+            step = math.ceil(height * width * len(codes) / STAGES)
+            stages += range(first, first + height * width, step)
+            first += height * width
+        return torch.stack([self._shown(codes, request, known) for known in (*stages, None)], 1)
+
+    def _shown(self, codes: list[torch.Tensor], request: SampleRequest, known: int | None = None) -> torch.Tensor:
+        """The pictures of codes, (n, C, H, W), uint8, with the rows that a request gives; `known` as of `decode`."""
+        images = to_pixels(self.autoencoder.decode(codes, known))
         rows = request.options["given_rows"]
         if rows:
             images[:, :, :rows] = request.options["given"][:, :, :rows].to(images.device)

@@ -79,11 +79,11 @@ class Destination(Target):
         return "stdout"
 
 
-def draws_pixels(spec: ModelSpec) -> bool:
-    """Whether a model draws a picture pixel by pixel, which can be watched."""
-    return spec.kind == "autoregressive" and not spec.is_video
+def can_be_watched(spec: ModelSpec) -> bool:
+    """Whether a model draws a picture pixel by pixel, or in stages of its own."""
+    return (spec.kind == "autoregressive" or spec.stages) and not spec.is_video
 
 
 def can_animate(spec: ModelSpec) -> bool:
-    """Whether there is something to see in `--animate`: pixel after pixel, or a walk."""
-    return draws_pixels(spec) or any(option.frames for option in spec.sample_options)
+    """Whether there is something to see in `--animate`: a picture being drawn, or a walk."""
+    return can_be_watched(spec) or any(option.frames for option in spec.sample_options)

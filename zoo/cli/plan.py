@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo import output
 from zoo.cli.options import clip_length, completed, parse_options, share_out, shown, table_columns
-from zoo.cli.output import Destination, draws_pixels
+from zoo.cli.output import Destination, can_be_watched
 from zoo.errors import OptionError
 from zoo.spec import ModelSpec
 
@@ -55,10 +55,10 @@ class Plan:
         """Where the samples go; raises OptionError for flags that do not go together."""
         if self.frames and not spec.is_video:
             raise OptionError(f"--frames is of clips, and {spec.name} draws pictures")
-        if self.animate and not (self.length or draws_pixels(spec)):
+        if self.animate and not (self.length or can_be_watched(spec)):
             table = table_columns(spec, self.options)
             what = f"option '{table[0]}' makes a still table" if table else f"which {spec.name} does not"
-            raise OptionError(f"--animate needs a model that draws pixel by pixel or can walk, {what}")
+            raise OptionError(f"--animate needs a model that draws pixel by pixel or in stages, or can walk, {what}")
         animation = output.CLIP if spec.is_video else None
         animation = output.WALK if self.length else animation
         animation = output.DRAWING if self.animate and not self.length else animation

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 @click.option(
     "--animate",
     is_flag=True,
-    help="Show the pictures being drawn pixel by pixel, or walks between them, in a .gif, .webp, .apng or .mp4.",
+    help="Show the pictures being drawn, or walks between them, in a .gif, .webp, .apng or .mp4.",
 )
 @click.option(
     "--show-given",
@@ -157,10 +157,11 @@ def _sample(
 
 
 def draw(model: Model, plan: Plan, pictures: dict[str, torch.Tensor], precision: str) -> torch.Tensor:
-    """The samples as the model gives them, (N, C, H, W), or (N, T, C, H, W) for clips and walks."""
+    """The samples as the model gives them, (N, C, H, W), or (N, T, C, H, W) of clips, walks and stages."""
     length = plan.length or 1
+    sample = model.stages if plan.animate and model.spec.stages else model.sample
     with progress("sampling", plan.n, "samples") as update:
-        raw = model.sample(
+        raw = sample(
             plan.n * length,
             seed=plan.seed,
             start=plan.start * length,
@@ -180,7 +181,7 @@ def compose(
     from zoo import media
 
     samples = media.to_bytes(raw, levels)
-    if spec.is_video or plan.length:
+    if samples.ndim == 5:
         frames = list(samples.unbind(1))
     else:
         frames = media.drawing(samples, plan.kept) if plan.animate else [samples]
