@@ -158,6 +158,21 @@ def test_dead_codes_begin_anew_at_vectors_of_the_batch() -> None:
     assert float(quantiser.dead()) == 0
 
 
+def test_new_codes_are_spread_over_what_is_rare_too() -> None:
+    """Nine vectors in ten are one and the same, as the background of a picture; the codebook has that one once."""
+    torch.manual_seed(0)
+    z = torch.zeros(1, 2, 20, 20)
+    z[:, :, :2] = torch.randn(1, 2, 2, 20)
+    quantiser = Quantiser(16, 2)
+    quantiser.update(z, quantiser(z)[1], restart_below=0.05)
+    assert int((quantiser.codebook == 0).all(1).sum()) == 1
+    quantiser.codebook[1:] = 100
+    quantiser.sums.copy_(quantiser.codebook * quantiser.counts[:, None])
+    quantiser.codebook[0] = quantiser.sums[0] = 0
+    quantiser.update(z, quantiser(z)[1], decay=0, restart_below=0.05)  # all but one are dead
+    assert int((quantiser.codebook.abs() < 0.01).all(1).sum()) < 4
+
+
 def test_perplexity_counts_the_codes_in_use() -> None:
     codes = torch.tensor([0, 3, 5, 7]).repeat(4).view(1, 4, 4)
     assert float(perplexity(codes, 512)) == pytest.approx(4)

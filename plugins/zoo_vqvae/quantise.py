@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 EPSILON = 1e-5  # of Laplace smoothing
+SEEDS = 2**14  # vectors out of which the first codebook is chosen
 DEAD = 0.01  # a code with less than this share of the average use counts as dead
 
 
@@ -82,12 +83,14 @@ class Quantiser(nn.Module):
             z: (B, D, h, w), what was quantised.
             codes: (B, h, w), the result.
             decay: gamma; 0 is one step of k-means.
-            restart_below: codes with less than this share of the average use begin anew at random vectors of z, and all
-                do so with the first update; 0 for never. The papers do not.
+            restart_below: codes with less than this share of the average use begin anew at vectors of z that are far
+                from their codes, and all do so with the first update, far from each other; 0 for never. The papers do
+                not.
             total: the sum of a tensor over all processes.
             is_main: whether this process chooses these vectors.
         """
         flat, k = self._flat(z), len(self.codebook)
+        before = self.codebook.clone()
         counts = torch.bincount(codes.flatten(), minlength=k).float()
         sums = torch.zeros_like(self.sums).index_add_(0, codes.flatten(), flat)
         self.counts.lerp_(total(counts), 1 - decay)
@@ -98,7 +101,7 @@ class Quantiser(nn.Module):
         self.updates.add_(1)
         if not restart_below:
             return torch.zeros((), device=flat.device)
-        fresh = flat[torch.randint(len(flat), (k,), device=flat.device)]
+        fresh = spread(flat, k) if int(self.updates) == 1 else far(flat, before[codes.flatten()], k)
         fresh = total(fresh if is_main else torch.zeros_like(fresh))
         dead = (self.counts < restart_below * n / k) | (self.updates == 1)  # in the beginning, all
         weight = 2 * restart_below * n / k  # a small one, so that a code of no use is tried elsewhere soon
@@ -119,6 +122,25 @@ class Quantiser(nn.Module):
     @staticmethod
     def _flat(z: torch.Tensor) -> torch.Tensor:
         return z.detach().permute(0, 2, 3, 1).reshape(-1, z.shape[1]).float()
+
+
+def far(vectors: torch.Tensor, nearest: torch.Tensor, k: int) -> torch.Tensor:
+    """k vectors out of (M, D), (k, D): each is drawn in proportion to its squared distance from what is nearest to it,
+    (M, D), so that what is frequent and well met already is not met twice."""
+    distance = (vectors - nearest).square().sum(1)
+    return vectors[torch.multinomial(distance + EPSILON * distance.mean() + 1e-12, k, replacement=True)]
+
+
+def spread(vectors: torch.Tensor, k: int) -> torch.Tensor:
+    """k vectors out of (M, D), (k, D), far from each other: one after the other in proportion to its squared distance
+    from the nearest before it (k-means++, Arthur and Vassilvitskii, SODA 2007). Of more than SEEDS a random choice."""
+    vectors = vectors[torch.randperm(len(vectors), device=vectors.device)[:SEEDS]]
+    found = [vectors[0]]
+    distance = (vectors - found[0]).square().sum(1)
+    for _ in range(1, k):
+        found.append(vectors[torch.multinomial(distance + 1e-12, 1)[0]])
+        distance = torch.minimum(distance, (vectors - found[-1]).square().sum(1))
+    return torch.stack(found)
 
 
 def perplexity(codes: torch.Tensor, k: int) -> torch.Tensor:

@@ -178,8 +178,8 @@ class VQVAE2Trainer:
     def evaluate(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Of held-out pictures: squared error of -1 to 1, perplexity of each level's codes, nats for each code."""
         images = from_pixels(batch["image"])
+        coded = self.model.autoencoder(images)  # in fp32, as codes are kept and weights are used
         with self.accelerator.autocast():
-            coded = self.model.autoencoder(images)
             nats = self._nats(coded.codes, batch)
         levels = zip(self.model.level_names, coded.codes, strict=True)
         return {
