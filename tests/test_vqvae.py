@@ -364,6 +364,40 @@ def test_zoo_sample_animates_it(tmp_path: Path) -> None:
         assert clip.size == (38, 20)
 
 
+class Bright(torch.nn.Module):
+    """Class 1 is the brighter, the surer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = x.float().mean([1, 2, 3]) / 16
+        return torch.stack([torch.zeros_like(bright), bright, -bright], 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_sample_is_the_candidate_that_the_classifier_is_surest_of(tmp_path: Path) -> None:
+    torch.jit.script(Bright()).save(str(tmp_path / "bright.pt"))
+    model = built(classes=3).eval()
+    how: dict[str, Any] = {"seed": 5, "classifier": str(tmp_path / "bright.pt")}
+    plain = model.sample(6, seed=5, label=1)
+    few, many = (model.sample(6, label=1, candidates=n, **how) for n in (3, 6))
+    scores = [Bright()(x.expand(-1, 3, -1, -1)).log_softmax(1)[:, 1] for x in (plain, few, many)]
+    assert bool((scores[0] <= scores[1]).all())
+    assert bool((scores[1] <= scores[2]).all())
+    assert 0 < sum(torch.equal(a, b) for a, b in zip(plain, few, strict=True)) < 6  # the first candidate is the sample
+    assert torch.equal(few, model.sample(6, label=1, candidates=3, batch_size=4, **how))
+    dark = model.sample(6, label=2, candidates=6, **how)
+    assert float(dark.float().mean()) < float(many.float().mean())
+    two = built(classes=2).eval()
+    for network, wrong, text in (
+        (model, {"candidates": 2}, "give both options: candidates=N, 2 or more, and classifier=FILE"),
+        (model, {"classifier": how["classifier"]}, "give both options"),
+        (model, {"candidates": 2, "classifier": "no.pt"}, "takes a TorchScript file, and there is none at 'no.pt'"),
+        (built(), {"candidates": 2, "classifier": how["classifier"]}, "this model has no classes"),
+        (two, {"candidates": 2, "classifier": how["classifier"]}, "knows 3 classes, but this model has 2"),
+    ):
+        with pytest.raises(OptionError, match=text):
+            network.sample(1, **wrong)
+
+
 # Training
 
 

@@ -122,6 +122,19 @@ VQVAE2 = ModelSpec(
             maximum=10.0,
             help="the temperature of all levels below the top; that of the top without it",
         ),
+        Option(
+            name="candidates",
+            type="int",
+            default=1,
+            minimum=1,
+            maximum=1000,
+            help="draw that many for each sample, and keep the one that `classifier` is surest of",
+        ),
+        Option(
+            name="classifier",
+            type="str",
+            help="a TorchScript file, whose code is run: pictures (N, 3, H, W), uint8, to logits (N, classes)",
+        ),
     ),
     figures=(
         Figure(metric="NLL of codes, top", paper=3.41, **TABLE_1),

@@ -5,8 +5,8 @@ Against a PixelCNN of pixels: the prior models a few thousand codes in place of 
 autoencoder leave out what is hardly seen. Against VQ-VAE: levels of codes (`vqvae.py`), and a prior with attention for
 the top one, which sees the whole picture at once (`prior.py`).
 
-Left out: rejection of samples by a classifier's score (section 3.4). Beyond the paper, pictures are completed through
-their codes.
+Samples can be rejected by a classifier's score (`rejection.py`). Beyond the paper, pictures are completed through their
+codes.
 
 Shapes: N pictures, C colour channels, H, W height and width, K codes, h, w height and width of a map of codes. Levels
 are in order from the top down, in every list and tuple.
@@ -28,6 +28,7 @@ from zoo.nn.adversarial import from_pixels, to_pixels
 from zoo.nn.draw import draw
 from zoo.request import SampleRequest
 from zoo.sampling import evaluating
+from zoo_vqvae import rejection
 from zoo_vqvae.prior import Prior
 from zoo_vqvae.vqvae import NAMES, Autoencoder
 
@@ -195,7 +196,21 @@ class VQVAE2(Model):
                 "these weights hold a trained autoencoder, but priors that are not trained yet: "
                 "zoo train vqvae2 --from WEIGHTS --set stage=priors"
             )
-        label, given = self._label(request), self._given(request)
+        rejection.check(options, self.classes)
+        label = self._label(request)
+        if label is None or options["candidates"] == 1:
+            return self._draw_codes(request, label)
+        return rejection.best(
+            request,
+            label,
+            self.classes,
+            lambda candidate: self._draw_codes(candidate, label),
+            lambda codes: self._shown(codes, request),
+        )
+
+    def _draw_codes(self, request: SampleRequest, label: torch.Tensor | None) -> list[torch.Tensor]:
+        """The maps of codes of one candidate for each sample."""
+        options, given = request.options, self._given(request)
         sizes = [math.prod(shape) for shape in self.code_shapes]
         codes: list[torch.Tensor] = []
         for i, (prior, name) in enumerate(zip(self.priors, self.level_names, strict=True)):
