@@ -29,7 +29,11 @@ from zoo_vqvae.store import CodeStore  # noqa: E402
 from zoo_vqvae.vqvae import Autoencoder, code_shapes  # noqa: E402
 
 SMALL = {"width": 8, "hidden": 6, "n_layers": 1, "n_attention": 1, "heads": 2, "kernel_size": 3, "n_output": 1}
-COUNTS = {"imagenet256": [(32, 32), (64, 64)], "ffhq1024": [(32, 32), (64, 64), (128, 128)]}
+MAPS = {"imagenet256": [(32, 32), (64, 64)], "ffhq1024": [(32, 32), (64, 64), (128, 128)]}
+PARAMETERS = {  # of the autoencoder, and of the priors from the top down
+    "imagenet256": (1_716_803, [1_060_175_360, 613_580_288]),
+    "ffhq1024": (3_196_995, [975_777_280, 614_646_272, 361_600_512]),
+}
 
 
 def make_prior(shape: tuple[int, int] = (4, 4), levels: int = 5, **config: Any) -> Any:
@@ -76,11 +80,13 @@ def test_it_has_the_parameters_of_the_public_implementation() -> None:
     assert sum(p.numel() for p in network.parameters()) == 1_388_867
 
 
-@pytest.mark.parametrize("preset", COUNTS)
+@pytest.mark.parametrize("preset", MAPS)
 def test_the_papers_sizes_build(preset: str) -> None:
     with torch.device("meta"):
         model = zoo.build("vqvae2", preset=preset)
-    assert model.code_shapes == COUNTS[preset]
+    assert model.code_shapes == MAPS[preset]
+    found = [sum(p.numel() for p in part.parameters()) for part in (model.autoencoder, *model.priors)]
+    assert (found[0], found[1:]) == PARAMETERS[preset]
 
 
 @pytest.mark.parametrize(("levels", "stride"), [(1, 2), (2, 2), (2, 4), (3, 2), (1, 8)])
@@ -590,6 +596,21 @@ def test_a_stage_that_does_not_exist_or_comes_too_early_is_one_line() -> None:
         make_trainer(model, stage="priors")
     run_steps(make_trainer(model, stage="autoencoder"), model, range(1))
     assert make_trainer(model, stage="priors").stage == "priors"
+
+
+@pytest.mark.parametrize("change", ["codes=16", "code_size=8", "prior_width=[8,16]"])
+def test_an_autoencoder_whose_codes_do_not_match_the_priors_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    zoo.save(trained(), tmp_path / "weights")
+    data = write_pictures(tmp_path / "pictures", 20, (16, 16))
+    flags = ["--preset", "tiny", "--data", str(data), "--from", str(tmp_path / "weights"), "--set", change]
+    out = tmp_path / "run"
+    assert main(["train", "vqvae2", *flags, "--set", "stage=priors", "--out", str(out)]) == 2
+    text = capsys.readouterr().err
+    assert "do not fit this vqvae2" in text
+    assert text.count("\n") == 1
+    assert not out.exists()
 
 
 def test_pictures_codes_and_labels_of_another_model_are_one_line() -> None:

@@ -137,8 +137,11 @@ VQVAE2 = ModelSpec(
         ),
     ),
     figures=(
+        Figure(metric="NLL of codes, top, training", paper=3.40, **TABLE_1),
         Figure(metric="NLL of codes, top", paper=3.41, **TABLE_1),
+        Figure(metric="NLL of codes, bottom, training", paper=3.45, **TABLE_1),
         Figure(metric="NLL of codes, bottom", paper=3.45, **TABLE_1),
+        Figure(metric="MSE, training", paper=0.0047, **TABLE_1),
         Figure(metric="MSE", paper=0.0050, **TABLE_1),
         Figure(metric="CAS top-1, %", paper=54.83, **TABLE_2),
         Figure(metric="CAS top-5, %", paper=77.59, **TABLE_2),
