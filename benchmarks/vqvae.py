@@ -1,7 +1,7 @@
 """VQ-VAE-2: cached against naive sampling of both priors, training steps, and what released weights reach.
 
     python benchmarks/vqvae.py
-    python benchmarks/vqvae.py --weights mnist --data mnist --split test --limit 2000
+    python benchmarks/vqvae.py --weights mnist --data mnist --split test --limit 2000 --sheet reconstructions.png
 
 The first measures random weights: a top prior of 32x32 codes with attention and a bottom prior of 64x64. The naive
 sampler runs the whole prior once for every code. All its passes cost the same, so a few are timed and scaled to all of
@@ -9,7 +9,7 @@ them; the output says so. Times are CPU seconds of one thread, in which other wo
 the fastest of several repeats.
 
 The second measures trained weights on held-out pictures: squared error of -1 to 1, how many codes are in use, and the
-nats that a prior needs for one code.
+nats that a prior needs for one code. The sheet shows pictures, each followed by its reconstruction.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import zoo
-from zoo import building
+from zoo import building, media
 from zoo.data.tables import load
 from zoo.metrics.choice import choose, named
 from zoo.nn.draw import draw
@@ -114,12 +115,22 @@ def measure(model: Any, data: str, split: str, limit: int | None, batch_size: in
     return found
 
 
+def write_sheet(model: Any, data: str, split: str, path: Path) -> None:
+    """32 pictures of a split, each followed by what its codes keep of it."""
+    examples = load(data, split, model.batch_shapes)
+    images = examples.batch(choose(len(examples), min(32, len(examples)), 0))["image"]
+    media.write_image(
+        media.grid(media.beside_conditions(model.reconstruct(images), images, 1), columns=8), path, scale=1
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", help="measure these weights, on --data")
     parser.add_argument("--data")
     parser.add_argument("--split", default="validation")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--sheet", type=Path, help="also write pictures beside their reconstructions")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--passes", type=int, default=2)
@@ -129,6 +140,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if arguments.weights:
         model = zoo.load("vqvae2", weights=arguments.weights, device="cpu")
+        if arguments.sheet:
+            write_sheet(model, arguments.data, arguments.split, arguments.sheet)
         print(json.dumps(measure(model, arguments.data, arguments.split, arguments.limit, 64), indent=2))
         return
     torch.manual_seed(0)

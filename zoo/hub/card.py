@@ -50,7 +50,7 @@ def render(
     Args:
         spec: the model.
         config: the content of `config.json`.
-        samples: names of the files with samples.
+        samples: names of the files with samples, and of others that show what the weights do.
         limitations: text of a section of that name, if any.
     """
     data = f" on {config['data']}" if config.get("data") else ""
@@ -58,7 +58,7 @@ def render(
         f"---\n{_yaml(metadata(spec, config))}\n---",
         f"# {spec.name}{data}",
         f"{spec.summary}.\n\nPaper: {spec.paper}.",
-        *(f"![samples]({name})" for name in samples),
+        *(f"![{name.partition('.')[0]}]({name})" for name in samples),
         f"## Use\n\n{_usage(spec, config['plugin']['distribution'])}",
         f"## Training\n\n{_training(config)}",
         f"## Metrics\n\n{_metrics(spec, config.get('metrics', ()))}",

@@ -33,7 +33,7 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     same = ("name", "data", "split", "features", "options", "samples")
     merged = {tuple(r.get(key) for key in same): dict(r) for r in (*raw.get("metrics", ()), *receipts)}
     raw["metrics"] = list(merged.values())
-    shown = [name for name in ("samples.gif", "samples.png") if (folder / name).is_file()]
+    shown = [name for name in ("samples.gif", "samples.png", "reconstructions.png") if (folder / name).is_file()]
     try:
         kept = card.limitations((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
