@@ -39,6 +39,9 @@ class TestEachPin:
         for receipt in config["metrics"]:
             assert f"| {receipt['name']} | {receipt['value']} |" in text
         assert "zoo eval" in text
+        if any(option.name == "condition" and option.type in ("image", "video") for option in spec.sample_options):
+            assert "**model.examples(" in text  # nothing is drawn without
+            assert "--option condition=FILE" in text
         assert "samples.png" in card.pictures(text)
         assert all((folder / name).is_file() for name in card.pictures(text))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.spec import Figure, ModelSpec, Option, Preset
+from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 
 _TINY = {
     "image_shape": (3, 16, 16),
@@ -88,6 +88,15 @@ VID2VID = ModelSpec(
             help="the clip to draw from, of label maps or pictures; a file, a folder of frames, or an iterator of them",
         ),
     ),
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/vid2vid-lpc-sprites",
+            revision=None,
+            sha256="d2e08a3bc13b1bbeec3c2332bb60b91051ba5563821557ba3f941712b7105612",
+            size=2877552,
+            summary="LPC sprites at 32x32 from their label maps, 25,400 clips on a CPU",
+        )
+    },
     figures=(
         Figure(preset="cityscapes", metric="FID by I3D", data="Cityscapes", paper=4.66),
         Figure(preset="cityscapes", metric="preferred to pix2pixHD, short clips", data="Cityscapes", paper=0.87),

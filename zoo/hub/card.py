@@ -136,7 +136,11 @@ def _result(task: str, receipt: Mapping[str, Any]) -> Any:
 
 
 def _usage(spec: ModelSpec, package: str) -> str:
-    call = "clips = model.sample(4, seed=0)   " if spec.is_video else "images = model.sample(16, seed=0)  "
+    kinds = {option.name: option.type for option in spec.sample_options}
+    is_driven = kinds.get("condition") in ("image", "video")  # which nothing is drawn without
+    name, count = ("clips", 4) if spec.is_video else ("images", 16)
+    given = f", **model.examples({count})" if is_driven else ""
+    call = f"{name} = model.sample({count}, seed=0{given})"
     axes = ", ".join(("N", *spec.data_shape))
     source = f"[pixelzoo](https://github.com/{SOURCE})"
     ours = package == DISTRIBUTION
@@ -155,13 +159,13 @@ model = torch.hub.load("{SOURCE}", "{spec.name}", weights="{PLACE}")
 import zoo
 
 model = zoo.load("{spec.name}", weights="{PLACE}")
-{call}# uint8, ({axes})
+{call}  # uint8, ({axes})
 ```
 {bare if ours else ""}
 On the command line:
 
 ```
-zoo sample {spec.name} --weights {PLACE}
+zoo sample {spec.name} --weights {PLACE}{" --option condition=FILE" if is_driven else ""}
 ```"""
 
 
