@@ -11,10 +11,11 @@ import torch
 import zoo
 from zoo.cli import main
 from zoo.errors import OptionError
-from zoo_demo import editing
-from zoo_demo.catalogue import Entry
-from zoo_demo.editing import Session
+from zoo_demo import drawing, editing
+from zoo_demo.catalogue import Entry, fields
+from zoo_demo.editing import Session, coloured
 from zoo_demo.pictures import examples
+from zoo_demo.shelf import Shelf
 
 MAPS = {"condition_channels": 1, "condition_classes": 5}
 
@@ -61,6 +62,25 @@ def test_paint_changes_what_it_covers_and_its_soft_edge_nothing():
     assert int(where.sum()) == 4
     grey, _ = editing.painted(picture[:1], [layer], 0)
     assert int(grey[0, 0, 0]) == round(350 / 3)
+
+
+@pytest.mark.parametrize("enlarged", [1, 5])
+def test_a_label_map_on_a_canvas_comes_back_as_its_numbers(tmp_path, enlarged):
+    pytest.importorskip("gradio", reason="needs gradio: pixelzoo[demo]")
+    from zoo_demo import widgets
+
+    model = built("pix2pix", **MAPS)
+    entry, shelf = Entry(model.spec, "none", "", "", None, ()), Shelf("cpu")
+    shelf.put(entry, model)
+    labels = model.examples(1, 4)["condition"][0]
+    [field] = fields(entry)
+    for shown in (coloured(labels, 5), labels.expand(3, -1, -1)):  # from the example, or an upload of numbers
+        canvas = np.dstack([shown.permute(1, 2, 0).numpy(), np.full(shown.shape[1:], 255, np.uint8)])
+        canvas = canvas.repeat(enlarged, 0).repeat(enlarged, 1)
+        given = ({"background": canvas, "layers": [], "composite": None},)
+        file = widgets.values([field], given, frozenset(), tmp_path, entry, shelf)["condition"]
+        drawn = drawing.draw(entry, {"condition": file}, tmp_path, shelf, n=1, seed=2)
+        assert torch.equal(drawn.samples, model.sample(1, seed=2, condition=labels[None]))
 
 
 @pytest.mark.parametrize("onwards", [True, False])

@@ -14,7 +14,7 @@ from zoo.errors import ZooError, one_line
 from zoo_demo import drawing, widgets
 from zoo_demo.catalogue import Entry, fields
 from zoo_demo.drawing import FormError
-from zoo_demo.editing import Session, palette
+from zoo_demo.editing import Session
 from zoo_demo.pictures import enlarged, examples, fit
 from zoo_demo.quick import gr
 from zoo_demo.shelf import Shelf
@@ -77,9 +77,9 @@ class Bench:
         self.t = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="edit-t", interactive=True, visible=False)
         self.onwards = gr.Checkbox(True, label="Change all frames after it likewise", elem_id="edit-onwards",
                                    interactive=True, visible=False)  # fmt: skip
-        colours = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in palette(self.classes).tolist()] or widgets.COLOURS
+        colours = widgets.class_colours(self.classes) if self.classes else widgets.COLOURS
         self.canvas = widgets.canvas(
-            colours[1:] + colours[:1], fixed=bool(self.classes), label="Paint",
+            colours, fixed=bool(self.classes), label="Paint",
             sources=(), elem_id="edit-canvas", interactive=True, visible=False,
         )  # fmt: skip
         self.paint = gr.Button("Draw from this frame on", variant="primary", elem_id="edit-paint", visible=False)

@@ -49,6 +49,18 @@ def example(entry: Entry, model: zoo.Model, name: str, seed: int) -> torch.Tenso
     return given if given is not None else to_bytes(model.sample(1, seed=seed), model.levels)[0]
 
 
+def example_file(clip: torch.Tensor, folder: Path) -> str:
+    """A clip (T, C, H, W), uint8, as a file without loss, named by what is in it, so that there is one of each."""
+    from hashlib import sha256
+
+    from zoo.video import write_clip
+
+    path = folder / f"example-{sha256(clip.numpy().tobytes()).hexdigest()[:16]}.webp"
+    if not path.is_file():
+        write_clip(list(clip), path, [100] * len(clip))
+    return str(path)
+
+
 def kept_rows(layers: list[np.ndarray[Any, Any]], height: int) -> int | None:
     """How many of a picture's rows lie wholly above what was painted over; None if nothing was.
 

@@ -8,10 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from zoo.errors import ZooError
 from zoo_demo import drawing, widgets
 from zoo_demo.catalogue import Entry, Field, fields, ways
 from zoo_demo.drawing import Cancelled, Drawing, FormError
-from zoo_demo.pictures import example
+from zoo_demo.pictures import example, example_file
 from zoo_demo.quick import gr
 from zoo_demo.shelf import Shelf
 from zoo_demo.visitors import Visitors
@@ -110,11 +111,11 @@ class Studio:
         self.widgets, self.wrongs, self.examples = [], [], []
         for field in self.form:
             visible = field.name not in self.ways[""].hidden
-            self.widgets.append(widgets.widget(field, visible=visible))
-            if field.kind == "picture":
+            classes = self._classes(field)
+            self.widgets.append(widgets.widget(field, visible=visible, classes=classes))
+            if field.kind in ("picture", "clip"):
                 button = gr.Button("Take an example", size="sm", visible=visible, elem_id=f"example-{field.name}")
-                button.click(partial(self._example, field), self.seed, self.widgets[-1], **TIDY)
-                self.examples.append((field, button))
+                self.examples.append((field, self.widgets[-1], button))
             self.wrongs.append(gr.Markdown(elem_classes="wrong", elem_id=f"wrong-{field.name}"))
         self.other = gr.Dropdown(
             ["", *self.by_name], value="", label="Compare with", elem_id="other", interactive=True,
@@ -125,7 +126,7 @@ class Studio:
         last = gr.State(None)  # the drawing in the first panel
         outputs = [*self.panel.parts, *self.beside.parts, self.status, self.python, self.shell, self.files, last]
         self.way.change(
-            self._choose, self.way, [self.n, *self.widgets, *(button for _, button in self.examples)],
+            self._choose, self.way, [self.n, *self.widgets, *(button for _, _, button in self.examples)],
             queue=False, **TIDY,
         )  # fmt: skip
         given = [self.n, self.seed, self.frames, self.other, self.way, *self.widgets]
@@ -133,20 +134,39 @@ class Studio:
             self._run, given, [*outputs, self.rest, *self.wrongs], concurrency_limit=1, concurrency_id="draw",
             show_progress_on=[self.status], **TIDY,
         )  # fmt: skip
+        for field, shown, button in self.examples:
+            button.click(partial(self._example, field), self.seed, [shown, self.status], **TIDY)
         self.stop.click(self._cancel, None, None, queue=False, **TIDY)
         again.click(self._keep, last, [*self.beside.parts, self.other], **TIDY)
 
     def _choose(self, name: str) -> list[Any]:
         """Another thing to draw: its fields, and how many of it."""
         way = self.ways[name]
-        shown = [*self.form, *(field for field, _ in self.examples)]
+        shown = [*self.form, *(field for field, _, _ in self.examples)]
         return [gr.Number(way.n, label=way.unit), *[gr.update(visible=field.name not in way.hidden) for field in shown]]
 
-    def _example(self, field: Field, seed: Any) -> Any:
-        """A picture to begin with: one that the model gives as an example, or has drawn itself."""
-        with self.shelf.lock:
-            model = self.shelf.get(self.entry)
-            return widgets.begun(example(self.entry, model, field.name, int(seed or 0)))
+    def _classes(self, field: Field) -> int:
+        """Of the label maps that a picture to draw from has to be; 0 of others, and of pictures to complete."""
+        if field.kind != "picture" or field.option.rows:
+            return 0
+        try:
+            with self.shelf.lock:
+                return self.shelf.get(self.entry).input_classes.get(field.name, 0)
+        except ZooError:  # the drawing will say so
+            return 0
+
+    def _example(self, field: Field, seed: Any) -> tuple[Any, str]:
+        """A picture or clip to begin with: one that the model gives as an example, or has drawn itself."""
+        try:
+            with self.shelf.lock:
+                model = self.shelf.get(self.entry)
+                shown = example(self.entry, model, field.name, int(seed or 0))
+        except ZooError:
+            return gr.skip(), f"There is no example of {field.name}."
+        said = f"An example of {field.name}."
+        if field.kind == "clip":
+            return example_file(shown, self.visitors.folder), said
+        return widgets.begun(shown, model.input_classes.get(field.name, 0)), said
 
     def _begin(self, request: gr.Request) -> str:
         self.visitors.begin(str(request.session_hash))

@@ -21,8 +21,8 @@ COLOURS = ["#6366f1", "#000000", "#ffffff", "#dc2626", "#16a34a", "#2563eb"]  # 
 CLIPS = [".mp4", ".gif", ".webp", ".webm"]
 
 
-def widget(field: Field, *, visible: bool = True, prefix: str = "field") -> Any:
-    """The widget of a field; its id begins with the prefix."""
+def widget(field: Field, *, visible: bool = True, prefix: str = "field", classes: int = 0) -> Any:
+    """The widget of a field; its id begins with the prefix. Of label maps `classes` is how many classes they have."""
     option = field.option
     how: dict[str, Any] = {"label": option.name, "elem_id": f"{prefix}-{option.name}", "visible": visible}
     how["interactive"] = True
@@ -37,6 +37,8 @@ def widget(field: Field, *, visible: bool = True, prefix: str = "field") -> Any:
         return gr.Checkbox(field.value, **info, **how)
     if field.kind == "clip":
         return gr.File(file_types=CLIPS, type="filepath", **how)
+    if field.kind == "picture" and classes:
+        return canvas(class_colours(classes), fixed=True, **how)
     if field.kind == "picture":
         return canvas(**how)
     return gr.Textbox(field.value, **info, **how)
@@ -53,10 +55,20 @@ def canvas(colors: list[str] = COLOURS, *, fixed: bool = False, **how: Any) -> g
     )  # fmt: skip
 
 
-def begun(picture: torch.Tensor) -> dict[str, Any]:
-    """The value of a canvas with a picture (C, H, W) to paint on."""
-    from zoo.media import to_pil
+def class_colours(classes: int) -> list[str]:
+    """Colours of a brush, class 0 last."""
+    from zoo_demo.editing import palette
 
+    colours = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in palette(classes).tolist()]
+    return colours[1:] + colours[:1]
+
+
+def begun(picture: torch.Tensor, classes: int = 0) -> dict[str, Any]:
+    """The value of a canvas with a picture (C, H, W), or a label map in the colours of its classes, to paint on."""
+    from zoo.media import to_pil
+    from zoo_demo.editing import coloured
+
+    picture = coloured(picture, classes) if classes else picture
     size = (CANVAS, CANVAS * picture.shape[1] // picture.shape[2])
     background = to_pil(picture).resize(size, Image.Resampling.NEAREST).convert("RGBA")
     return {"background": background, "layers": [], "composite": None}
@@ -72,18 +84,50 @@ def values(
         painted = found[field.name]
         if not isinstance(painted, dict):
             continue
-        layer = painted.get("background" if field.option.rows else "composite")
         found[field.name] = None
-        if layer is None or not np.asarray(layer)[..., 3].any():
-            continue
+        layers = [np.asarray(layer) for layer in painted.get("layers") or []]
+        background = painted.get("background")
+        if background is None or not np.asarray(background)[..., 3].any():
+            if field.option.rows or not any(layer[..., 3].any() for layer in layers):
+                continue
+            background = np.zeros_like(layers[0])
         path = place / f"upload-{field.name}.png"
-        picture = Image.fromarray(np.asarray(layer))
-        Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture).convert("RGB").save(path)
+        with shelf.lock:
+            model = shelf.get(entry)
+        classes = model.input_classes.get(field.name, 0)
+        if classes and not field.option.rows:
+            picture = _label_map(np.asarray(background), layers, model.input_shape(field.option), classes)
+        else:
+            picture = _flat([np.asarray(background), *(() if field.option.rows else layers)])
+        picture.save(path)
         found[field.name] = str(path)
         if field.option.rows:
-            with shelf.lock:
-                height = shelf.get(entry).image_shape[1]
-            rows = kept_rows([np.asarray(layer) for layer in painted.get("layers") or []], height)
+            rows = kept_rows(layers, model.image_shape[1])
             if rows is not None:
                 found[str(field.option.rows)] = max(1, rows)
     return found
+
+
+def _flat(layers: list[np.ndarray[Any, Any]]) -> Image.Image:
+    """Layers (H, W, 4) on black."""
+    height, width = layers[0].shape[:2]
+    picture = Image.new("RGBA", (width, height), "black")
+    for layer in layers:
+        picture = Image.alpha_composite(picture, Image.fromarray(layer).resize((width, height)))
+    return picture.convert("RGB")
+
+
+def _label_map(
+    background: np.ndarray[Any, Any], layers: list[np.ndarray[Any, Any]], shape: tuple[int | None, ...], classes: int
+) -> Image.Image:
+    """A label map from a picture (H', W', 4) in colours of classes, or in their numbers, with paint on it."""
+    import torch
+
+    from zoo_demo.editing import painted
+
+    *_, height, width = (size or 0 for size in shape)
+    colours = background[..., :3]
+    is_numbers = (colours == colours[..., :1]).all() and 0 < colours.max() < classes
+    blank = torch.zeros(1, height, width, dtype=torch.uint8)
+    labels, _ = painted(blank, [background], 0 if is_numbers else classes)
+    return Image.fromarray(painted(labels, layers, classes)[0][0].numpy())
