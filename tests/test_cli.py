@@ -901,7 +901,12 @@ def test_weights_stand_behind_the_model_too(output, error, tmp_path):
     assert "golden sample" in output("check", "pixelcnn:mnist")
     assert output("download", "pixelcnn:mnist") == output("download", "pixelcnn", "--weights", "mnist")
     for arguments in (("info", "pixelcnn:mnist", "--json"), ("info", "pixelcnn", "--weights", "mnist", "--json")):
-        assert [row["tag"] for row in json.loads(output(*arguments))["weights"]] == ["mnist"]
+        [row] = json.loads(output(*arguments))["weights"]
+        assert (row["tag"], row["data"], row["licence"]) == ("mnist", "mnist", "apache-2.0")
+        assert {"bits_per_dim", "nats"} == {figure["name"] for figure in row["metrics"]}
+    text = output("info", "pixelcnn:mnist")
+    assert re.search(r"^licence +apache-2.0$", text, re.MULTILINE)
+    assert re.search(r"^bits_per_dim +0\.9533 +mnist +test +10000$", text, re.MULTILINE)
     output("sample", "gated-pixelcnn:mnist", "-n", 1, "--option", "given_rows=0", "-o", tmp_path / "a.png")
     for verb in ("sample", "check", "download", "info"):
         assert "did you mean 'mnist'?" in error(verb, "pixelcnn:mnits"), verb
@@ -994,12 +999,30 @@ def test_help_is_a_verb(output, error):
     assert "did you mean 'sample'?" in error("help", "smaple")
 
 
-def test_a_shell_completes_verbs_and_models(output, monkeypatch):
-    monkeypatch.setenv("_ZOO_COMPLETE", "bash_complete")
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_verbs_and_models(output, monkeypatch, shell):
+    """By what its script asks for, and how."""
+    monkeypatch.setenv("_ZOO_COMPLETE", f"{shell}_source")
+    assert f"_ZOO_COMPLETE={shell}_complete" in output()
+    monkeypatch.setenv("_ZOO_COMPLETE", f"{shell}_complete")
     for words, index, expected in (("zoo sam", 1, "sample"), ("zoo doc", 1, "doctor"), ("zoo info row", 2, "row_lstm")):
         monkeypatch.setenv("COMP_WORDS", words)
-        monkeypatch.setenv("COMP_CWORD", str(index))
-        assert f"plain,{expected}" in output().split()
+        monkeypatch.setenv("COMP_CWORD", words.split()[-1] if shell == "fish" else str(index))
+        found = output().replace("\t", "\n").splitlines()  # zsh: type, value and help on a line each
+        assert expected in (found if shell == "zsh" else [line.partition(",")[2] for line in found])
+
+
+def test_bash_completes_with_the_line_of_the_docs(tmp_path):
+    """In bash itself, by the line that the help and docs/command-line.md name."""
+    line = 'eval "$(_ZOO_COMPLETE=bash_source zoo)"'
+    assert line in (Path(__file__).parent.parent / "docs" / "command-line.md").read_text(encoding="utf-8")
+    zoo = tmp_path / "zoo"
+    zoo.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zoo.cli "$@"\n', encoding="utf-8")
+    zoo.chmod(0o755)
+    script = f'{line}\nCOMP_WORDS=(zoo sample gated) COMP_CWORD=2\n_zoo_completion zoo\necho "${{COMPREPLY[@]}}"'
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "gated_pixelcnn\n"
 
 
 def test_passwords_of_addresses_stay_out_of_errors(capsys):
@@ -1038,3 +1061,17 @@ def test_a_warning_is_one_line_without_its_place_in_the_code(monkeypatch, capsys
         assert main(["list"]) == 0
     assert capsys.readouterr().err == "warning: 2 clips are left out\n"
     assert warnings.formatwarning is usual
+
+
+def test_models_can_be_chosen_by_kind_task_and_weights(output, error):
+    def names(*flags):
+        rows = json.loads(output("list", "--json", *flags))
+        assert [line.split()[0] for line in output("list", *flags).splitlines()[1:]] == [row["name"] for row in rows]
+        return rows
+
+    everything = names()
+    gans = names("--kind", "gan", "--task", "image-generation")
+    assert {row["name"] for row in gans} >= {"progan", "stylegan", "stylegan2"}
+    assert gans == [r for r in everything if (r["kind"], r["task"]) == ("gan", "image-generation")]
+    assert names("--weights") == [row for row in everything if row["weights"]]
+    assert "unknown task 'image'" in error("list", "--task", "image")

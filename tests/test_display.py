@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,13 @@ def test_a_notebook_gets_a_bar_though_its_stderr_is_no_terminal(
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
     tiny.sample(2, progress=True)
     assert "sampling pixelcnn: 100%" in stream.getvalue()
+
+
+def test_a_model_shows_its_paper_options_and_weights_escaped(tiny: zoo.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    html = tiny._repr_html_()
+    assert tiny.spec.paper in html
+    assert all(f">{option.name}</td>" in html for option in tiny.spec.sample_options)
+    assert f">{', '.join(sorted(tiny.spec.weights))}</td>" in html
+    monkeypatch.setattr(tiny, "spec", replace(tiny.spec, summary="<script>alert(1)</script>"))
+    assert "<script>" not in tiny._repr_html_()
+    assert "&lt;script&gt;" in tiny._repr_html_()

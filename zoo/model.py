@@ -237,6 +237,12 @@ class Model(nn.Module):
         """What the encoder keeps of pictures (N, C, H, W), uint8, in the same shape; only for models that have one."""
         raise OptionError(f"{self.spec.name} has no encoder, so it reconstructs nothing")
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows of a model: paper, options and weights."""
+        from zoo.display import describe
+
+        return describe(self)
+
     @property
     def has_likelihood(self) -> bool:
         """Whether `log_prob` works."""

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from zoo import registry
-from zoo.cli import console, eval, import_, publish, sample, show, train, weights
+from zoo.cli import cache, console, eval, import_, publish, sample, show, train, weights
 from zoo.errors import ZooError, is_shortage, unknown
 
 COMPLETE = "_ZOO_COMPLETE"  # set by a shell that wants to know what could come next
@@ -33,6 +33,7 @@ VERBS: dict[str, click.Command] = {
     "datasets": show.datasets,
     "plugins": show.plugins,
     "download": weights.download,
+    "cache": cache.cache,
     "import": import_.import_,
     "publish": publish.publish,
     "check": weights.check,

@@ -11,6 +11,7 @@ import click
 
 from zoo import building, origin, registry
 from zoo.cli.console import (
+    PLACE,
     Model,
     as_json_option,
     expand,
@@ -23,15 +24,25 @@ from zoo.cli.console import (
 )
 from zoo.cli.console import show as text
 from zoo.cli.names import find
-from zoo.errors import unknown
+from zoo.errors import OptionError, unknown
+from zoo.hub.config import read_config
 from zoo.spec import DataSpec, ModelSpec, Option
 
 
 @click.command("list")
+@click.option("--kind", metavar="WORD", help="Only of this kind: gan, autoregressive, ...")
+@click.option("--task", metavar="WORD", help="Only for this task: image-generation, video-generation, ...")
+@click.option("--weights", "pretrained", is_flag=True, help="Only those that have weights.")
 @as_json_option
-def list_models(as_json: bool) -> None:
+def list_models(kind: str | None, task: str | None, pretrained: bool, as_json: bool) -> None:
     """All models, with their weights."""
     specs = registry.models()
+    for what, wanted in (("kind", kind), ("task", task)):
+        there = {getattr(spec, what) for spec in registry.models()}
+        if wanted is not None and wanted not in there:
+            raise unknown(what, wanted, there)
+        specs = [spec for spec in specs if wanted in (None, getattr(spec, what))]
+    specs = [spec for spec in specs if spec.weights or not pretrained]
     if as_json:
         rows = [
             {"name": spec.name, "kind": spec.kind, "task": spec.task, "weights": sorted(spec.weights)} for spec in specs
@@ -57,7 +68,7 @@ class Subject(Model):
 @click.command()
 @click.argument("model", metavar="MODEL", type=Subject())
 @click.option("--preset", help="Show this experiment alone, in full.")
-@click.option("--weights", metavar="TAG", help="Show these weights alone.")
+@click.option("--weights", metavar="TAG|FOLDER", type=PLACE, help="Show these weights alone, their data and figures.")
 @as_json_option
 def info(model: str | Path, preset: str | None, weights: str | None, as_json: bool) -> None:
     """Paper, presets, settings, options and weights of a model; of a picture, what drew it."""
@@ -65,10 +76,11 @@ def info(model: str | Path, preset: str | None, weights: str | None, as_json: bo
         _show_origin(model, as_json)
         return
     spec, weights = find(model, weights)
+    if weights is not None and preset is not None:
+        raise OptionError("--preset and --weights ask for two things; give one")
     if weights is not None:
-        if weights not in spec.weights:
-            raise unknown(f"weights of {spec.name}", weights, spec.weights)
-        spec = dataclasses.replace(spec, weights={weights: spec.weights[weights]})
+        _show_weights(spec, weights, as_json)
+        return
     if preset is not None:
         _show_preset(spec, preset, as_json)
         return
@@ -89,6 +101,34 @@ def info(model: str | Path, preset: str | None, weights: str | None, as_json: bo
         print_table(("tag", "repo", "revision", "size", "summary"), pins)
     else:
         click.echo("none")
+
+
+def _show_weights(spec: ModelSpec, weights: str, as_json: bool) -> None:
+    """What is known of weights without fetching them: pin, data, licence, training and measured figures."""
+    from zoo.hub.resolve import at_hand
+
+    pin, folder = spec.weights.get(weights), at_hand(spec, weights)
+    known = read_config(folder).raw if folder else {}
+    facts: dict[str, Any] = {"tag": weights if pin else None, **(dataclasses.asdict(pin) if pin else {})}
+    facts |= {"folder": str(folder) if folder else None}
+    facts |= {key: known.get(key) for key in ("data", "licence", "base_model", "classes", "training")}
+    figures = known.get("metrics", [])
+    if as_json:
+        print_json({**_description(spec), "weights": [{**facts, "metrics": figures}]})
+        return
+    click.secho(f"{spec.name}:{weights}" if pin else spec.name, bold=True)
+    if pin:
+        facts |= {"revision": pin.revision or "bundled", "size": size(pin.size)}
+    print_mapping({key: value for key, value in facts.items() if value not in (None, "", [], {})})
+    if folder is None:
+        note(f"more is known after 'zoo download {spec.name}:{weights}'")
+        return
+    print_heading("figures")
+    if figures:
+        rows = ((f["name"], f"{f['value']:.4g}", f["data"], str(f["split"]), str(f["count"])) for f in figures)
+        print_table(("metric", "value", "data", "split", "count"), rows)
+    else:
+        click.echo("none were measured")
 
 
 def _show_origin(path: Path, as_json: bool) -> None:

@@ -26,18 +26,18 @@ def fetch(repo: str, revision: str) -> Path:
     hub = library()
     constants = hub.constants
     full = REVISION.fullmatch(revision) is not None
-    cached = _cached(repo, revision)
-    if cached is not None and (full or constants.HF_HUB_OFFLINE):
-        return cached
+    here = cached(repo, revision)
+    if here is not None and (full or constants.HF_HUB_OFFLINE):
+        return here
     missing = f"'{repo}' at {revision[:12]} is not in the cache '{constants.HF_HUB_CACHE}'"
     if constants.HF_HUB_OFFLINE:
         raise HubError(f"{missing}, and offline mode is on; unset HF_HUB_OFFLINE to download it")
     if (trouble := unreachable()) is not None:
-        if cached is not None:
-            return cached
+        if here is not None:
+            return here
         raise HubError(f"can't reach {endpoint()}: {trouble}; {missing}; check the network or HF_ENDPOINT")
     with translated(f"can't download '{repo}'", repo, revision):
-        if cached is None:  # else a Hub in trouble leaves us what we have
+        if here is None:  # else a Hub in trouble leaves us what we have
             # Asked once before, since the downloads try again for minutes, or as long as a busy server asks.
             hub.get_hf_file_metadata(hub.hf_hub_url(repo, CONFIG, revision=revision))
         folder = Path(hub.hf_hub_download(repo, CONFIG, revision=revision)).parent
@@ -71,7 +71,8 @@ def remote_digest(repo: str, revision: str, token: str | None) -> str | None:
         return None
 
 
-def _cached(repo: str, revision: str) -> Path | None:
+def cached(repo: str, revision: str) -> Path | None:
+    """The folder of a commit or branch in the cache of the Hub; None if it is not there."""
     hub = library()
     with suppress(ValueError, OSError):
         paths = [hub.try_to_load_from_cache(repo, name, revision=revision) for name in (CONFIG, TENSORS)]

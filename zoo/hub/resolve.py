@@ -108,6 +108,20 @@ def resolve(spec: ModelSpec, weights: str | Path) -> Found:
     return folder, None
 
 
+def at_hand(spec: ModelSpec, weights: str) -> Path | None:
+    """The folder of a tag, bundled or in the cache, or of a path; None if it would have to be fetched.
+
+    Raises:
+        UnknownNameError: neither a tag nor a folder.
+    """
+    if (pin := spec.weights.get(weights)) is not None:
+        bundled = _bundled_folder(pin.repo)
+        return bundled if bundled.is_dir() else cache.cached(pin.repo, pin.revision or "main")
+    if Path(weights).is_dir():
+        return Path(weights)
+    raise unknown(f"weights of {spec.name}", weights, spec.weights, "(or give a folder)")
+
+
 def _unnamed(source: str | Path) -> Found:
     """As `resolve`, of a source that must itself say which model it holds."""
     folder = None if source in registry.plugins().owners else _elsewhere(source)
