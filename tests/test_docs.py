@@ -121,7 +121,7 @@ def test_the_guide_shows_the_hooks_of_the_examples() -> None:
     """As they are in their packages, and it shows no other hook."""
     hooks = [function for path in EXAMPLES for function in functions(path.read_text(encoding="utf-8"))]
     shown = [f for code in blocks(GUIDE, "python") for f in functions(code) if f.returns is None]
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     assert {function.name for function in shown} == {function.name for function in hooks}
     for hook in hooks:
         assert ast.dump(hook) in [ast.dump(function) for function in shown], hook.name

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from PIL import Image
 
 from zoo import media, video
 from zoo.errors import TrainingError
@@ -70,10 +71,21 @@ class RunFolder:
             canvas = media.grid(samples.flatten(0, 1), columns=samples.shape[1])
             frames = [media.grid(frame) for frame in samples.unbind(1)]
             video.write_clip(frames, path.with_suffix(".gif"), [1000 / fps] * len(frames), scale=2)
+            self._show_clip(path.with_suffix(".gif"), seen, name or "samples")
         else:
             canvas = media.grid(samples, columns)
         media.write_image(canvas, path, scale=2)
         self._tensorboard(seen).add_image(name or "samples", canvas, seen)
+
+    def _show_clip(self, path: Path, seen: int, name: str) -> None:
+        """Bring an animation to TensorBoard, whose pictures may move. `add_video` would need moviepy."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        with Image.open(path) as picture:
+            width, height = picture.size
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
+        summary = Summary(value=[Summary.Value(tag=f"{name}/clips", image=image)])
+        self._tensorboard(seen).file_writer.add_summary(summary, seen)
 
     def close(self) -> None:
         """Write out what TensorBoard holds back."""

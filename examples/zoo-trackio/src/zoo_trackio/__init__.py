@@ -1,0 +1,1 @@
+"""Training runs of pixelzoo in trackio."""
