@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from zoo import media, video
 from zoo.cli.options import _read_clips, clip_files
@@ -124,6 +125,11 @@ def test_training_shows_clips_moving_and_still(tmp_path: Path) -> None:
     with Image.open(tmp_path / "samples" / "000000032.png") as sheet:
         pixels = media.from_pil(sheet, 3)
     assert torch.equal(pixels, media.grid(clips.flatten(0, 1), 5).repeat_interleave(2, 1).repeat_interleave(2, 2))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Images("samples")] == [32]
+    [event] = events.Images("samples/clips")
+    assert (event.step, event.encoded_image_string) == (32, (tmp_path / "samples" / "000000032.gif").read_bytes())
     folder.begin({}, 16)  # goes on from before: what came later is dropped
     assert not list((tmp_path / "samples").iterdir())
 

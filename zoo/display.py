@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,35 +138,6 @@ def save_images(
         OptionError: as of `show`; or a path that can't be written.
     """
     return _write(show(images, model, columns=columns, scale=scale, fps=fps), path)
-
-
-def describe(model: Model) -> str:
-    """A model as HTML: paper, size, weights, and the options of `sample`; every text is escaped."""
-    spec = model.spec
-    count = sum(parameter.numel() for parameter in model.parameters())
-    drawn = f"clips of {model.frames} frames" if spec.is_video else "pictures"
-    held = f"sha256 {model.weights_sha256[:12]}..." if model.weights_sha256 else "random, or trained here"
-    facts = {
-        "summary": spec.summary,
-        "paper": spec.paper,
-        "draws": f"{drawn}, {' x '.join(map(str, model.image_shape))}, {model.levels} levels",
-        "parameters": f"{count:,}",
-        "device": str(model.device),
-        "these weights": held,
-        "pretrained": ", ".join(sorted(spec.weights)) or "none yet",
-    }
-    options = [(o.name, o.describe(), "" if o.default is None else str(o.default), o.help) for o in spec.sample_options]
-    text = f"<b>{escape(spec.name)}</b>{_table(list(facts.items()))}"
-    return text + (_table([("option", "takes", "default", "help"), *options], head=True) if options else "")
-
-
-def _table(rows: Sequence[Sequence[str]], head: bool = False) -> str:
-    lines = []
-    for i, row in enumerate(rows):
-        tag = "th" if head and i == 0 else "td"
-        cells = "".join(f'<{tag} style="text-align: left">{escape(cell)}</{tag}>' for cell in row)
-        lines.append(f"<tr>{cells}</tr>")
-    return f"<table>{''.join(lines)}</table>"
 
 
 def _write(shown: Shown, path: str | Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from zoo import sampling
+from zoo import html, sampling
 from zoo.controls import ClipEditor, Controls
 from zoo.errors import OptionError
 from zoo.request import SampleRequest
@@ -239,9 +239,15 @@ class Model(nn.Module):
 
     def _repr_html_(self) -> str:
         """What Jupyter shows of a model: paper, options and weights."""
-        from zoo.display import describe
-
-        return describe(self)
+        drawn = f"clips of {self.frames} frames" if self.spec.is_video else "pictures"
+        held = f"sha256 {self.weights_sha256[:12]}..." if self.weights_sha256 else "random, or trained here"
+        facts = {
+            "draws": f"{drawn}, {' x '.join(map(str, self.image_shape))}, {self.levels} levels",
+            "parameters": f"{sum(parameter.numel() for parameter in self.parameters()):,}",
+            "device": str(self.device),
+            "these weights": held,
+        }
+        return html.describe(self.spec, facts)
 
     @property
     def has_likelihood(self) -> bool:
