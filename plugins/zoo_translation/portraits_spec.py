@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.spec import ModelSpec, Option, Preset
+from zoo.spec import ModelSpec, Option, Preset, Weights
 
 _HELP = {
     "condition": "the clip of renderings to draw from; a file or a folder of frames",
@@ -47,6 +47,15 @@ PORTRAITS = ModelSpec(
                 "ema_images": 500,
             },
         ),
+    },
+    weights={
+        "head": Weights(
+            repo="pixelzoo/portraits-head",
+            revision=None,
+            sha256="90b7aca863db2bb9b40fa6f6c26cf090d06a31418d66f69a0c061f89748e37dd",
+            size=2940278,
+            summary="a drawn head of nobody, 64x64, 10,000 windows on a CPU",
+        )
     },
     sample_options=tuple(
         Option(name=name, type="video", shape=(None, None, None, None), per_sample=True, help=text)
