@@ -37,6 +37,15 @@ VGAN = ModelSpec(
         ),
         LATENT,
     ),
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/vgan-lpc-sprites",
+            revision=None,
+            sha256="5ffd6f2fdc6c71c4e0dfc54da215a4e4aacb3c0bc34b9b38ae40e34fdac20e0a",
+            size=2894574,
+            summary="LPC sprites at 32x32, 60,000 clips on a CPU",
+        )
+    },
     figures=(Figure(preset="ucf101", paper=8.31, **UCF),),
     **GAN,
 )
