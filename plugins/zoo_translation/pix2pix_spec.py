@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.spec import Figure, ModelSpec, Option, Preset
+from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 
 # The condition's channels and size are the model's, which `Model.input_shape` says.
 CONDITION = Option(
@@ -100,6 +100,15 @@ PIX2PIX = ModelSpec(
         },
     },
     sample_options=(CONDITION,),
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/pix2pix-lpc-sprites",
+            revision=None,
+            sha256="eb7ed97602359c4e7722ef292efe3a875f98d58bac93919523228fc7fe218824",
+            size=7248356,
+            summary="LPC sprites at 32x32 from their label maps, 20,000 frames on a CPU",
+        )
+    },
     figures=tuple(
         Figure(preset="cityscapes", metric=f"FCN {score}, {name}", data="Cityscapes labels to photo", paper=value)
         for name, values in (
