@@ -74,13 +74,14 @@ class MaskedConv2d(nn.Module):
 
     def _make_mask(self) -> torch.Tensor:
         device = self.weight.device
-        with torch.device("cpu"):  # comparing on the meta device imports torch's compiler
-            source, target = (group_of(n, self.groups) for n in (self.in_features, self.out_features))
-            before = source[None, :] < target[:, None] if self.mask_type == "A" else source[None, :] <= target[:, None]
         size = (self.out_features, self.in_features, self.rows_above + 1, self.kernel_size)
+        if device.type == "meta":  # where a mask has no values
+            return torch.empty(size, dtype=self.weight.dtype, device=device)
+        source, target = (group_of(n, self.groups).to(device) for n in (self.in_features, self.out_features))
+        before = source[None, :] < target[:, None] if self.mask_type == "A" else source[None, :] <= target[:, None]
         mask = torch.ones(size, dtype=self.weight.dtype, device=device)
         mask[:, :, -1, self.centre + 1 :] = 0
-        mask[:, :, -1, self.centre] = before.to(device, mask.dtype)
+        mask[:, :, -1, self.centre] = before.to(mask.dtype)
         return mask
 
     def reset_parameters(self) -> None:
