@@ -572,7 +572,7 @@ def test_one_certain_device_is_the_one_that_trains(monkeypatch: pytest.MonkeyPat
         accelerator.make_accelerator(Settings(model="pixelcnn", data="-", out="-", device="cuda:1"))
 
 
-@pytest.mark.parametrize("model", ["conditional_pixelcnn", "mocogan"])
+@pytest.mark.parametrize("model", ["conditional_pixelcnn", "mocogan", "vqvae2"])
 def test_labels_beyond_the_classes_are_named_before_training(model: str, tmp_path: Path) -> None:
     from test_examples import frames
 
@@ -581,8 +581,12 @@ def test_labels_beyond_the_classes_are_named_before_training(model: str, tmp_pat
             frames(tmp_path / "pets" / name / "a", 9, mode="RGB")
             frames(tmp_path / "pets" / name / "b", 9, mode="RGB")
         else:
-            write_pictures(tmp_path / "pets" / name, 5)
-    classes = {"categories": 2, "labelled": True} if model == "mocogan" else {"condition_size": 2, "condition": "label"}
+            write_pictures(tmp_path / "pets" / name, 5, (16, 16) if model == "vqvae2" else (8, 8))
+    classes = {
+        "conditional_pixelcnn": {"condition_size": 2, "condition": "label"},
+        "mocogan": {"categories": 2, "labelled": True},
+        "vqvae2": {"classes": 2},
+    }[model]
     run = {"model": model, "preset": "tiny", "data": str(tmp_path / "pets"), "device": "cpu", "batch_size": 2}
     quiet = {"sample_every": 0, "eval_every": 0, "examples": 2, "log_every": 0}
     settings = Settings(**run, **quiet, out=str(tmp_path / "run"), overrides=classes)

@@ -97,6 +97,7 @@ class VQVAE2(Model):
             code_size=code_size,
         )
         self.image_shape, self.codes, self.classes = image_shape, codes, classes
+        self.label_classes = classes or None
         self.level_names = NAMES[n_levels]
         self.code_shapes = self.autoencoder.code_shapes
         self.condition_names = ("label",) if classes else ()
