@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.spec import ModelSpec, Option, Preset
+from zoo.spec import ModelSpec, Option, Preset, Weights
 
 OPTIONS = (
     # The channels and size of figures are the model's, which `Model.input_shape` says.
@@ -101,6 +101,15 @@ DANCE = ModelSpec(
                 "ema_images": 1_000,
             },
         ),
+    },
+    weights={
+        "mocap_figure64": Weights(
+            repo="pixelzoo/dance-mocap",
+            revision=None,
+            sha256="b1f40b41772eff99880cfedd3e8ca7f57565d14aecf261b1a6ea2f4a3e8852a6",
+            size=2816124,
+            summary="four drawn actors that move as recorded people did, 64x64, 30,000 windows on a CPU",
+        )
     },
     sample_options=OPTIONS,
 )
