@@ -626,6 +626,12 @@ def test_publish(tmp_path, tiny, output, sent):
     checked, (package, options) = sent
     assert (checked, package.folder, package.repo) == ("check", folder, "me/tiny")
     assert options == {"private": True, "message": "first", "force": False}
+    [planned] = json.loads(output("publish", folder, "--repo", "me/tiny", "--dry-run", "--json"))
+    assert planned["files"].keys() == {path.name for path in folder.iterdir()}
+    assert planned["files"]["model.safetensors"] == (folder / "model.safetensors").stat().st_size
+    assert len([call for call in sent if call != "check"]) == 1
+    [sent_pin] = json.loads(output("publish", folder, "--repo", "me/tiny", "--json"))
+    assert sent_pin["revision"] == "1" * 40
 
 
 def test_publish_all_goes_to_the_repositories_of_the_pins_and_checks_each_folder_once(output, error, sent):

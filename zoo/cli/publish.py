@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo import registry
-from zoo.cli.console import PLACE, print_table, size
+from zoo.cli.console import PLACE, as_json_option, print_json, print_table, size
 from zoo.errors import OptionError, WeightsError
 from zoo.plugins import checkout
 from zoo.spec import REPO
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--message", help="Of the commit.")
 @click.option("--force", is_flag=True, help="Replace other weights that the repository holds.")
 @click.option("--dry-run", is_flag=True, help="Show the whole commit, upload nothing.")
+@as_json_option
 def publish(
     folder: str | None,
     repo: str | None,
@@ -38,6 +40,7 @@ def publish(
     message: str | None,
     force: bool,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Upload a weights folder to the Hub.
 
@@ -59,11 +62,19 @@ def publish(
     from zoo import hub
 
     packages = [hub.prepare(source, name, licence) for source, name in targets]  # all are sound before one is sent
+    if dry_run and as_json:
+        print_json([{"repo": package.repo, "title": package.title, "files": _sizes(package)} for package in packages])
+        return
+    pins = []
     for package in packages:
         if dry_run:
             _show(package)
-        else:
-            click.echo(hub.pin_text(hub.send(package, private=private, message=message, force=force)))
+            continue
+        pins.append(hub.send(package, private=private, message=message, force=force))
+        if not as_json:
+            click.echo(hub.pin_text(pins[-1]))
+    if as_json:
+        print_json([dataclasses.asdict(pin) for pin in pins])
 
 
 def _bundled() -> Iterator[tuple[Path, str]]:
@@ -78,12 +89,15 @@ def _bundled() -> Iterator[tuple[Path, str]]:
                 yield folder, pin.repo
 
 
+def _sizes(package: Package) -> dict[str, int]:
+    """Bytes of each file of a commit."""
+    return {name: len(c) if isinstance(c, bytes) else c.stat().st_size for name, c in package.files.items()}
+
+
 def _show(package: Package) -> None:
     """The commit: its title, its files, and the card in full."""
     from zoo.hub.config import CARD
 
-    files = package.files.items()
-    sizes = ((name, len(c) if isinstance(c, bytes) else c.stat().st_size) for name, c in files)
     click.echo(f"'{package.folder}' is sound; this would go to {package.repo} as \"{package.title}\":")
-    print_table(("file", "size"), ((name, size(count)) for name, count in sizes))
+    print_table(("file", "size"), ((name, size(count)) for name, count in _sizes(package).items()))
     click.echo(f"\n{CARD}:\n\n{bytes(package.files[CARD]).decode()}")
