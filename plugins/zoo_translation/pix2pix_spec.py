@@ -104,8 +104,8 @@ PIX2PIX = ModelSpec(
         "lpc_sprites": Weights(
             repo="pixelzoo/pix2pix-lpc-sprites",
             revision=None,
-            sha256="eb7ed97602359c4e7722ef292efe3a875f98d58bac93919523228fc7fe218824",
-            size=7248356,
+            sha256="9af698b694582e8abdf83822ac07066ebe2ea9b087569377d4f1f247ddb2d9ba",
+            size=3625494,
             summary="LPC sprites at 32x32 from their label maps, 20,000 frames on a CPU",
         )
     },
