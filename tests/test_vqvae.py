@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 import zoo
 from zoo import building
 from zoo.cli import main
-from zoo.errors import OptionError, TrainingError, WeightsError
+from zoo.errors import OptionError, PluginError, TrainingError, WeightsError
 from zoo.hub.imports import import_weights
 from zoo.settings import Settings
 from zoo.train import loop
@@ -357,6 +358,10 @@ def test_a_drawing_shows_the_top_level_and_then_the_details(tmp_path: Path) -> N
     assert torch.equal(model.stages(3, given=given, given_rows=6)[:, 0, :, :6], given[:, :, :6])
     with pytest.raises(OptionError, match="pixelcnn does not draw in stages"):
         zoo.build("pixelcnn", preset="tiny").stages(1)
+    promised = zoo.build("pixelcnn", preset="tiny")
+    promised.spec = dataclasses.replace(promised.spec, stages=True)
+    with pytest.raises(PluginError, match="the spec of 'pixelcnn' says stages, but its model has no draw_stages"):
+        promised.stages(1)
 
 
 def test_zoo_sample_animates_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from zoo import html, sampling
 from zoo.controls import ClipEditor, Controls
-from zoo.errors import OptionError
+from zoo.errors import OptionError, PluginError
 from zoo.request import SampleRequest
 from zoo.spec import ModelSpec, Option
 
@@ -186,7 +186,7 @@ class Model(nn.Module):
 
     def draw_stages(self, request: SampleRequest) -> torch.Tensor:
         """One batch of `stages`, (n, T, C, H, W), uint8; a plugin gives it where its spec says `stages`."""
-        raise NotImplementedError
+        raise PluginError(f"the spec of '{self.spec.name}' says stages, but its model has no draw_stages")
 
     def stream(
         self, n: int | None = None, *, seed: int = 0, frames: int | None = None, **options: Any
