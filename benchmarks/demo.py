@@ -148,7 +148,7 @@ def _long(model: zoo.Model) -> Path:
 
     import torch
 
-    from zoo.video import write_clip
+    from zoo.media.video import write_clip
 
     clip = model.examples(1)["condition"][0]
     path = Path(tempfile.mkdtemp()) / "condition.webp"

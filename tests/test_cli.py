@@ -27,10 +27,10 @@ from zoo.cli.names import choose_weights
 from zoo.cli.options import clip_length, parse_options, table_columns
 from zoo.errors import OptionError, ZooError
 from zoo.hub import config, golden, read
+from zoo.media.video import write_clip
 from zoo.plugins import PluginRecord
 from zoo.spec import ModelSpec, Option, Preset, Weights
 from zoo.train import loop, planning
-from zoo.video import write_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from zoo import media, video
+from zoo import media
 from zoo.cli.options import _read_clips, clip_files
 from zoo.errors import DataError
 from zoo.hub.write import _samples
-from zoo.output import CLIP, Target
+from zoo.media import video
+from zoo.media.output import CLIP, Target
 from zoo.train.run_folder import RunFolder
 
 ENDINGS = ("gif", "webp", "apng", "mp4")

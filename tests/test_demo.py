@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo import origin
 from zoo.cli import main
 from zoo.errors import OptionError
+from zoo.media import origin
 from zoo.spec import ModelSpec, Option, Preset, Weights
 from zoo_demo import catalogue, drawing, pictures, space
 from zoo_demo.shelf import Shelf

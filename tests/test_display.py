@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo import media, video
+from zoo import media
 from zoo.cli import main
 from zoo.errors import OptionError
+from zoo.media import video
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo import media, video
+from zoo import media
 from zoo.cli import console
 from zoo.cli.app import main
-from zoo.gif import FIRST
-from zoo.output import CLIP, Target
+from zoo.media import video
+from zoo.media.gif import FIRST
+from zoo.media.output import CLIP, Target
 
 FRAMES = 12
 

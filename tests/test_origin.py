@@ -13,11 +13,10 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo import origin
 from zoo.cli import main
 from zoo.errors import DataError
-from zoo.media import picture_files
-from zoo.origin import Origin
+from zoo.media import origin, picture_files
+from zoo.media.origin import Origin
 
 DIGITS = ("sample", "conditional_pixelcnn:mnist")
 

@@ -15,13 +15,14 @@ from conftest import write_pictures
 from PIL import Image
 
 import zoo
-from zoo import hub, media, registry, video
+from zoo import hub, media, registry
 from zoo.cli import main
 from zoo.cli.options import parse_options, share_out
 from zoo.errors import OptionError
+from zoo.media import images, video
 from zoo.spec import ModelSpec, Option, Preset
 
-GREY = media.GREY
+GREY = images.GREY
 
 
 @pytest.fixture

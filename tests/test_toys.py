@@ -344,7 +344,7 @@ def test_clips_go_into_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Moving side by side, one file each, a still sheet whose rows are clips, or numbers; at the model's own rate."""
     from PIL import Image
 
-    from zoo.video import clip_fps, read_clip
+    from zoo.media.video import clip_fps, read_clip
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Walk, "fps", 20.0)
@@ -371,7 +371,7 @@ def test_clips_go_into_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_card_of_clips_moves(tmp_path: Path) -> None:
-    from zoo.video import read_clip
+    from zoo.media.video import read_clip
 
     folder = zoo.save(zoo.build("walk"), tmp_path / "weights", samples=9)
     assert read_clip(folder / "samples.gif", 3).shape[0] == 4

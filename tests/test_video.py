@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo import data, video
+from zoo import data
 from zoo.errors import DataError
+from zoo.media import video
 
 av = pytest.importorskip("av")
 

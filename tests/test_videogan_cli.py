@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import zoo
-from zoo import video
 from zoo.cli import main
+from zoo.media import video
 from zoo.train import loop
 
 Run = Callable[..., str]

@@ -20,8 +20,8 @@ from zoo.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from zoo.building import build
-    from zoo.display import save_images, show
     from zoo.hub import load, push, save
+    from zoo.media.display import save_images, show
     from zoo.model import Model
 
 __all__ = [
@@ -50,8 +50,8 @@ _LAZY = {
     "load": "zoo.hub",
     "push": "zoo.hub",
     "save": "zoo.hub",
-    "save_images": "zoo.display",
-    "show": "zoo.display",
+    "save_images": "zoo.media.display",
+    "show": "zoo.media.display",
 }
 
 

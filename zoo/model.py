@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from zoo import html, sampling
+from zoo import sampling
 from zoo.controls import ClipEditor, Controls
 from zoo.errors import OptionError, PluginError
+from zoo.media import html
 from zoo.request import SampleRequest
 from zoo.spec import ModelSpec, Option
 

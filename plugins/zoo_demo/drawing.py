@@ -13,7 +13,7 @@ from zoo.cli.options import completed, per_sample, read_pictures, table_columns
 from zoo.cli.plan import Plan, make_plan
 from zoo.cli.sample import compose
 from zoo.errors import ZooError, is_shortage, one_line
-from zoo.origin import Origin, attach
+from zoo.media.origin import Origin, attach
 from zoo_demo.catalogue import Entry, fields
 from zoo_demo.lines import about, lines, text
 from zoo_demo.pictures import enlarged, fit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from zoo.output import Target
+    from zoo.media.output import Target
     from zoo.spec import ModelSpec
 
 LIMIT = 64  # samples, walks or rows of one drawing
@@ -234,7 +234,7 @@ def _still(
     if spec.is_video or plan.length:
         return [], captions, None
     if table_columns(spec, plan.options):
-        from zoo.media import grid
+        from zoo.media.images import grid
 
         return [], captions, enlarged(grid(frames[0], columns), SHEET)
     return [enlarged(image, TILE) for image in frames[0]], captions, None

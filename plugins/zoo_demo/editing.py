@@ -15,8 +15,8 @@ import torch
 
 import zoo
 from zoo.errors import OptionError
-from zoo.media import as_shown, grid, write_image
-from zoo.video import write_clip
+from zoo.media.images import as_shown, grid, write_image
+from zoo.media.video import write_clip
 from zoo_demo.lines import text
 
 FRAMES = 32  # of a clip to begin with

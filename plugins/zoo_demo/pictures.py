@@ -21,7 +21,7 @@ def fit(path: Path, model: zoo.Model, name: str, folder: Path) -> Path:
         return path
     from PIL import Image
 
-    from zoo.media import from_pil, readable, write_image
+    from zoo.media.images import from_pil, readable, write_image
 
     channels, height, width = model.input_shape(option)
     with readable("the upload"), Image.open(path) as picture:
@@ -43,7 +43,7 @@ def examples(entry: Entry, model: zoo.Model, seed: int) -> dict[str, Any]:
 
 def example(entry: Entry, model: zoo.Model, name: str, seed: int) -> torch.Tensor:
     """A picture (C, H, W), uint8, for an option: an example, or else what the model draws."""
-    from zoo.media import to_bytes
+    from zoo.media.images import to_bytes
 
     given = examples(entry, model, seed).get(name)
     return given if given is not None else to_bytes(model.sample(1, seed=seed), model.levels)[0]
@@ -53,7 +53,7 @@ def example_file(clip: torch.Tensor, folder: Path) -> str:
     """A clip (T, C, H, W), uint8, as a file without loss, named by what is in it, so that there is one of each."""
     from hashlib import sha256
 
-    from zoo.video import write_clip
+    from zoo.media.video import write_clip
 
     path = folder / f"example-{sha256(clip.numpy().tobytes()).hexdigest()[:16]}.webp"
     if not path.is_file():
@@ -76,7 +76,7 @@ def enlarged(image: torch.Tensor, width: int) -> Image.Image:
     """A small picture (C, H, W) enlarged without smoothing, as a browser would smooth it."""
     from PIL import Image
 
-    from zoo.media import to_pil
+    from zoo.media.images import to_pil
 
     scale = max(1, width // image.shape[-1])
     return to_pil(image).resize((image.shape[-1] * scale, image.shape[-2] * scale), Image.Resampling.NEAREST)

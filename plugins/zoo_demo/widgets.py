@@ -65,7 +65,7 @@ def class_colours(classes: int) -> list[str]:
 
 def begun(picture: torch.Tensor, classes: int = 0) -> dict[str, Any]:
     """The value of a canvas with a picture (C, H, W), or a label map in the colours of its classes, to paint on."""
-    from zoo.media import to_pil
+    from zoo.media.images import to_pil
     from zoo_demo.editing import coloured
 
     picture = coloured(picture, classes) if classes else picture

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from zoo.errors import OptionError
-from zoo.media import write_image
+from zoo.media.images import write_image
 from zoo.seeds import derive_seed
 
 NAMES = (

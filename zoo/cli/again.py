@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from zoo import origin
 from zoo.errors import OptionError, WeightsError
 from zoo.files import digest
-from zoo.origin import Origin
+from zoo.media import origin
+from zoo.media.origin import Origin
 from zoo.spec import REPO_AT, ModelSpec
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli.console import expand, progress
 from zoo.cli.options import clip_files, clip_frames, per_sample, reading
 from zoo.errors import DataError, OptionError
-from zoo.output import stacked
+from zoo.media.output import stacked
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
     import torch
 
     from zoo.cli.plan import Plan
+    from zoo.media.output import Target
     from zoo.model import Model
-    from zoo.output import Target
 
 
 def options(spec: ModelSpec, plan: Plan) -> list[str]:
@@ -72,7 +72,7 @@ def check(model: Model, plan: Plan) -> tuple[int, float]:
         DataError: a frame of another size than the model's, or a label map in colours or without such classes.
         OptionError: clips that are too short, or of several lengths.
     """
-    from zoo.video import clip_fps
+    from zoo.media.video import clip_fps
 
     lengths: dict[str, int] = {}
     rates = []
@@ -106,7 +106,7 @@ def _drawn(
     """All samples frame by frame, (N, C, H, W), uint8, with progress."""
     import torch
 
-    from zoo.media import to_bytes
+    from zoo.media.images import to_bytes
 
     size = plan.batch_size or model.sample_batch_size
     others = per_sample(plan.options, pictures, plan.each)

@@ -41,7 +41,7 @@ def parse_options(spec: ModelSpec, assignments: Sequence[str]) -> tuple[dict[str
     pictures: dict[str, list[Path]] = {}
     for name, given in texts.items():
         if known[name].type in ("image", "video"):
-            from zoo.media import picture_files
+            from zoo.media.images import picture_files
 
             find = picture_files if known[name].type == "image" else clip_files
             pictures[name] = [file for text in given for file in find(Path(expand(text)))]
@@ -57,8 +57,8 @@ def clip_files(path: Path) -> list[Path]:
     Files of formats that may move, none of which does, are frames.
     """
     from zoo.data.folders import natural
-    from zoo.media import picture_files
-    from zoo.video import is_moving
+    from zoo.media.images import picture_files
+    from zoo.media.video import is_moving
 
     inside = path.iterdir() if path.is_dir() else ()
     folders = sorted((part for part in inside if part.is_dir() and not part.name.startswith(".")), key=natural)
@@ -202,7 +202,7 @@ def clip_frames(file: Path, channels: int, *, ids: bool = False, classes: int | 
     """
     from zoo import media
     from zoo.data.folders import natural
-    from zoo.video import read_frames
+    from zoo.media.video import read_frames
 
     if file.is_dir():
         for frame in sorted(media.picture_files(file), key=natural):

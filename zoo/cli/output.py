@@ -1,4 +1,4 @@
-"""Where the samples of `zoo sample` go: files, by `zoo.output`, or stdout."""
+"""Where the samples of `zoo sample` go: files, by `zoo.media.output`, or stdout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import OptionError
-from zoo.output import ARRAYS, CLIPS, DRAWING, Animation, Target, is_animation
+from zoo.media.output import ARRAYS, CLIPS, DRAWING, Animation, Target, is_animation
 from zoo.spec import ModelSpec
 
 if TYPE_CHECKING:

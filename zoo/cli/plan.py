@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import output
 from zoo.cli.options import clip_length, completed, parse_options, share_out, shown, table_columns
 from zoo.cli.output import Destination, can_be_watched
 from zoo.errors import OptionError
+from zoo.media import output
 from zoo.spec import ModelSpec
 
 USUAL = (16, 8)  # samples in all, or of each of several values of an option

@@ -30,7 +30,7 @@ from zoo.cli.options import (
 from zoo.cli.plan import Plan, make_plan
 from zoo.device import check_device
 from zoo.errors import OptionError
-from zoo.origin import Origin
+from zoo.media.origin import Origin
 from zoo.settings import PRECISIONS
 from zoo.spec import ModelSpec
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zoo import building, origin, registry
+from zoo import building, registry
 from zoo.cli.console import (
     PLACE,
     Model,
@@ -26,6 +26,7 @@ from zoo.cli.console import show as text
 from zoo.cli.names import find
 from zoo.errors import OptionError, unknown
 from zoo.hub.config import read_config
+from zoo.media import origin
 from zoo.spec import DataSpec, ModelSpec, Option
 
 

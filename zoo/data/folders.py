@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError
-from zoo.origin import MANIFEST
+from zoo.media.origin import MANIFEST
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 CLIPS = {".mp4", ".webm", ".gif", ".webp", ".mov", ".avi", ".mkv", ".m4v"}
@@ -170,7 +170,7 @@ def _frames(folder: Path) -> list[str]:
 @cache
 def _moves(path: Path, changed: int) -> bool:
     """Whether a file has several frames; one that can't be read is left to those who read it."""
-    from zoo.video import is_moving
+    from zoo.media.video import is_moving
 
     try:
         return is_moving(path)

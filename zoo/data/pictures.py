@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from zoo.data.columns import Cells
 from zoo.data.source import Source
 from zoo.errors import DataError
-from zoo.media import readable, to_array
+from zoo.media.images import readable, to_array
 
 MODES = {1: "L", 3: "RGB"}  # what a model of so many channels is given
 GREY = ("1", "L", "LA", "La")

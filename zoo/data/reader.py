@@ -169,7 +169,7 @@ def _video(cell: Any, channels: int, source: Source) -> tuple[torch.Tensor, str]
 
 
 def _read(path: Path, channels: int, where: str) -> torch.Tensor:
-    from zoo.video import is_installed, read_clip
+    from zoo.media.video import is_installed, read_clip
 
     try:
         return read_clip(path, channels, where)

@@ -21,9 +21,9 @@ from zoo.files import digest, whole
 from zoo.hub import card
 from zoo.hub.config import CARD, CONFIG, CONFIG_LIMIT, FORMAT, STORAGE, TENSORS, parse_config
 from zoo.hub.golden import draw_golden
+from zoo.media.video import write_clip
 from zoo.model import Model
 from zoo.version import __version__
-from zoo.video import write_clip
 
 SHEET = 8  # clips of a still sheet
 

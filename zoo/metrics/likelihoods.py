@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from zoo.data.examples import Examples
-from zoo.media import quantise
+from zoo.media.images import quantise
 from zoo.metrics.choice import choose, named
 from zoo.model import Model
 

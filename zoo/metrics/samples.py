@@ -15,7 +15,7 @@ import torch
 
 from zoo.data.source import Source, find
 from zoo.errors import DataError, OptionError
-from zoo.media import to_bytes
+from zoo.media.images import to_bytes
 from zoo.metrics import distances, processes
 from zoo.metrics.distances import EPSILON, NEIGHBOURS, SUBSET_SIZE, SUBSETS
 from zoo.metrics.features import I3D, NETWORKS, Content, Network, mean_colour

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from zoo.media import quantise
+from zoo.media.images import quantise
 from zoo.nn.autoregressive import AutoregressiveModel
 from zoo.settings import Settings
 from zoo.trainer import warm_cosine

@@ -8,7 +8,7 @@ import torch
 
 from zoo import metrics
 from zoo.data.examples import Examples
-from zoo.media import beside_conditions
+from zoo.media.images import beside_conditions
 from zoo.metrics.choice import choose
 from zoo.model import Model
 from zoo.sampling import evaluating

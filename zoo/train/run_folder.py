@@ -12,9 +12,10 @@ import torch
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from zoo import media, video
+from zoo import media
 from zoo.errors import TrainingError
 from zoo.files import write_atomically
+from zoo.media import video
 from zoo.settings import LOCK
 
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageSequence
 
-from zoo import repeats
 from zoo.errors import DataError, one_line
-from zoo.gif import writing_gif
-from zoo.media import fitting, readable, to_array, to_pil, whole_file, write_pictures
+from zoo.media import repeats
+from zoo.media.gif import writing_gif
+from zoo.media.images import fitting, readable, to_array, to_pil, whole_file, write_pictures
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
 CRF = "18"  # H.264's quality, visually lossless

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from zoo.errors import OptionError
-from zoo.origin import Origin, attach, write_manifest
+from zoo.media.origin import Origin, attach, write_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,7 @@ class Target:
 
     def check(self) -> None:
         """Find out before the work starts whether it can be written; raises OptionError."""
-        from zoo.media import check_output
+        from zoo.media.images import check_output
 
         folder = self.path.parent
         if self.each:
@@ -128,7 +128,7 @@ class Target:
             columns, scale: of a grid.
             fps: frames a second of clips.
         """
-        from zoo.media import grid
+        from zoo.media.images import grid
 
         if self.animation is None and len(frames) > 1:
             sheet = stacked(frames)  # N T C H W
@@ -151,8 +151,8 @@ class Target:
 
     def stream(self, frames: Iterator[torch.Tensor], n: int, columns: int | None, scale: int, fps: float) -> str:
         """Write clips as their frames come, (N, C, H, W), uint8; the rest as of `write`."""
-        from zoo.media import grid
-        from zoo.video import writing_clip
+        from zoo.media.images import grid
+        from zoo.media.video import writing_clip
 
         self._make_folder()
         with ExitStack() as stack:
@@ -201,8 +201,8 @@ class Target:
         fps: float | None,
         origin: Origin | None = None,
     ) -> None:
-        from zoo.media import write_array, write_image
-        from zoo.video import write_clip
+        from zoo.media.images import write_array, write_image
+        from zoo.media.video import write_clip
 
         if self.is_array:
             write_array(raw, path)

@@ -15,7 +15,7 @@ import torch
 
 from zoo import media
 from zoo.errors import OptionError
-from zoo.output import CLIP, Target, is_animation
+from zoo.media.output import CLIP, Target, is_animation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

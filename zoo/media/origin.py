@@ -156,7 +156,7 @@ def _short_text(path: Path) -> str:
 def _inside(path: Path) -> str | None:
     from PIL import Image
 
-    from zoo.media import readable
+    from zoo.media.images import readable
 
     with readable(f"'{path}'"), Image.open(path) as picture:
         text = picture.info.get(KEY)
