@@ -131,6 +131,33 @@ def test_reconstructions_take_the_place_of_samples(tmp_path: Path, tiny: zoo.Mod
     assert receipt["value"] == pytest.approx(distances.frechet(*seen), rel=1e-4)
 
 
+def test_samples_are_drawn_in_the_precision_asked_for(
+    tmp_path: Path, tiny: zoo.Model, quarters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    sample = zoo.Model.sample
+
+    def noted(self: zoo.Model, *args: Any, **how: Any) -> torch.Tensor:
+        drawn.append(how["precision"])
+        return sample(self, *args, **how)
+
+    monkeypatch.setattr(zoo.Model, "sample", noted)
+    data = str(write_pictures(tmp_path / "data", 12, (8, 8)))
+    how: dict[str, Any] = {"data": data, "metrics": ["fd"], "features": quarters, "count": 8}
+    plain, half = (metrics.evaluate(tiny, **how, **own)[0] for own in ({}, {"precision": "bf16"}))
+    assert drawn == ["fp32", "bf16"]
+    assert "precision" not in plain
+    assert half["precision"] == "bf16"
+    for wrong, message in (
+        ({"precision": "fp8"}, "precision takes one of fp32, tf32, bf16, fp16, not 'fp8'"),
+        ({"precision": "bf16", "control": "real"}, "control=real draws nothing, so it takes no precision"),
+        ({"precision": "bf16", "metrics": ["nats"]}, "nats are computed in fp32; precision is for metrics of samples"),
+        ({"precision": "bf16", "metrics": ["pl"]}, "pl needs paths between samples, and pixelcnn has none"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            metrics.evaluate(tiny, **{**how, **wrong})
+
+
 # Distances
 
 

@@ -38,6 +38,7 @@ SHORT = {"features_sha256": 12}  # characters of a value in the table
 @click.option("-n", "--count", type=click.IntRange(min=1), help="Samples to draw. [50000]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the samples, and of the pictures of a --limit. [0]")
 @click.option("--option", metavar="NAME=VALUE", multiple=True, help="Of the samples, as in 'zoo sample'.")
+@click.option("--precision", help="Of the samples: fp32, tf32, bf16 or fp16. [fp32]")
 @click.option(
     "--features",
     metavar="NAME|FILE",

@@ -40,6 +40,7 @@ def evaluate(
     features: str | None = None,
     options: Mapping[str, Any] | None = None,
     control: str | None = None,
+    precision: str = "fp32",
     columns: Mapping[str, str] | None = None,
     pairs: str | None = None,
     stride: int = 1,
@@ -63,6 +64,7 @@ def evaluate(
         control: what metrics of samples give for real examples in place of samples: "real" compares two halves of them,
             "shuffled" one half whose frames are in an order of chance with the other, and "reconstructed" the pictures
             with what the model's encoder keeps of them.
+        precision: that samples are drawn in, as of `model.sample`; features and likelihoods are computed in "fp32".
         columns, pairs, stride: as of `zoo.data.load`.
         progress: called with the share that is done.
 
@@ -77,6 +79,8 @@ def evaluate(
         raise OptionError(f"limit takes an integer of at least 1, not {limit}")
     likelihoods = [name for name in names if name in LIKELIHOODS]
     of_samples = [name for name in names if name not in LIKELIHOODS]
+    if likelihoods and precision != "fp32":
+        raise OptionError(f"{' and '.join(likelihoods)} are computed in fp32; precision is for metrics of samples")
     if likelihoods and not model.has_likelihood:
         hint = "" if metrics is not None else "; samples are measured by --metric fid,kid,precision_recall"
         raise OptionError(f"{model.spec.name} has no likelihood, so no {' or '.join(likelihoods)}{hint}")
@@ -84,7 +88,7 @@ def evaluate(
     if of_samples:
         if control not in (None, *CONTROLS):
             raise OptionError(f"control takes one of {', '.join(CONTROLS)}, not {control!r}")
-        drawing = (resize, count, seed, features, dict(options or {}), control)
+        drawing = (resize, count, seed, features, dict(options or {}), control, precision)
         reading = {"columns": columns, "pairs": pairs, "stride": stride}
         job = Job(model, data, split or "train", limit, batch_size, *drawing, reading)
         receipts |= job.measure(of_samples, progress)

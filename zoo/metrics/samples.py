@@ -23,6 +23,7 @@ from zoo.metrics.features import load as load_network
 from zoo.metrics.processes import Processes
 from zoo.metrics.reals import Reals, shuffled
 from zoo.model import Model
+from zoo.precision import check_precision
 from zoo.precision import precision as computing
 from zoo.seeds import derive_seed
 
@@ -62,6 +63,7 @@ class Job:
     features: str | None
     options: dict[str, Any]
     control: str | None = None
+    precision: str = "fp32"
     reading: dict[str, Any] = field(default_factory=dict)
 
     def measure(self, names: Sequence[str], progress: Callable[[float], None] | None = None) -> dict[str, Any]:
@@ -111,6 +113,9 @@ class Job:
             raise OptionError(f"only clips have frames to shuffle, and {spec.name} draws pictures")
         if self.control == "reconstructed" and not self.model.has_encoder:
             raise OptionError(f"{spec.name} has no encoder, so it reconstructs nothing")
+        check_precision(self.precision)
+        if self.control and self.precision != "fp32":
+            raise OptionError(f"control={self.control} draws nothing, so it takes no precision")
         for name, value, least in (
             ("count", self.count, 1),
             ("seed", self.seed, 0),
@@ -125,8 +130,8 @@ class Job:
                 distances.check_installed(name)
             if name in PATHS and not callable(getattr(self.model, "path_images", None)):
                 raise OptionError(f"{name} needs paths between samples, and {spec.name} has none (no 'path_images')")
-            if name in PATHS and self.options:
-                raise OptionError(f"{name} takes no sampling options; measure it apart from the other metrics")
+            if name in PATHS and (self.options or self.precision != "fp32"):
+                raise OptionError(f"{name} takes no sampling options and no precision; measure it apart")
         for option, values in self.options.items():
             if isinstance(values, list) and len(values) != self.count:
                 raise OptionError(f"option '{option}' needs one value, or one for each of the {self.count} samples")
@@ -169,7 +174,7 @@ class Job:
                 continue
             options: dict[str, Any] = {k: v[first:last] if isinstance(v, list) else v for k, v in self.options.items()}
             options |= {name: value for name, value in batch.items() if real and name in real.conditions}
-            images = self.model.sample(last - first, seed=self.seed, start=first, **options)
+            images = self.model.sample(last - first, seed=self.seed, start=first, precision=self.precision, **options)
             yield to_bytes(images, self.model.levels)
 
     def _control(self, images: torch.Tensor, first: int) -> torch.Tensor:
@@ -236,11 +241,8 @@ class Job:
             "resizer": f"{resized if real else ''}the network's own",
             "seed": self.seed,
             **({"options": options} if options else {}),
-            **(
-                {"columns": ", ".join(f"{k}={v}" for k, v in columns.items())}
-                if (columns := self.reading.get("columns"))
-                else {}
-            ),
+            **({"precision": self.precision} if self.precision != "fp32" else {}),
+            **({"columns": columns} if (columns := self._columns()) else {}),
             **({"samples": f"real, {self.control}" if self.control != "real" else "real"} if self.control else {}),
             **figure,
         }
