@@ -307,7 +307,7 @@ class DataSpec:
             is found in the table. Where captions are promised, examples without one are left out.
         splits: our split name -> the set's own; at least "train".
         holdout: how many of the last training examples serve as "validation" where the set has no such split; -1 for a
-            twentieth of all, 5,000 at most, chosen by a seed, since an unknown table may be sorted.
+            twentieth of all, 5,000 at most, chosen by a seed, since a table may be sorted; 0 for none.
         resize: "box" where pictures larger than a model's by a whole factor are brought to its size, each pixel the
             mean of a box; otherwise sizes must be equal, unless the user asks for `--resize`.
         fps: frames a second of its clips, if known.
@@ -322,7 +322,7 @@ class DataSpec:
     revision: str | None = None
     columns: Mapping[str, Column] | None = None
     splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
-    holdout: int = 0
+    holdout: int = -1
     resize: str | None = None
     fps: float | None = None
     made_by: str | None = None

@@ -51,7 +51,6 @@ LPC_SPRITES = DataSpec(
         "segmentation": Column("video"),
         "pose": Column("video"),
     },
-    holdout=-1,
     resize="box",
     fps=10.0,
 )
@@ -61,7 +60,6 @@ NOTO_ANIMATED64 = DataSpec(
     repo=None,
     licence="CC BY 4.0, Google (Noto Emoji Animation)",
     columns={"video": Column("video", "frames"), "label": Column("label"), "parts": Column("video")},
-    holdout=-1,
     resize="box",
     fps=10.0,
 )
@@ -72,7 +70,6 @@ BBB64 = DataSpec(
     licence="CC BY 3.0, (c) 2008 Blender Foundation, www.bigbuckbunny.org",
     columns={"video": Column("video", "frames")},
     splits={"train": "train"},
-    holdout=-1,
     resize="box",
     fps=12.0,
 )
@@ -83,7 +80,6 @@ WEIZMANN64 = DataSpec(
     licence="none stated; published for research (Gorelick, Blank, Shechtman, Irani and Basri 2007)",
     columns={"video": Column("video", "frames"), "label": Column("label")},
     splits={"train": "train"},
-    holdout=-1,
     resize="box",
     fps=25.0,
 )
@@ -98,7 +94,6 @@ MOCAP_FIGURE64 = DataSpec(
         "joints": Column("tensor"),
         "label": Column("label"),
     },
-    holdout=-1,
     resize="box",
     fps=20.0,
 )
@@ -109,9 +104,17 @@ MOVING_MNIST = DataSpec(
     made_by="zoo_datasets.moving_mnist:splits",
     licence="as MNIST: CC BY-SA 3.0",
     columns={"video": Column("video", "frames")},
-    holdout=-1,
     resize="box",
     fps=10.0,
+)
+EMOJI_EDGES64 = DataSpec(
+    name="emoji_edges64",
+    summary="1,660 Noto emoji beside their edges by Canny, 64x64, RGB and two classes; made from noto_emoji64",
+    repo=None,
+    made_by="zoo_datasets.edges:splits",
+    licence="Apache 2.0",
+    columns={"image": Column("image"), "condition": Column("image")},
+    resize="box",
 )
 FACADES = DataSpec(
     name="facades",
@@ -126,5 +129,5 @@ FACADES = DataSpec(
 
 @hookimpl
 def zoo_datasets():
-    pictures = [MNIST, BINARIZED_MNIST, CIFAR10, NOTO_EMOJI64, FACADES]
+    pictures = [MNIST, BINARIZED_MNIST, CIFAR10, NOTO_EMOJI64, EMOJI_EDGES64, FACADES]
     return [*pictures, MOVING_MNIST, LPC_SPRITES, NOTO_ANIMATED64, BBB64, WEIZMANN64, MOCAP_FIGURE64]

@@ -92,6 +92,11 @@ PIX2PIX = ModelSpec(
             f"facades64-patch{p}": Preset(model={**_SMALL64, "patch": p}, recipe=_RECIPE64, settings=_RUN64)
             for p in (1, 16, 34, 142)
         },
+        "emoji_edges64": Preset(
+            model={**_SMALL64, "condition_channels": 1, "condition_classes": 2, "norm": "instance", "patch": 34},
+            recipe=_RECIPE64,
+            settings={"data": "emoji_edges64", "examples": 160_000, "batch_size": 4, "ema_images": 1_000},
+        ),
         # Single frames of clips, from their label maps.
         "lpc_sprites32": Preset(model=_SPRITES32, settings=_RUN32),
         **{

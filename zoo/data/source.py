@@ -58,7 +58,7 @@ def _find(data: str) -> Source:
             raise DataError(f"'{data}' is not on the Hub; put its folder into $ZOO_DATA as $ZOO_DATA/{data}")
         return Source(data, spec.repo, {"revision": spec.revision}, spec, spec.revision or "main")
     path = Path(data).expanduser()
-    guessed = DataSpec(name=data, summary="", repo=None, licence="unknown", holdout=-1)
+    guessed = DataSpec(name=data, summary="", repo=None, licence="unknown")
     if path.is_dir():
         return Source(data, str(path), {}, guessed, "local")
     if path.is_file():
