@@ -189,10 +189,10 @@ def zoo_build(spec, config):
 
 @hookimpl
 def zoo_train(spec):
-    from zoo_stylegan import train
+    from zoo_stylegan import recipes
 
-    trainers = {PROGAN.name: train.ProGANTrainer, STYLEGAN.name: train.StyleGANTrainer}
-    return trainers.get(spec.name, train.StyleGAN2Trainer)
+    trainers = {PROGAN.name: recipes.ProGANTrainer, STYLEGAN.name: recipes.StyleGANTrainer}
+    return trainers.get(spec.name, recipes.StyleGAN2Trainer)
 
 
 @hookimpl
