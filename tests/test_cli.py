@@ -1011,7 +1011,13 @@ def test_a_shell_completes_verbs_and_models(output, monkeypatch, shell):
     monkeypatch.setenv("_ZOO_COMPLETE", f"{shell}_source")
     assert f"_ZOO_COMPLETE={shell}_complete" in output()
     monkeypatch.setenv("_ZOO_COMPLETE", f"{shell}_complete")
-    for words, index, expected in (("zoo sam", 1, "sample"), ("zoo doc", 1, "doctor"), ("zoo info row", 2, "row_lstm")):
+    for words, index, expected in (
+        ("zoo sam", 1, "sample"),
+        ("zoo doc", 1, "doctor"),
+        ("zoo info row", 2, "row_lstm"),
+        ("zoo list --kind auto", 3, "autoregressive"),
+        ("zoo list --task video-g", 3, "video-generation"),
+    ):
         monkeypatch.setenv("COMP_WORDS", words)
         monkeypatch.setenv("COMP_CWORD", words.split()[-1] if shell == "fish" else str(index))
         found = output().replace("\t", "\n").splitlines()  # zsh: type, value and help on a line each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,19 @@ from zoo.media import origin
 from zoo.spec import DataSpec, ModelSpec, Option
 
 
+def _word_option(name: str, help: str) -> Callable[[Any], Any]:
+    """`--kind` or `--task`; the shell completes those that there are."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        there = {getattr(spec, name) for spec in registry.models()}
+        return sorted(word for word in there if word.startswith(incomplete))
+
+    return click.option(f"--{name}", metavar="WORD", shell_complete=complete, help=help)
+
+
 @click.command("list")
-@click.option("--kind", metavar="WORD", help="Only of this kind: gan, autoregressive, ...")
-@click.option("--task", metavar="WORD", help="Only for this task: image-generation, video-generation, ...")
+@_word_option("kind", "Only of this kind: gan, autoregressive, ...")
+@_word_option("task", "Only for this task: image-generation, video-generation, ...")
 @click.option("--weights", "pretrained", is_flag=True, help="Only those that have weights.")
 @as_json_option
 def list_models(kind: str | None, task: str | None, pretrained: bool, as_json: bool) -> None:
