@@ -206,7 +206,7 @@ def test_adaptive_augmentation_rises_while_the_discriminator_is_sure() -> None:
     assert [name for name, _ in gan.modules()["state"].named_buffers() if name.endswith("augment.p")]
 
 
-@pytest.mark.parametrize(
+OBJECTIVES = pytest.mark.parametrize(
     ("name", "changes", "recipe"),
     [
         ("progan", {"classes": 3}, {}),
@@ -217,13 +217,28 @@ def test_adaptive_augmentation_rises_while_the_discriminator_is_sure() -> None:
         ("stylegan2", {}, {"r1_every": 1}),
     ],
 )
+
+
+def small(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments of a small model that trains under one of the objectives."""
+    growth = {"start_resolution": 8, "stable_images": 8, "fade_images": 16}
+    config = {**SMALL_STYLE, **changes, **(growth if name != "stylegan2" or changes.get("growing") else {})}
+    return {k: v for k, v in config.items() if name != "progan" or k not in ("w_size", "mapping_layers")}
+
+
+@OBJECTIVES
+def test_every_objective_trains_in_bf16(name: str, changes: dict[str, Any], recipe: dict[str, Any]) -> None:
+    gan = trainer(build(name, **small(name, changes)), {"precision": "bf16"}, **recipe)
+    for number in range(5):
+        metrics = gan.step(batch(seed=number), 8 * number)
+        assert all(math.isfinite(float(value)) for value in metrics.values())
+
+
+@OBJECTIVES
 def test_resume_is_exact_for_every_objective(name: str, changes: dict[str, Any], recipe: dict[str, Any]) -> None:
     from zoo.train.state import load_state, take_state
 
-    growth = {"start_resolution": 8, "stable_images": 8, "fade_images": 16}
-    config = {**SMALL_STYLE, **changes, **(growth if name != "stylegan2" or changes.get("growing") else {})}
-    if name == "progan":
-        config = {k: v for k, v in config.items() if k not in ("w_size", "mapping_layers")}
+    config = small(name, changes)
 
     def steps(gan: GANTrainer, numbers: range) -> Any:
         for number in numbers:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 CANVAS = 280  # pixels of the brush's canvas
+BRUSH, PEN = 24, 5  # pixels across
 COLOURS = ["#6366f1", "#000000", "#ffffff", "#dc2626", "#16a34a", "#2563eb"]  # of a brush
 CLIPS = [".mp4", ".gif", ".webp", ".webm"]
 
@@ -38,16 +39,16 @@ def widget(field: Field, *, visible: bool = True, prefix: str = "field", classes
     if field.kind == "clip":
         return gr.File(file_types=CLIPS, type="filepath", **how)
     if field.kind == "picture" and classes:
-        return canvas(class_colours(classes), fixed=True, **how)
+        return canvas(class_colours(classes), fixed=True, size=PEN if classes == 2 else BRUSH, **how)
     if field.kind == "picture":
         return canvas(**how)
     return gr.Textbox(field.value, **info, **how)
 
 
-def canvas(colors: list[str] = COLOURS, *, fixed: bool = False, **how: Any) -> gr.ImageEditor:
+def canvas(colors: list[str] = COLOURS, *, fixed: bool = False, size: int = BRUSH, **how: Any) -> gr.ImageEditor:
     """A picture to upload and to paint on, with these colours for the brush; with `fixed` with no others."""
     brush = gr.Brush(
-        default_size=24, colors=colors, default_color=colors[0], color_mode="fixed" if fixed else "defaults"
+        default_size=size, colors=colors, default_color=colors[0], color_mode="fixed" if fixed else "defaults"
     )
     return gr.ImageEditor(
         type="numpy", image_mode="RGBA", brush=brush, transforms=(), layers=False, canvas_size=(CANVAS, CANVAS),

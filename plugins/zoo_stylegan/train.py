@@ -204,7 +204,9 @@ class GANTrainer:
         self, real: torch.Tensor, fake: torch.Tensor, label: torch.Tensor | None, lod: float
     ) -> torch.Tensor:
         """E (|grad_x D(x)| - 1)^2 between real and generated pictures (Gulrajani et al., arXiv 1704.00028)."""
-        between = torch.lerp(real, fake, torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_(True)
+        between = torch.lerp(real, fake.float(), torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_(
+            True
+        )
         scores, _ = self._judge(between, label, lod)
         (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
         return (slope.square().sum((1, 2, 3)).sqrt() - 1).square().mean()

@@ -139,6 +139,18 @@ def check_gradients(spec: ModelSpec) -> str:
 
 
 @_check
+def check_bf16(spec: ModelSpec) -> None:
+    """Training steps in bf16 give finite metrics and leave weights in the type that they had."""
+    model = tiny(spec)
+    types = {name: value.dtype for name, value in model.state_dict().items()}
+    for metrics in _train_steps(spec, model, 2, precision="bf16"):
+        bad = [name for name, value in metrics.items() if not math.isfinite(float(value))]
+        expect(not bad, f"{', '.join(bad)} not finite")
+    changed = [name for name, value in model.state_dict().items() if value.dtype != types[name]]
+    expect(not changed, f"of another type: {', '.join(changed[:5])}")
+
+
+@_check
 def check_resume(spec: ModelSpec) -> None:
     """Stopped after two steps and resumed, training gives the same weights, bit for bit."""
     models = [tiny(spec), tiny(spec)]
@@ -295,9 +307,11 @@ def _train_steps(
     *,
     restore: dict[str, Any] | None = None,
     states: list[dict[str, Any]] | None = None,
+    precision: str = "fp32",
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Steps of the model's own trainer on random pictures, with a state before them or one taken after each."""
-    settings = Settings(model=spec.name, data="random", out="", examples=64, batch_size=4, device="cpu")
+    run = {"data": "random", "out": "", "examples": 64, "batch_size": 4, "device": "cpu", "precision": precision}
+    settings = Settings(model=spec.name, **run)  # type: ignore[arg-type]
     accelerator = make_accelerator(settings)
     trainer = building.make_trainer(spec, model, settings, accelerator, spec.preset("tiny").recipe)
     first = 0
