@@ -136,14 +136,21 @@ def test_the_discriminators_have_a_width_of_their_own() -> None:
 
 
 def test_clips_go_on_with_given_frames() -> None:
-    model = trained(given_frames=2, frames=6)
+    model = trained(given_frames=2, frames=8)
     given = model.examples(2)["given"]
     clips = model.sample(2, seed=1, given=given)
-    assert clips.shape == (2, 6, 3, 8, 8)
+    assert clips.shape == (2, 8, 3, 8, 8)
     assert torch.equal(clips[:, :2], given)
     assert not torch.equal(model.sample(2, seed=1, given=255 - given)[:, 2:], clips[:, 2:])
     assert not torch.equal(model.sample(2, seed=2, given=given)[:, 2:], clips[:, 2:])
-    assert torch.equal(model.sample(2, seed=1, given=given, frames=9)[:, :6], clips)
+    assert torch.equal(model.sample(2, seed=1, given=given, frames=11)[:, :8], clips)
+    one = list(given[0].unbind(0))
+    drawn = model.stream(1, seed=1, given=iter(one), frames=8)
+    assert torch.equal(torch.stack(list(drawn), 1), model.sample(1, seed=1, given=given[:1]))
+    with pytest.raises(OptionError, match=r"frames of option 'given' must be uint8 \(3, 8, 8\), not none"):
+        next(model.stream(1, given=iter([])))
+    with pytest.raises(OptionError, match="these go on with given frames"):
+        model.sample(2, given=given, truncation=0.5)
     with pytest.raises(OptionError, match="goes on with 2 frames: give given=CLIP"):
         model.sample(1)
     with pytest.raises(OptionError, match="takes 2 frames, not 1"):
@@ -152,12 +159,22 @@ def test_clips_go_on_with_given_frames() -> None:
         built().sample(2, given=given)
 
 
+def test_given_frames_are_seen_in_the_dark_too() -> None:
+    """Pixels are not rectified: below mid-grey a pattern shows as it does above."""
+    model = trained(given_frames=2, frames=8)
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2
+    for level in (60, 180):
+        flat, pattern = torch.full((1, 2, 3, 8, 8), level, dtype=torch.uint8), (level - 40 + 80 * board).byte()
+        clips = [model.sample(1, given=g) for g in (flat, pattern.expand(1, 2, 3, 8, 8).contiguous())]
+        assert not torch.equal(clips[0][:, 2:], clips[1][:, 2:])
+
+
 def test_both_discriminators_see_given_and_drawn_frames() -> None:
-    model = built(given_frames=2, frames=6)
+    model = built(given_frames=2, frames=8)
     trainer = make_trainer(model)
     given = torch.rand(2, 2, 3, 8, 8)
-    clips = trainer.generate(2, None, given)
-    assert clips.shape == (2, 6, 3, 8, 8)
+    clips = trainer.generate(model, 2, None, given)
+    assert clips.shape == (2, 8, 3, 8, 8)
     assert torch.equal(clips[:, :2], given)
 
 
@@ -228,6 +245,28 @@ def test_averaged_weights_are_divided_by_their_own_largest_singular_value() -> N
         assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.parametrize("config", [{"classes": 3}, {"given_frames": 2, "frames": 8}])
+def test_the_average_has_statistics_of_its_own(config: dict[str, Any]) -> None:
+    """Measured of its clips, frame by frame, and again without a trace of what was there before."""
+    model = trained(**config)
+    trainer = make_trainer(model, learning_rate=1e-3)
+    trainer.step(made_up(model), 0)
+    average = model.released().eval()
+    norms = [module for module in average.modules() if isinstance(module, FrameBatchNorm)]
+    vectors = average.generator.last.u.clone()
+    found = []
+    for start in (0.0, 100.0):
+        for norm in norms:
+            norm.mean.fill_(start)
+        torch.manual_seed(0)
+        trainer.settle(average)
+        found.append(norms[-1].mean.clone())
+    assert torch.allclose(*found, atol=1e-4)
+    assert found[0].abs().max() < 50
+    assert torch.equal(average.generator.last.u, vectors)
+    assert not any(module.training for module in average.modules())
+
+
 def test_a_clips_spatial_score_is_the_sum_over_its_frames() -> None:
     model = built(classes=3).eval()
     frames, label = torch.rand(2, 3, 3, 8, 8), torch.tensor([0, 2])
@@ -249,9 +288,10 @@ def test_frames_are_picked_equally_often_and_each_once() -> None:
 # Training
 
 
-@pytest.mark.parametrize("config", [{}, {"classes": 3}, {"classes": 3, "given_frames": 2, "frames": 6}])
-def test_gradients_reach_every_parameter(config: dict[str, Any]) -> None:
-    model = built(**config)
+@pytest.mark.parametrize("size", [{}, {"resolution": 16}])
+@pytest.mark.parametrize("config", [{}, {"classes": 3}, {"classes": 3, "given_frames": 2, "frames": 8}])
+def test_gradients_reach_every_parameter(config: dict[str, Any], size: dict[str, int]) -> None:
+    model = built(**config, **size)
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
     trainer = make_trainer(model, learning_rate=0.01, discriminator_rate=0.01)
     for update in range(3):
@@ -271,6 +311,9 @@ def test_each_discriminator_step_has_real_clips_of_its_own() -> None:
     assert len(shown) == 3
     with pytest.raises(OptionError, match="a batch of 4 clips can't be shared out among 3 steps"):
         make_trainer(built(), discriminator_steps=3)
+    settings = Settings(model="dvdgan", data="-", out="-", batch_size=8, accumulate=2, device="cpu")
+    with pytest.raises(OptionError, match="a batch can't be accumulated"):
+        building.make_trainer(built().spec, built(), settings, make_accelerator(settings), {})
 
 
 def test_resume_equals_uninterrupted() -> None:
@@ -300,7 +343,8 @@ def test_the_papers_sizes_build(resolution: int, frames: int) -> None:
 
 def test_sizes_that_make_no_sense_are_named() -> None:
     for config, message in (
-        ({"frames": 3}, "needs 4 frames"),
+        ({"frames": 3}, "multiple of 4"),
+        ({"frames": 14}, "multiple of 4"),
         ({"given_frames": 12}, "given_frames must be from 0 to frames - 1"),
         ({"resolution": 100}, "power of two"),
     ):

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 
 import zoo
 from zoo import building
 from zoo.errors import OptionError
+from zoo.media.video import write_clip
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
-from zoo.train.state import load_state, take_state
+from zoo.train.state import MovingAverage, load_state, take_state
 
 zoo.models()  # puts plugins/ on the path
 from zoo_videogan.mocogan import MoCoGAN  # noqa: E402
@@ -121,13 +129,14 @@ def test_vgan_is_composed_exactly() -> None:
 
 
 def test_after_clipping_no_singular_value_is_beyond_one() -> None:
-    model = built("tgan")
+    model = built("tgan", resolution=16)
     critic = model.discriminator
     layers = [layer for layer in critic.modules() if isinstance(layer, nn.Conv3d)]
     norms = [layer for layer in critic.modules() if isinstance(layer, nn.BatchNorm3d)]
     for layer in layers:
         nn.init.normal_(layer.weight, 0, 0.3)
-    nn.init.constant_(norms[0].weight, 5.0) if norms else None
+    assert norms
+    nn.init.constant_(norms[0].weight, 5.0)
     before = [torch.linalg.svd(layer.weight.flatten(1).double()) for layer in layers]
     clip_singular_values(critic)
     assert max(values.max().item() for _, values, _ in before) > 2
@@ -223,14 +232,17 @@ def test_categories_are_asked_for_or_drawn() -> None:
 # Training
 
 
+@pytest.mark.parametrize("size", [{}, {"resolution": 16}])
 @pytest.mark.parametrize(
     ("name", "config"),
     [("vgan", {}), ("tgan", {}), ("mocogan", {}), ("mocogan", {"categories": 3}), ("mocogan", LABELLED)],
 )
-def test_gradients_reach_every_parameter(name: str, config: dict[str, Any]) -> None:
-    model = built(name, **config)
+def test_gradients_reach_every_parameter(name: str, config: dict[str, Any], size: dict[str, int]) -> None:
+    frames = {"frames": 10} if size and name == "mocogan" else {}
+    model = built(name, **config, **size, **frames)
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
-    trainer = make_trainer(model, learning_rate=0.01)
+    decay = {"weight_decay": 0.0} if name == "mocogan" else {}  # which would move weights without any gradient
+    trainer = make_trainer(model, learning_rate=0.01, **decay)
     for update in range(2):
         trainer.step(made_up(model), 4 * update)
     assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []
@@ -274,6 +286,76 @@ def test_labels_teach_the_categories_and_infogan_finds_them(labelled: bool) -> N
     assert torch.equal(*gradients) is not labelled
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_average_has_statistics_of_its_own(name: str) -> None:
+    """Of its clips, not of those of the newest weights: features come out of batch norm with mean 0 and deviation 1."""
+    model = built(name)
+    trainer = make_trainer(model, learning_rate=0.02)
+    average = MovingAverage(model, torch.device("cpu"), half_life=400, batch_size=4)
+    for update in range(12):
+        trainer.step(made_up(model, seed=update), 4 * update)
+        average.update(4 * (update + 1))
+
+    def off() -> float:
+        """The largest distance of a feature's mean from 0, and of its variance from 1, after normalisation."""
+        found: list[float] = []
+
+        def note(norm: Any, _: Any, out: torch.Tensor) -> None:
+            y = ((out.transpose(0, 1).flatten(1) - norm.bias[:, None]) / norm.weight[:, None]).double()
+            found.extend([float(y.mean(1).abs().max()), float((y.var(1) - 1).abs().max())])
+
+        norms = [m for m in average.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        hooks = [norm.register_forward_hook(note) for norm in norms]
+        with torch.no_grad():
+            trainer.generate(average.model, 512)
+        for hook in hooks:
+            hook.remove()
+        return max(found)
+
+    before = off()
+    trainer.settle(average.model)
+    assert not any(module.training for module in average.model.modules())
+    assert off() < 0.5
+    assert before > 2 * off()
+
+
+TWO = """
+import json, sys, torch
+from zoo.settings import Settings
+from zoo.train.loop import Run
+run = Run(Settings(**json.loads(sys.argv[1])), resume=False, progress=None)
+run.go()
+for name, parameter in run.model.named_parameters():
+    both = run.accelerator.gather(parameter.detach().reshape(1, -1))
+    assert len(both) == 2 and torch.equal(both[0], both[1]), f"{name} differs between the processes"
+run.files.release()
+sys.stdout.flush()
+torch.distributed.barrier()
+import os
+os._exit(0)  # gloo's threads may abort an interpreter that ends while they run
+"""
+
+
+@pytest.mark.parametrize("name", ["tgan", "dvdgan"])
+def test_two_processes_stay_the_same_model(name: str, tmp_path: Path) -> None:
+    """TGAN clips the gains of batch norm by deviations, which two processes must not measure each for itself."""
+    (tmp_path / "clips").mkdir()
+    for number in range(8):
+        pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+        write_clip(list(pixels * (number % 2)), tmp_path / "clips" / f"{number}.gif", [100] * 4)
+    script = tmp_path / "run.py"
+    script.write_text(TWO)
+    own = {"examples": 24, "batch_size": 8, "sample_every": 0, "eval_every": 0, "device": "cpu", "preset": "tiny"}
+    recipe = {"learning_rate": 0.01}
+    where = {"data": str(tmp_path / "clips"), "out": str(tmp_path / "run")}
+    run = Settings(model=name, overrides={"resolution": 16}, recipe=recipe, **where, **own)  # type: ignore[arg-type]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    arguments = json.dumps(dataclasses.asdict(run))
+    done = subprocess.run([*command, arguments], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_sizes_that_make_no_sense_are_named() -> None:
     for config, message in (
         ({"resolution": 48}, "power of two"),
@@ -290,6 +372,9 @@ def test_sizes_that_make_no_sense_are_named() -> None:
 
 
 def test_released_models_have_no_discriminators_and_cannot_be_trained() -> None:
+    settings = Settings(model="tgan", data="-", out="-", batch_size=1, device="cpu")
+    with pytest.raises(OptionError, match="needs two clips at least"):
+        building.make_trainer(built("tgan").spec, built("tgan"), settings, make_accelerator(settings), {})
     for name in MODELS:
         released = built(name).released()
         assert not any("discriminator" in key for key in released.state_dict())

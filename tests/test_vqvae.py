@@ -618,6 +618,16 @@ def test_an_autoencoder_whose_codes_do_not_match_the_priors_is_one_line(
     assert not out.exists()
 
 
+def test_priors_of_codes_that_have_changed_are_not_drawn_from() -> None:
+    """When the autoencoder learns on alone, what priors know of its codes is void until they have learned again."""
+    model = built()
+    run_steps(make_trainer(model, stage="joint"), model, range(2))
+    model.sample(1)
+    run_steps(make_trainer(model, stage="autoencoder"), model, range(2, 3))
+    with pytest.raises(OptionError, match="priors that are not trained yet"):
+        model.sample(1)
+
+
 def test_pictures_codes_and_labels_of_another_model_are_one_line() -> None:
     model = built(classes=3).eval()
     with pytest.raises(OptionError, match=r"images must be uint8 \(N, 1, 16, 16\)"):
@@ -675,6 +685,27 @@ def test_an_autoencoder_of_the_public_implementation_is_imported(tmp_path: Path)
     with torch.no_grad():
         assert torch.equal(model.autoencoder(images).images, network(images).images)
     assert make_trainer(model, stage="priors").stage == "priors"
+
+
+def test_it_is_the_function_of_the_public_implementation(tmp_path: Path) -> None:
+    """With waves for weights, under its names in alphabetical order, vq-vae-2-pytorch gives these values."""
+    sizes = {"width": 8, "residual_width": 4, "n_residual": 2, "codes": 16, "code_size": 4}
+    state = foreign_names(Autoencoder(image_shape=(3, 256, 256), n_levels=2, stride=4, **sizes).state_dict())
+    for i, (name, value) in enumerate(sorted(state.items())):
+        scale = 1.5 / (value[0].numel() if value.ndim > 1 else 4) ** 0.5 * (0.1 if name.endswith("embed") else 1)
+        waves = torch.sin(torch.arange(value.numel(), dtype=torch.float64) * (1.3 + 0.1 * i)) * scale
+        state[name] = waves.float().view_as(value)
+    torch.save(state, tmp_path / "vqvae.pt")
+    import_weights("vqvae2", tmp_path / "vqvae.pt", tmp_path / "weights")
+    model = zoo.load("vqvae2", weights=tmp_path / "weights", device="cpu")
+    with torch.no_grad():
+        coded = model.autoencoder(torch.sin(torch.arange(3 * 32 * 32.0)).view(1, 3, 32, 32))
+    found = coded.images[0, [0, 1, 2], [3, 17, 30], [5, 20, 9]]
+    assert torch.allclose(found, torch.tensor([0.158956, 0.181041, -1.562981]), atol=1e-5)
+    assert coded.images.abs().mean().item() == pytest.approx(0.481604, abs=1e-5)
+    assert float(coded.commitment) == pytest.approx(0.978668, rel=1e-4)
+    used = [codes.flatten().bincount(minlength=16).tolist() for codes in coded.codes]
+    assert used == [[0, 0, 0, 4, 2, 6, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64]]
 
 
 def test_a_file_that_holds_no_autoencoder_is_one_line(tmp_path: Path) -> None:

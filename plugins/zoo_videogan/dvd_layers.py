@@ -15,8 +15,6 @@ from torch.nn import functional as F
 
 from zoo_videogan.spectral import Conv2d, Linear
 
-MOMENTUM = 0.1  # of running statistics
-
 
 def everywhere(means: torch.Tensor) -> torch.Tensor:
     """The mean over all processes, which hold equally many clips; gradients flow through it."""
@@ -33,10 +31,13 @@ class FrameBatchNorm(nn.Module):
 
     Attributes:
         mean, var: running statistics, (T, C).
+        momentum: of the newest batch in them; None makes them the mean of the batches since `reset_running_stats`,
+            each process by itself.
     """
 
     mean: torch.Tensor
     var: torch.Tensor
+    momentum: float | None = 0.1
 
     def __init__(self, features: int, condition: int, frames: int) -> None:
         super().__init__()
@@ -45,6 +46,13 @@ class FrameBatchNorm(nn.Module):
         self.affine = None if condition else nn.Parameter(torch.zeros(2, features))
         self.register_buffer("mean", torch.zeros(frames, features))
         self.register_buffer("var", torch.ones(frames, features))
+        self._batches = 0  # since the last reset
+
+    def reset_running_stats(self) -> None:
+        """Forget the statistics, as layers of torch do."""
+        self.mean.zero_()
+        self.var.fill_(1)
+        self._batches = 0
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, first: int = 0) -> torch.Tensor:
         """(B, T, C, H, W) and (B, Z) to the same shape; `first` is the number of the first frame."""
@@ -56,11 +64,14 @@ class FrameBatchNorm(nn.Module):
             # Two sums are 20 times as fast as torch.var_mean over these axes.
             centred = x - reference[..., None, None]
             sums = torch.stack([centred.sum((3, 4)).sum(0), centred.square().sum((3, 4)).sum(0)])  # 2 T C
-            shift, square = everywhere(sums / (b * x.shape[3] * x.shape[4]))
+            means = sums / (b * x.shape[3] * x.shape[4])
+            shift, square = means if self.momentum is None else everywhere(means)
             mean, var = reference + shift, (square - shift.square()).clamp(min=0)
+            self._batches += 1
+            rate = 1 / self._batches if self.momentum is None else self.momentum
             with torch.no_grad():
-                self.mean[first : first + t].lerp_(mean, MOMENTUM)
-                self.var[first : first + t].lerp_(var, MOMENTUM)
+                self.mean[first : first + t].lerp_(mean, rate)
+                self.var[first : first + t].lerp_(var, rate)
         else:
             mean, var = self.mean[frames], self.var[frames]
         # One multiplication and one addition a feature: x * scale + shift, of each clip and frame.

@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from zoo.errors import OptionError
-from zoo.nn.adversarial import Player, discriminator_loss, from_pixels, frozen, generator_loss
+from zoo.nn.adversarial import Player, discriminator_loss, from_pixels, frozen, generator_loss, measuring
 from zoo.settings import Settings
-from zoo_videogan.dvdgan import DVDGAN
+from zoo_videogan.dvdgan import BATCH, DVDGAN
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+SETTLING = 256  # clips whose statistics normalise those of averaged weights
 
 
 class DVDGANTrainer:
@@ -47,13 +50,16 @@ class DVDGANTrainer:
             raise ValueError("rates must be positive, discriminator_steps and spatial_frames at least 1")
         if model.discriminators is None:
             raise OptionError(f"this {model.spec.name} was built without a discriminator; set discriminator=true")
-        share = settings.batch_size // accelerator.num_processes // settings.accumulate
+        if settings.accumulate > 1:
+            raise OptionError("each step of the discriminators has clips of its own, so a batch can't be accumulated")
+        share = settings.batch_size // accelerator.num_processes
         if share % discriminator_steps:
             raise OptionError(f"a batch of {share} clips can't be shared out among {discriminator_steps} steps")
         self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
         self.steps, self.frames, self.mirror = discriminator_steps, min(spatial_frames, model.frames), mirror
         made = [*model.generator.parameters(), *(model.encoder.parameters() if model.encoder is not None else ())]
         judging = list(model.discriminators.parameters())
+        self.given: torch.Tensor | None = None  # frames that clips of the newest batch begin with
         self.players = {
             name: Player(torch.optim.Adam(parameters, lr=rate, betas=betas), accelerator)
             for name, parameters, rate in (
@@ -75,12 +81,25 @@ class DVDGANTrainer:
             for clips, label in zip(real.chunk(self.steps), labels, strict=True):
                 losses = self._discriminator_step(clips, label)
             given = clips[:, : self.model.given_frames]
+            self.given = given if self.model.given_frames else None
             with frozen(self.model.discriminators):
-                fake = self.generate(len(clips), label, given)
+                fake = self.generate(self.model, len(clips), label, given)
                 spatial, temporal = self.judge(fake, label)
                 loss = generator_loss("hinge", spatial) + generator_loss("hinge", temporal)
                 self.players["generator"].update(loss)
         return {"generator": loss.detach(), **losses}
+
+    def settle(self, average: DVDGAN) -> None:
+        """Statistics of batch normalisation of the averaged generator, of clips that go on with true ones if any do."""
+        if average.given_frames and self.given is None:  # before the first step
+            return
+        n = BATCH if self.given is None else len(self.given)
+        with measuring(average.generator):
+            for _ in range(max(1, SETTLING // n)):
+                label = (
+                    torch.randint(average.classes, (n,), device=self.accelerator.device) if average.classes else None
+                )
+                self.generate(average, n, label, self.given)
 
     def _real(self, video: torch.Tensor) -> torch.Tensor:
         """(B, T, C, H, W), uint8, as -1 to 1; each clip flipped left to right half of the time."""
@@ -90,13 +109,14 @@ class DVDGANTrainer:
             clips = torch.where(flip, clips.flip(4), clips)
         return clips
 
-    def generate(self, n: int, label: torch.Tensor | None, given: torch.Tensor) -> torch.Tensor:
+    def generate(self, model: DVDGAN, n: int, label: torch.Tensor | None, given: torch.Tensor | None) -> torch.Tensor:
         """n clips (n, T, C, H, W) of the classes, which begin with the given frames (n, T', C, H, W)."""
-        model = self.model
         z = torch.randn(n, model.latent_size, device=self.accelerator.device)
-        states = None if model.encoder is None else list(model.encoder(given))
+        if model.encoder is None or given is None:
+            return model.generator(model.generator.condition(z, label), model.frames)[0]  # type: ignore[no-any-return]
+        states = list(model.encoder(given))
         made, _ = model.generator(model.generator.condition(z, label), model.frames - model.given_frames, states)
-        return torch.cat([given, made.float()], 1) if model.given_frames else made
+        return torch.cat([given, made.float()], 1)
 
     def judge(self, clips: torch.Tensor, label: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The scores (B,) of D_S, for k frames of each clip, and of D_T."""
@@ -107,7 +127,7 @@ class DVDGANTrainer:
     def _discriminator_step(self, real: torch.Tensor, label: torch.Tensor | None) -> dict[str, torch.Tensor]:
         """Real and generated clips in one pass: no layer of the discriminators compares within a batch."""
         with torch.no_grad():
-            fake = self.generate(len(real), label, real[:, : self.model.given_frames])
+            fake = self.generate(self.model, len(real), label, real[:, : self.model.given_frames])
         both = torch.cat([real, fake.float()])
         scores = self.judge(both, None if label is None else torch.cat([label, label]))
         losses = [discriminator_loss("hinge", *score.chunk(2)) for score in scores]

@@ -25,11 +25,11 @@ import torch
 from torch import nn
 
 from zoo.errors import OptionError
-from zoo.nn.adversarial import AdversarialModel, from_pixels, to_pixels
+from zoo.nn.adversarial import AdversarialModel, from_pixels, measuring, to_pixels
 from zoo.request import SampleRequest
 from zoo_videogan.clips import check_sizes, labels_of, levels_of
 from zoo_videogan.dvd_discriminators import DBlock, Discriminators
-from zoo_videogan.dvd_layers import MOMENTUM, ConvGRU, FrameBatchNorm, GBlock
+from zoo_videogan.dvd_layers import ConvGRU, FrameBatchNorm, GBlock
 from zoo_videogan.spectral import Conv2d, Linear
 
 STANDING, BATCH = 64, 16  # clips whose statistics normalise truncated samples, and how many at once
@@ -99,8 +99,8 @@ class Encoder(nn.Module):
     def __init__(self, frames: int, channels: int, widths: list[int]) -> None:
         super().__init__()
         down = widths[::-1]
-        blocks = [DBlock(a, b, down=2) for a, b in itertools.pairwise([frames * channels, *down[1:]])]
-        self.blocks = nn.ModuleList(blocks)
+        pairs = itertools.pairwise([frames * channels, *down[1:]])
+        self.blocks = nn.ModuleList(DBlock(a, b, down=2, first=not i) for i, (a, b) in enumerate(pairs))
         self.reads = nn.ModuleList(Conv2d(c, c) for c in down[1:])
 
     def forward(self, frames: torch.Tensor) -> list[torch.Tensor]:
@@ -117,7 +117,7 @@ class DVDGAN(AdversarialModel):
 
     Args:
         resolution: H = W, a power of two; 64 to 256 in the paper.
-        frames: T of the clips that it learns from, and that it draws unless it is asked for others.
+        frames: T of the clips that it learns from, and that it draws unless it is asked for others; a multiple of 4.
         channels: 1 or 3.
         classes: K; 0 for none.
         latent_size, class_size: of the latent and of a class's embedding.
@@ -151,8 +151,10 @@ class DVDGAN(AdversarialModel):
         levels = levels_of(resolution)
         if classes < 0 or not 0 <= given_frames < frames:
             raise ValueError("classes must not be negative, given_frames must be from 0 to frames - 1")
-        if frames < 4:
-            raise ValueError(f"the temporal discriminator needs 4 frames, not {frames}")
+        if frames < 4 or frames % 4:
+            raise ValueError(
+                f"frames must be a multiple of 4, which the temporal discriminator halves twice, not {frames}"
+            )
         self.image_shape, self.frames = (channels, resolution, resolution), frames
         self.classes, self.latent_size, self.given_frames = classes, latent_size, given_frames
         widths = [width * min(8, 1 << (levels - i)) for i in range(levels + 1)]
@@ -218,18 +220,32 @@ class DVDGAN(AdversarialModel):
     def _given(self, request: SampleRequest) -> torch.Tensor | None:
         """The first frames (B, T, C, H, W), uint8."""
         given = request.options.get("given")
+        if self.given_frames and request.options.get("truncation") is not None:
+            raise OptionError(
+                "option 'truncation' is for weights that draw from nothing: these go on with given frames"
+            )
         if not self.given_frames:
             if given is not None:
                 raise OptionError("option 'given': this model draws clips from nothing, not from given frames")
             return None
         if given is None:
             raise OptionError(f"this {self.spec.name} goes on with {self.given_frames} frames: give given=CLIP")
+        if isinstance(given, list):  # an iterator of frames, which all samples share
+            given = self._read(given[0]).expand(request.n, -1, -1, -1, -1)
         if given.shape[1] < self.given_frames:
             raise OptionError(f"option 'given' takes {self.given_frames} frames, not {given.shape[1]}")
         first: torch.Tensor = given[:, : self.given_frames].to(request.device)
         return first
 
-    @torch.no_grad()
+    def _read(self, frames: Iterator[torch.Tensor]) -> torch.Tensor:
+        """The first frames (1, T, C, H, W) of an iterator over (C, H, W), uint8."""
+        first = list(itertools.islice(frames, self.given_frames))
+        wrong = [f for f in first if f.dtype != torch.uint8 or tuple(f.shape) != self.image_shape]
+        if wrong or not first:
+            found = f"{wrong[0].dtype} {tuple(wrong[0].shape)}" if wrong else "none"
+            raise OptionError(f"frames of option 'given' must be uint8 {self.image_shape}, not {found}")
+        return torch.stack(first)[None]
+
     def _standing(self, request: SampleRequest, truncation: float) -> dict[str, torch.Tensor]:
         """Statistics of batch normalisation over truncated latents (BigGAN, appendix D), once for a whole call.
 
@@ -237,19 +253,14 @@ class DVDGAN(AdversarialModel):
         """
         key = ("standing", truncation)
         if key not in request.kept:
-            found = [self._statistics(request.device, truncation, batch) for batch in range(STANDING // BATCH)]
-            request.kept[key] = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+            with normalised_by(self.generator, statistics_of(self.generator)), measuring(self.generator):
+                for first in range(0, STANDING, BATCH):
+                    seeds = SampleRequest(0, range(first, first + BATCH), request.device, {}).child("standing")
+                    z = truncated(seeds.normal(self.latent_size), truncation)
+                    self.generator(self.generator.condition(z, labels_of(seeds, self.classes)), self.frames)
+                request.kept[key] = statistics_of(self.generator)
         kept: dict[str, torch.Tensor] = request.kept[key]
         return kept
-
-    def _statistics(self, device: torch.device, truncation: float, batch: int) -> dict[str, torch.Tensor]:
-        """Those of one batch of `_standing`."""
-        indices = range(batch * BATCH, (batch + 1) * BATCH)
-        seeds = SampleRequest(seed=0, indices=indices, device=device, options={}).child("standing")
-        z, states = truncated(seeds.normal(self.latent_size), truncation), None
-        if self.encoder is not None:
-            states = self.encoder(from_pixels(self.examples(BATCH, batch)["given"].to(device)))
-        return statistics_of(self.generator, z, labels_of(seeds, self.classes), self.frames - self.given_frames, states)
 
 
 def truncated(z: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -271,22 +282,9 @@ def normalised_by(generator: Generator, statistics: dict[str, torch.Tensor] | No
             generator.get_buffer(name).copy_(value)
 
 
-def statistics_of(
-    generator: Generator, z: torch.Tensor, label: torch.Tensor | None, t: int, states: list[torch.Tensor] | None
-) -> dict[str, torch.Tensor]:
-    """The statistics of batch normalisation that these clips as one batch give."""
-    norms = {name: module for name, module in generator.named_modules() if isinstance(module, FrameBatchNorm)}
-    before = {name: buffer.clone() for name, buffer in generator.named_buffers()}
-    try:
-        for module in norms.values():
-            module.training = True  # its layers are not, whose singular vectors stay
-            module.mean.zero_()
-            module.var.zero_()
-        generator(generator.condition(z, label), t, list(states) if states else None)
-        names = [f"{name}.{buffer}" for name in norms for buffer in ("mean", "var")]
-        return {name: generator.get_buffer(name) / MOMENTUM for name in names}
-    finally:
-        for module in norms.values():
-            module.training = False
-        for name, value in before.items():
-            generator.get_buffer(name).copy_(value)
+def statistics_of(generator: Generator) -> dict[str, torch.Tensor]:
+    """The running statistics of batch normalisation, by the names of their buffers."""
+    norms = (name for name, module in generator.named_modules() if isinstance(module, FrameBatchNorm))
+    return {
+        f"{name}.{kind}": generator.get_buffer(f"{name}.{kind}").clone() for name in norms for kind in ("mean", "var")
+    }

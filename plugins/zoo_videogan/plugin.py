@@ -76,7 +76,9 @@ MOCOGAN = ModelSpec(
     presets={
         "tiny": Preset(model={"resolution": 8, "frames": 8, "content_size": 6, "motion_size": 4, "width": 8}),
         "ucf101": Preset(settings=_PAPER_64),
-        "shapes": Preset(model={"categories": 2}, settings={**_PAPER_64, "data": "shapes", "batch_size": 32}),
+        "shapes": Preset(
+            model={"categories": 2}, settings={**_PAPER_64, "data": "shapes", "batch_size": 32, "examples": 3_200_000}
+        ),
         "weizmann64": Preset(
             model={"categories": 4, "labelled": True},
             recipe={"mirror": True},

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
-from zoo.nn.adversarial import Player, discriminator_loss, from_pixels, frozen, generator_loss
+from zoo.nn.adversarial import Player, discriminator_loss, from_pixels, frozen, generator_loss, measuring, share
 from zoo.settings import Settings
 from zoo_videogan.mocogan import MoCoGAN
 from zoo_videogan.tgan import TGAN, clip_singular_values
@@ -27,6 +27,9 @@ from zoo_videogan.vgan import VGAN, compose
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+SETTLING, BATCH = 256, 16  # clips whose statistics normalise those of averaged weights, and how many at once
 
 
 class ClipTrainer:
@@ -53,6 +56,20 @@ class ClipTrainer:
             flip = torch.rand(len(clips), 1, 1, 1, 1, device=clips.device) < 0.5
             clips = torch.where(flip, clips.flip(4), clips)
         return clips
+
+    def settle(self, average: Any) -> None:
+        """Statistics of batch normalisation of the averaged generator."""
+        with measuring(average):
+            for _ in range(SETTLING // BATCH):
+                self.generate(average, BATCH)
+
+    def generate(self, model: Any, n: int) -> Any:
+        """n clips of the model's own latents, in the form in which it makes them."""
+        raise NotImplementedError
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal noise."""
+        return torch.randn(shape, device=self.accelerator.device)
 
 
 class VGANTrainer(ClipTrainer):
@@ -86,9 +103,8 @@ class VGANTrainer(ClipTrainer):
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         judge = self.model.discriminator
         real = self.real(batch, self.mirror)
-        z = torch.randn(len(real), self.model.latent_size, device=real.device)
         with self.accelerator.autocast():
-            video, mask, background = self.model.generator(z)
+            video, mask, background = self.generate(self.model, len(real))
             fake = compose(video, mask, background)
             loss_d = discriminator_loss("logistic", judge(real).float(), judge(fake.detach()).float())
             self.players["discriminator"].update(loss_d)
@@ -96,6 +112,11 @@ class VGANTrainer(ClipTrainer):
                 loss_g = generator_loss("logistic", judge(fake).float())
                 self.players["generator"].update(loss_g + self.mask_weight * mask.float().mean())
         return {"generator": loss_g.detach(), "discriminator": loss_d.detach(), "mask": mask.detach().float().mean()}
+
+    def generate(self, model: VGAN, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Foreground, mask and background of n clips, as of `vgan.Generator`."""
+        parts: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = model.generator(self.normal(n, model.latent_size))
+        return parts
 
 
 class TGANTrainer(ClipTrainer):
@@ -120,6 +141,10 @@ class TGANTrainer(ClipTrainer):
         super().__init__(model, settings, accelerator, learning_rate)
         if clip_every < 1:
             raise ValueError(f"clip_every must be at least 1, not {clip_every}")
+        if settings.batch_size // (accelerator.num_processes * settings.accumulate) < 2:
+            raise OptionError(
+                "tgan normalises a feature of one number a clip over a batch, which needs two clips at least"
+            )
         self.clip_every, self.mirror = clip_every, mirror
         assert model.discriminator is not None
         generator = [*model.temporal.parameters(), *model.image.parameters()]
@@ -129,16 +154,21 @@ class TGANTrainer(ClipTrainer):
     def step(self, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
         critic = self.model.discriminator
         real = self.real(batch, self.mirror)
-        z = 2 * torch.rand(len(real), self.model.latent_size, device=real.device) - 1
         with self.accelerator.autocast():
-            fake = self.model.clips(z)
+            fake = self.generate(self.model, len(real))
             loss_d = discriminator_loss("wasserstein", critic(real).float(), critic(fake.detach()).float())
             self.players["discriminator"].update(loss_d)
             with frozen(critic):
                 self.players["generator"].update(generator_loss("wasserstein", critic(fake).float()))
         if seen // self.settings.batch_size % self.clip_every == 0 and self.accelerator.sync_gradients:
+            if self.accelerator.num_processes > 1:  # gains are clipped by deviations, which must be the same everywhere
+                share([norm.running_var for norm in critic.modules() if hasattr(norm, "running_var")], self.accelerator)
             clip_singular_values(critic)
         return {"distance": -loss_d.detach()}
+
+    def generate(self, model: TGAN, n: int) -> torch.Tensor:
+        """n clips (n, C, T, H, W)."""
+        return model.clips(2 * torch.rand(n, model.latent_size, device=self.accelerator.device) - 1)
 
 
 class MoCoGANTrainer(ClipTrainer):
@@ -183,7 +213,7 @@ class MoCoGANTrainer(ClipTrainer):
         label = batch["label"] if model.labelled else None
         judges = (model.frame_discriminator, model.clip_discriminator)
         with self.accelerator.autocast():
-            fake, category = self._generate(len(real), real.shape[2], label)
+            fake, category = self.generate(model, len(real), label)
             real_frames, fake_frames = pick_frames(real), pick_frames(fake)
             metrics = {"frames": self._judge_frames(real_frames, fake_frames.detach())}
             metrics |= self._judge_clips(real, fake.detach(), label, category)
@@ -196,17 +226,17 @@ class MoCoGANTrainer(ClipTrainer):
                 self.players["generator"].update(loss)
         return {"generator": loss.detach(), **metrics}
 
-    def _generate(self, n: int, t: int, label: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Clips (n, C, t, H, W), and their categories (n,), which are those of the labels where they are taught."""
-        model, device = self.model, self.accelerator.device
-        content = torch.randn(n, model.content_size, device=device)
+    def generate(
+        self, model: MoCoGAN, n: int, label: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """n clips (n, C, T, H, W), and their categories (n,), which are those of the labels where they are taught."""
+        content = self.normal(n, model.content_size)
         category = label
         if category is None and model.categories:
-            category = torch.randint(model.categories, (n,), device=device)
-        state, noise = (torch.randn(n, *shape, model.motion_size, device=device) for shape in ((), (t,)))
-        latents = model.latents(content, category, model.motion(state, noise))
-        frames = model.generator(latents.flatten(0, 1))
-        return frames.unflatten(0, (n, t)).transpose(1, 2), category
+            category = torch.randint(model.categories, (n,), device=content.device)
+        motion = model.motion(self.normal(n, model.motion_size), self.normal(n, model.frames, model.motion_size))
+        frames = model.generator(model.latents(content, category, motion).flatten(0, 1))
+        return frames.unflatten(0, (n, model.frames)).transpose(1, 2), category
 
     def _judge_frames(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
         judge = self.model.frame_discriminator

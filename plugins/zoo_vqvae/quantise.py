@@ -82,7 +82,7 @@ class Quantiser(nn.Module):
         Args:
             z: (B, D, h, w), what was quantised.
             codes: (B, h, w), the result.
-            decay: gamma; 0 is one step of k-means.
+            decay: gamma; 0 is one step of k-means for the codes in use. One that is in no use moves to 0.
             restart_below: codes with less than this share of the average use begin anew at vectors of z that are far
                 from their codes, and all do so with the first update, far from each other; 0 for never. The papers do
                 not.

@@ -100,6 +100,9 @@ class VQVAE2Trainer:
         with self.accelerator.autocast():
             if stage in ("autoencoder", "joint"):
                 codes, metrics = self._step_autoencoder(from_pixels(pixels), rate)
+                if stage == "autoencoder":  # which changes what codes mean: what priors have learned of them is void
+                    for prior in self.model.priors:
+                        prior.updates.zero_()
             else:
                 codes = self._kept_codes(pixels)
             if stage in ("priors", "joint"):

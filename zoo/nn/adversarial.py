@@ -79,6 +79,27 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+@contextmanager
+def measuring(network: nn.Module) -> Iterator[None]:
+    """Batch normalisation measures its running statistics anew: they are the mean over the passes of the block.
+
+    What it has kept of the passes of training belongs to weights that have moved on since, or to none if these are an
+    average.
+    """
+    norms: list[Any] = [module for module in network.modules() if hasattr(module, "reset_running_stats")]
+    before = [(norm.momentum, norm.training) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all passes
+        norm.training = True  # its own layers are not
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for norm, (momentum, training) in zip(norms, before, strict=True):
+            norm.momentum, norm.training = momentum, training
+
+
 class Player:
     """One of the networks that take turns: its optimizer, and its step.
 

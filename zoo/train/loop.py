@@ -227,6 +227,7 @@ class Run:
                 reason = REASONS[self.events.agree(self.seen, REASONS.index(wanted))]
                 if reason != "finished":
                     break
+            self._settle()
             if reason != "finished" or self._kept != self.seen:
                 self.checkpoint()
             return self._finish(reason, log=reason == "finished" and self.seen > first)
@@ -248,8 +249,16 @@ class Run:
         self.seen += settings.batch_size
         self._moving.update(self.seen)
 
+    def _settle(self) -> None:
+        """Give the average the buffers that belong to its weights, the same in every process."""
+        if hasattr(self.trainer, "settle"):
+            torch.manual_seed(derive_seed(self.settings.seed, "settle", 0))
+            self.trainer.settle(self.average)
+
     def _after_update(self) -> None:
         due = self.events.due(self.seen)
+        if due & {"eval", "sample", "checkpoint"}:
+            self._settle()
         report: dict[str, Any] = {"seen": self.seen, "examples": self.settings.examples}
         report["images_per_second"] = self._rate()
         if "log" in due:
