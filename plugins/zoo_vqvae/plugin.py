@@ -80,6 +80,12 @@ VQVAE2 = ModelSpec(
             recipe=_RECIPE,
             settings={"data": "noto_emoji64", "examples": 400_000, "batch_size": 16},
         ),
+        # Single frames of clips, given the action.
+        "lpc_sprites": Preset(
+            model={**_SMALL, "image_shape": (3, 64, 64), "codes": 256, "classes": 9},
+            recipe={**_RECIPE, "autoencoder_share": 0.3},
+            settings={"data": "lpc_sprites", "examples": 400_000, "batch_size": 16},
+        ),
         "cifar10": Preset(
             model={**_SMALL, "image_shape": (3, 32, 32), "stride": 2, "classes": 10},
             recipe={**_RECIPE, "mirror": True},
