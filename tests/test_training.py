@@ -273,6 +273,11 @@ def test_the_plan_builds_nothing_and_writes_nothing(pictures: Path, tmp_path: Pa
     assert plan["parameters"] == sum(p.numel() for p in zoo.build("pixelcnn", "tiny", width=16).parameters())
     assert plan["data"]["train"] == 38
     assert not (tmp_path / "run").exists()
+    for number in range(4):  # whichever of them is held out: a run would read it too
+        broken = write_pictures(tmp_path / str(number), 4)
+        (broken / f"000{number}.png").write_bytes(b"nothing")
+        with pytest.raises(DataError, match=f"000{number}.png"):
+            planning.plan(settings(broken, tmp_path / "run"))
     huge = planning.plan(settings(pictures, tmp_path / "run", overrides={"width": 10**7}))
     assert huge["parameters"] > 10**14
     with pytest.raises(OptionError, match="pixelcnn of these settings does not fit into the memory"):

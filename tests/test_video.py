@@ -120,9 +120,27 @@ def test_broken_files_of_a_folder_are_left_out_and_named(tmp_path: Path) -> None
         encode(tmp_path / f"{i}.mp4", size=(16, 16))
     for name in ("2.mp4", "3.mp4"):
         (tmp_path / name).write_bytes(b"nothing")
-    with pytest.warns(UserWarning, match=r"[12] clips are left out: '.*[23]\.mp4' can't be read"):
-        train = data.load(str(tmp_path), "train", {"video": (4, 3, 16, 16)})
-    assert train.batch([0])["video"].shape == (1, 4, 3, 16, 16)
+    for split, count in (("train", 2), ("validation", 1)):
+        with pytest.warns(UserWarning, match=r"2 clips are left out: '.*2\.mp4' can't be read"):
+            part = data.load(str(tmp_path), split, {"video": (4, 3, 16, 16)})
+        assert part.batch([0])["video"].shape == (1, 4, 3, 16, 16)
+        assert len(part) == count
+    for i in range(5):
+        (tmp_path / f"{i}.mp4").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="no clip to learn from: none can be read"):
+        data.load(str(tmp_path), "train", {"video": (4, 3, 16, 16)})
+
+
+def test_a_broken_clip_is_never_the_one_that_is_held_out(tmp_path: Path) -> None:
+    """Whichever it is: of five others one can always be held out."""
+    for broken in range(6):
+        folder = tmp_path / str(broken)
+        folder.mkdir()
+        for i in range(6):
+            encode(folder / f"{i}.mp4", size=(16, 16))
+        (folder / f"{broken}.mp4").write_bytes(b"nothing")
+        with pytest.warns(UserWarning, match="1 clips are left out"):
+            assert len(data.load(str(folder), "validation", {"video": (4, 3, 16, 16)})) == 1
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def datasets(as_json: bool) -> None:
             s.name,
             s.licence,
             "made here" if s.made_by else text(s.repo),
-            "yes" if folder else "no",
+            "yes" if folder else "-" if s.made_by else "no",
             size(sizes[s.name]) if folder else "-",
             s.summary,
         )

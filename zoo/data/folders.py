@@ -9,9 +9,10 @@ A clip is a video file, or a folder of numbered pictures. Pairs lie in folders t
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(next(iter(self.paths.values()), []))
+
+    def select(self, kept: Sequence[bool]) -> Rows:
+        """Those of these."""
+        paths = {key: list(itertools.compress(entries, kept)) for key, entries in self.paths.items()}
+        return replace(self, paths=paths, labels=list(itertools.compress(self.labels, kept)))
 
 
 def read_folder(folder: Path, wanted: Mapping[str, bool] | None = None) -> tuple[dict[str, Rows], list[str]] | None:

@@ -63,9 +63,10 @@ def _find(data: str) -> Source:
         return Source(data, str(path), {}, guessed, "local")
     if path.is_file():
         if path.suffix not in SUFFIXES:
-            raise DataError(f"'{data}' is no table; a file must be one of {', '.join(SUFFIXES)}")
+            hint = "pictures and clips are given as the folder that they lie in"
+            raise DataError(f"'{data}' is no table; a file must be one of {', '.join(SUFFIXES)}, and {hint}")
         return Source(data, SUFFIXES[path.suffix], {"data_files": str(path)}, guessed, "local")
-    if data.startswith((".", "/", "~")):
+    if data.startswith((".", "/", "~")) or data.endswith("/"):
         raise DataError(f"there is no folder or file '{data}'")
     if data.count("/") == 1:
         return Source(data, data, {}, guessed, "main")

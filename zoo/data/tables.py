@@ -9,17 +9,18 @@ from __future__ import annotations
 import pkgutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from zoo.data.columns import Cells, Shape, find_columns
 from zoo.data.examples import Examples
-from zoo.data.folders import read_folder
+from zoo.data.folders import CLIPS, Entry, Rows, read_folder
 from zoo.data.order import Stream
 from zoo.data.pictures import MODES
 from zoo.data.reader import Reader
 from zoo.data.source import SUFFIXES, Source, find
-from zoo.errors import DataError, unknown
+from zoo.errors import DataError, one_line, unknown
 from zoo.hub.network import unreachable
 from zoo.seeds import choose
 
@@ -184,7 +185,7 @@ def _folder(source: Source, shapes: Mapping[str, Shape], pairs: str | None) -> d
         what = "clips" if any(wanted.values()) else "pictures"
         warnings.warn(f"'{path}': {len(unused)} files are no {what} and not used: {shown}", stacklevel=2)
     tables = {}
-    for split, rows in parts.items():
+    for split, rows in _without_broken(parts, source.name).items():
         columns: dict[str, Any] = dict(rows.paths)
         clip = datasets.List(datasets.Image())
         features: dict[str, Any] = {key: clip if rows.clips[key] else datasets.Image() for key in rows.paths}
@@ -192,6 +193,36 @@ def _folder(source: Source, shapes: Mapping[str, Shape], pairs: str | None) -> d
             columns["label"], features["label"] = rows.labels, datasets.ClassLabel(names=list(rows.classes))
         tables[split] = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
     return tables
+
+
+def _without_broken(parts: dict[str, Rows], where: str) -> dict[str, Rows]:
+    """The splits without rows of video files of which not even the first frame can be read, which are named."""
+    from zoo.media.video import is_installed, read_frames
+
+    if not is_installed():
+        return parts
+    problems: list[str] = []
+
+    def is_whole(entries: tuple[Entry, ...]) -> bool:
+        for entry in entries:
+            if isinstance(entry, list) and len(entry) == 1 and Path(entry[0]).suffix.lower() in CLIPS:
+                try:
+                    next(read_frames(Path(entry[0]), 3))
+                except DataError as error:
+                    problems.append(one_line(error))
+                    return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        kept = {
+            split: list(pool.map(is_whole, zip(*rows.paths.values(), strict=True))) for split, rows in parts.items()
+        }
+    if problems:
+        shown = "; ".join(sorted(problems)[:3])
+        warnings.warn(f"{where}: {len(problems)} clips are left out: {shown}", stacklevel=2)
+    if not any(map(any, kept.values())):
+        raise DataError(f"{where} has no clip to learn from: none can be read")
+    return {split: rows.select(kept[split]) for split, rows in parts.items()}
 
 
 def _made(source: Source) -> dict[str, Any]:

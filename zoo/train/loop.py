@@ -32,7 +32,17 @@ from zoo.train.accelerator import make_accelerator
 from zoo.train.checkpoints import Checkpoints
 from zoo.train.evaluation import HeldOut, to_device
 from zoo.train.events import Events
-from zoo.train.planning import build, check_batch, check_same, described, name_classes, reading, rebuild, recipe
+from zoo.train.planning import (
+    build,
+    check_batch,
+    check_same,
+    described,
+    is_judged,
+    name_classes,
+    reading,
+    rebuild,
+    recipe,
+)
 from zoo.train.receipt import receipt
 from zoo.train.run_folder import RunFolder
 from zoo.train.signals import interrupts
@@ -122,8 +132,7 @@ class Run:
 
     def _load_data(self) -> tuple[Stream | Shuffled, HeldOut | None]:
         settings, shapes, how = self.settings, self.model.batch_shapes, reading(self.settings, self.model)
-        can_judge = self.model.has_likelihood or hasattr(registry.call(self.spec, "zoo_train"), "evaluate")
-        judged = bool(settings.eval_every) and can_judge
+        judged = is_judged(settings, self.spec, self.model)
         feed: Stream | Shuffled
         validation = None
         if settings.stream:

@@ -30,6 +30,8 @@ def plan(settings: Settings) -> dict[str, Any]:
     if not settings.stream:
         train = load(settings.data, "train", model.batch_shapes, **reading(settings, model))
         check_batch(model, train)
+        if is_judged(settings, spec, model):  # held-out examples are read too, so that what is wrong shows now
+            load(settings.data, "validation", model.batch_shapes, **reading(settings, model))
         data |= {"first": train.first()} if "condition" in model.batch_shapes else {}
         data |= {"train": len(train), "columns": {key: c.column for key, c in train.reader.cells.items()}}
     return {
@@ -40,6 +42,11 @@ def plan(settings: Settings) -> dict[str, Any]:
         "data": data,
         "paper": spec.paper,
     }
+
+
+def is_judged(settings: Settings, spec: ModelSpec, model: Model) -> bool:
+    """Whether a run measures its model on held-out examples."""
+    return bool(settings.eval_every) and (model.has_likelihood or hasattr(registry.call(spec, "zoo_train"), "evaluate"))
 
 
 def build(settings: Settings, device: str) -> tuple[ModelSpec, Model]:
