@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ import zoo
 from zoo import media
 from zoo.cli import console
 from zoo.cli.app import main
-from zoo.media import video
+from zoo.files import digest
+from zoo.media import origin, video
 from zoo.media.gif import FIRST
 from zoo.media.output import CLIP, Target
 
@@ -121,6 +123,43 @@ def test_a_moving_label_map_and_a_seed_of_its_own(tmp_path: Path, monkeypatch: p
     drawn = torch.from_numpy(np.load("out.npy"))
     assert torch.equal(drawn, model.sample(2, frames=FRAMES, condition=clip))
     assert not torch.equal(drawn[0], drawn[1])
+
+
+# What a file says of its origin
+
+
+def test_what_is_drawn_says_which_clips_it_was_drawn_from(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file by its digest, a folder by those of its frames in order; each of several samples has those of its own."""
+
+    def frames(folder: str) -> list[str]:
+        return [digest(place / folder / f"{t}.png") for t in range(FRAMES)]
+
+    def told(*more: str) -> list[dict[str, Any]]:
+        capsys.readouterr()
+        assert draw(*more) == 0
+        return [row["inputs"] for row in json.loads(capsys.readouterr().out)]
+
+    assert told("--option", "condition=one.webp", "-o", "a.gif", "--json") == [
+        {"condition": [digest(Path("one.webp"))]}
+    ]
+    given = ["--option", "condition=clips/0", "--show-given", "--target", "clips/2"]
+    both = {"condition": [frames("clips/0")], "target": [frames("clips/2")]}
+    assert told(*given, "-o", "a.png", "--json", "--sidecar") == [both]
+    assert origin.read(Path("a.png")).inputs == origin.read(Path("a.png.json")).inputs == both
+    each = [{"condition": [frames(f"clips/{i}")]} for i in range(3)]
+    assert told("--option", "condition=clips", "-o", "each/", "--format", "png", "--json") == each
+    lines = (place / "each" / origin.MANIFEST).read_text().splitlines()
+    assert [json.loads(line)["inputs"] for line in lines] == each
+    assert origin.read(place / "each" / "00002.png").inputs == each[2]
+
+
+def test_a_clip_is_drawn_again_from_the_folder_that_drives_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert draw("--option", "condition=clips/1", "-o", "a.png", "--frames", "5") == 0
+    again = ["sample", "--like", "a.png", "--weights", "weights", "-o", "b.png"]
+    assert main(again) == 2
+    assert "give it again with --option condition=FILE" in capsys.readouterr().err
+    assert main([*again, "--option", "condition=clips/1"]) == 0
+    assert (place / "a.png").read_bytes() == (place / "b.png").read_bytes()
 
 
 # Streams

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from zoo.cli.console import expand
+from zoo.cli.options import clip_files, frame_files
 from zoo.errors import OptionError, WeightsError
 from zoo.files import digest
 from zoo.media import origin
@@ -65,10 +67,15 @@ def check_weights(said: Origin, model: Model, like: str) -> None:
 
 def describe(ctx: click.Context, spec: ModelSpec, model: Model, weights: str | None, plan: Any) -> Origin:
     """What is to be said of the samples of a plan."""
+    from zoo.media.images import picture_files
+
     flags = {name: ctx.params[name] for name in ctx.params if name not in ELSEWHERE and ctx.params[name] is not None}
     defaults = {param.name: param.get_default(ctx) for param in ctx.command.params}
     public = weights is not None and (weights in spec.weights or (REPO_AT.fullmatch(weights) and "@" in weights))
-    files = {**plan.files, **({"target": [Path(plan.target)]} if plan.target else {})}
+    files = dict(plan.files)
+    if plan.target:
+        find = clip_files if spec.is_video else picture_files
+        files["target"] = find(Path(expand(plan.target)))
     return Origin(
         model=spec.name,
         weights=weights if public else None,
@@ -77,6 +84,13 @@ def describe(ctx: click.Context, spec: ModelSpec, model: Model, weights: str | N
         index=plan.start,
         n=plan.n,
         options=dict(plan.options),
-        inputs={name: [digest(path) for path in paths if path.is_file()] for name, paths in files.items()},
+        inputs={name: _digests(paths) for name, paths in files.items()},
         flags={name: value for name, value in flags.items() if value != defaults.get(name)},
     )
+
+
+def _digests(paths: list[Path]) -> list[str | list[str]]:
+    """sha256 of each file, and of a folder those of its frames; a pipe is read but once, so it has none."""
+    frames = {path: frame_files(path) for path in paths if path.is_dir()}
+    files = (path for path in paths if path in frames or path.is_file())
+    return [[digest(frame) for frame in frames[path]] if path in frames else digest(path) for path in files]

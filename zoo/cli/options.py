@@ -195,17 +195,24 @@ def read_targets(path: str, spec: ModelSpec, channels: int) -> torch.Tensor:
     return media.read_images(media.picture_files(place), channels)
 
 
+def frame_files(folder: Path) -> list[Path]:
+    """The frames of a clip that is a folder, by their names, 2 before 10; raises DataError if there are none."""
+    from zoo.data.folders import natural
+    from zoo.media.images import picture_files
+
+    return sorted(picture_files(folder), key=natural)
+
+
 def clip_frames(file: Path, channels: int, *, ids: bool = False, classes: int | None = None) -> Iterator[torch.Tensor]:
     """The frames (C, H, W), uint8, of a video file, or of a folder of frames in order of their names, 2 before 10.
 
     `channels`, `ids`, `classes` and errors are as of `zoo.media.read_images`.
     """
     from zoo import media
-    from zoo.data.folders import natural
     from zoo.media.video import read_frames
 
     if file.is_dir():
-        for frame in sorted(media.picture_files(file), key=natural):
+        for frame in frame_files(file):
             yield media.read_images([frame], channels, ids=ids, classes=classes)[0]
         return
     for t, picture in enumerate(read_frames(file, 3 if classes else channels)):

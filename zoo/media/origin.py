@@ -25,7 +25,7 @@ KEY = "pixelzoo"
 MANIFEST = "manifest.jsonl"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_END = len(SIGNATURE) + 25  # of the chunk IHDR, always the first
-TEXT_LIMIT = 1_000_000
+TEXT_LIMIT = 10_000_000  # bytes: the digests of a clip of over 100,000 frames
 SCALAR = (str, int, float, bool)
 VERSION = re.compile(r"\d+\.\d+[\w.+-]*")
 
@@ -42,7 +42,8 @@ class Origin:
         index: of the first sample in the file.
         n: how many samples the file holds.
         options: of sampling; a list has a value for each of equally many samples in succession.
-        inputs: name of an option that takes files -> sha256 of each file.
+        inputs: name of an option that takes files -> sha256 of each file; of a clip that is a folder, a list of those
+            of its frames.
         flags: other flags of `zoo sample` that decide what the file shows; "alone" of one sample without a border.
         version: of pixelzoo.
     """
@@ -54,7 +55,7 @@ class Origin:
     index: int
     n: int
     options: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, list[str]] = field(default_factory=dict)
+    inputs: Mapping[str, list[str | list[str]]] = field(default_factory=dict)
     flags: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
 
@@ -195,6 +196,9 @@ def _problem(origin: Any) -> str | None:
         return "sha256"
     if not (isinstance(origin.version, str) and VERSION.fullmatch(origin.version)):
         return "version"
-    if not (plain(origin.options) and plain(origin.inputs) and plain(origin.flags)):
+    inputs = origin.inputs
+    if isinstance(inputs, dict):  # without the lists in lists
+        inputs = {name: [part for item in _listed(value) for part in _listed(item)] for name, value in inputs.items()}
+    if not (plain(origin.options) and plain(inputs) and plain(origin.flags)):
         return "options, inputs or flags"
     return None
