@@ -96,8 +96,17 @@ def test_whom_to_draw_is_told_by_a_number_or_a_picture() -> None:
     assert not torch.equal(*(model.sample(1, condition=condition, reference=x[None]) for x in options["reference"]))
     with pytest.raises(OptionError, match="they need reference=PICTURE"):
         model.sample(1, condition=condition)
+    with pytest.raises(OptionError, match="know whom to draw and take no reference"):
+        build().sample(1, reference=torch.zeros(1, 3, 16, 16, dtype=torch.uint8), **build().examples(1))
     with pytest.raises(OptionError, match="know one person and take no label"):
         model.sample(1, **{**options, "condition": condition, "reference": options["reference"][:1], "label": 1})
+
+
+def test_weights_without_a_detail_network_take_no_keypoints_to_draw_from() -> None:
+    model = build(detail=0, joints=18)
+    assert "joints" not in model.examples(1)
+    with pytest.raises(OptionError, match="draw from condition; they know no joints"):
+        model.sample(1, **build(joints=18).examples(1))
 
 
 def test_bad_inputs_are_named() -> None:

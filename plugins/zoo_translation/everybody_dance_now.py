@@ -159,7 +159,7 @@ class EverybodyDanceNow(AdversarialModel):
     @property
     def frame_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {"condition": self.condition_shape}
-        return {**shapes, "joints": (self.joints, 2)} if self.joints else shapes
+        return {**shapes, "joints": (self.joints, 2)} if self.joints and self.detail_size else shapes
 
     @property
     def input_classes(self) -> dict[str, int]:  # type: ignore[override]
@@ -194,7 +194,7 @@ class EverybodyDanceNow(AdversarialModel):
 
         def drawn(numbers: torch.Tensor) -> dict[str, torch.Tensor]:
             joints = numbers.view(-1, count, 2)
-            return {"condition": draw(joints, size), **({"joints": joints} if self.joints else {})}
+            return {"condition": draw(joints, size), **({"joints": joints} if "joints" in self.frame_shapes else {})}
 
         def begin(frames: int, seed: int) -> torch.Tensor:
             return dancer(frames, *size, seed, 0).flatten(1)
@@ -208,7 +208,7 @@ class EverybodyDanceNow(AdversarialModel):
         if self.condition_channels == 3:
             joints = torch.stack([dancer(8, *size, seed, i) for i in range(n)])
             options["condition"] = torch.stack([draw(clip, size) for clip in joints])
-            if self.joints == joints.shape[2]:
+            if self.frame_shapes.get("joints") == joints.shape[2:]:
                 options["joints"] = joints
         else:
             clips = [moving(count, bool(self.classes), 8, *size, seed, i) for i in range(n)]
@@ -302,12 +302,15 @@ class EverybodyDanceNow(AdversarialModel):
         """The state before the first frame of a request.
 
         Raises:
-            OptionError: a person or a picture of one that is missing or does not fit, or keypoints without any head.
+            OptionError: a person or a picture of one that is missing, not needed or does not fit, or keypoints without
+                any head.
         """
         self._check_heads(request.options["joints"])
         previous = self._picture(request, "previous", wanted=False)
         if previous is None:
             previous = torch.zeros(request.n, *self.image_shape, device=request.device)
+        if request.options["reference"] is not None and not self.reference:
+            raise OptionError(f"these weights of {self.spec.name} know whom to draw and take no reference")
         reference = self._picture(request, "reference", wanted=self.reference)
         return State(previous, self._label(request), reference)
 
