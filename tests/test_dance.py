@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import zoo
-from zoo import building
+from zoo import building, metrics
 from zoo.errors import DataError, OptionError
+from zoo.media import write_image
 from zoo.settings import Settings
 from zoo.testing import kit
 from zoo.train.accelerator import make_accelerator
@@ -327,3 +329,21 @@ def test_keypoints_of_another_skeleton_or_of_nobody_are_named() -> None:
         pose.draw(torch.zeros(4, 17, 2), (8, 8))
     with pytest.raises(DataError, match="head and ankles are missing in all of the 4 frames"):
         pose.measure(torch.full((4, 18, 2), torch.nan))
+
+
+# Figures
+
+
+def test_a_receipt_names_the_frames_of_the_windows_that_are_compared(tmp_path: Path) -> None:
+    """The model draws clips of any length, but of each clip of the data one window counts."""
+    from test_distances import OfFrames, script
+
+    model = build(people=0, joints=0, window=3)
+    for i, clip in enumerate(model.examples(4)["condition"]):
+        for t, frame in enumerate(clip[:6]):
+            for key in ("condition", "video"):
+                (folder := tmp_path / "train" / key / str(i)).mkdir(parents=True, exist_ok=True)
+                write_image(frame, folder / f"{t}.png")
+    network = script(OfFrames(), tmp_path / "frames.pt")
+    [receipt] = metrics.evaluate(model, data=str(tmp_path), metrics=["fd"], features=network, count=3)
+    assert (receipt["of"], receipt["frames"], receipt["count"]) == ("single frames", 3, 3)

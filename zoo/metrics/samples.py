@@ -255,8 +255,9 @@ class Job:
         if not self.model.spec.is_video:
             return {}
         seen = "clips" if getattr(network, "takes_clips", True) else "single frames"
+        frames = self.model.batch_shapes["video"][0]  # of a window; the model may draw clips of any length
         stride = self.reading.get("stride", 1)
-        return {"of": seen, "frames": self.model.frames, "stride": stride, "window": "one a clip, by its number"}
+        return {"of": seen, "frames": frames, "stride": stride, "window": "one a clip, by its number"}
 
 
 @dataclass
