@@ -168,10 +168,15 @@ def test_columns_are_named_or_asked_for(tmp_path: Path) -> None:
     for columns, message in (
         ({"condition": "edges"}, "has no column 'edges' for 'condition'; it has: frames, action"),
         ({"condition": "action"}, "has no condition column 'action'; 'action' is no condition"),
-        ({}, "painter trains on 'condition', but .* gives frames .video., action .label."),
+        ({}, r"^painter needs 'condition', but .* gives frames \(video\), action \(label\)$"),
     ):
         with pytest.raises(DataError, match=message):
             data.load(path, "train", {**CLIP, "condition": (4, 1, 8, 8)}, columns=columns, who="painter")
+    maps = [cells(frames(tmp_path / "maps", 10))] * 4
+    path = table(tmp_path, parts=maps, action=[0, 1, 0, 1], pose=maps)
+    message = r"action \(label\), pose \(video\); say which it is with --column condition=NAME: parts or pose$"
+    with pytest.raises(DataError, match=message):
+        data.load(path, "train", {**CLIP, "condition": (4, 1, 8, 8)}, who="painter")
 
 
 def test_clips_of_a_row_must_be_of_one_length(tmp_path: Path) -> None:

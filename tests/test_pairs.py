@@ -117,7 +117,7 @@ def test_clips_shorter_than_a_window_are_named(tmp_path: Path, capsys: Capture) 
     clips(tmp_path, length=3)
     with pytest.warns(UserWarning, match="2 of 2 clips have fewer than the 4 frames of a window"):
         said = refused(tmp_path, capsys, "vid2vid", *MAPS)
-    assert "has no clip to learn from: none has the 4 frames of a window" in said
+    assert "has no clip that can be used: none has the 4 frames of a window" in said
 
 
 def test_pairs_that_do_not_match_are_named(tmp_path: Path, capsys: Capture) -> None:

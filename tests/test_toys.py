@@ -286,7 +286,7 @@ def test_data_that_lack_what_a_model_trains_on_are_named_before_training(
     table.cast_column("image", datasets.Image()).to_parquet(tmp_path / "rows.parquet")
     settings = dataclasses.replace(settings, data=str(tmp_path / "rows.parquet"))
     for start in (planning.plan, loop.train):
-        with pytest.raises(DataError, match=f"{model} trains on '{key}', but .* gives image"):
+        with pytest.raises(DataError, match=f"{model} needs '{key}', but .* gives image"):
             start(settings)
     assert not (tmp_path / "run").exists()
 

@@ -127,7 +127,7 @@ def test_broken_files_of_a_folder_are_left_out_and_named(tmp_path: Path) -> None
         assert len(part) == count
     for i in range(5):
         (tmp_path / f"{i}.mp4").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="no clip to learn from: none can be read"):
+    with pytest.raises(DataError, match="no clip that can be used: none can be read"):
         data.load(str(tmp_path), "train", {"video": (4, 3, 16, 16)})
 
 

@@ -89,7 +89,7 @@ def test_clips_that_training_cannot_use(tmp_path: Path, clips: Path, error: Run)
     train = ("train", "vgan", "--preset", "tiny", "--out", tmp_path / "run", "--data", clips)
     with pytest.warns(UserWarning, match="fewer than the 16 frames"):
         found = error(*train, "--set", "frames=16")
-    assert "has no clip to learn from: none has the 16 frames of a window" in found
+    assert "has no clip that can be used: none has the 16 frames of a window" in found
     for t, size in enumerate((8, 8, 9, 8)):
         picture = torch.zeros(3, size, size, dtype=torch.uint8)
         (clips / "jump" / "odd").mkdir(exist_ok=True)

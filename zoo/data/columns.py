@@ -86,8 +86,17 @@ def find_columns(
             raise DataError(f"{who} takes numbers as '{key}', but column '{column}' of {source.name} holds none")
     for key in shapes:
         if key not in found and key not in ("label", "caption"):
-            raise DataError(f"{who} trains on '{key}', but {source.name} gives {_gives(kinds)}")
+            used = {cells.column for cells in found.values()}
+            fitting = [name for name, kind in kinds.items() if kind in _fitting(key) and name not in used]
+            mend = f"; say which it is with --column {key}=NAME: {' or '.join(fitting)}" if fitting else ""
+            raise DataError(f"{who} needs '{key}', but {source.name} gives {_gives(kinds)}{mend}")
     return found
+
+
+def _fitting(key: str) -> Sequence[str]:
+    """The kinds of column that may fill a key."""
+    wanted = {"label": ("label",), "caption": ("caption",), "image": ("image", "video"), "video": ("video",)}
+    return wanted.get(key, ("image", "video", "tensor"))
 
 
 def _gives(kinds: Mapping[str, str | None]) -> str:
@@ -97,8 +106,7 @@ def _gives(kinds: Mapping[str, str | None]) -> str:
 
 def _column(key: str, kinds: Mapping[str, str | None], source: Source, named: dict[str, str]) -> str | None:
     """The column of one key: what the user names, what the spec promises, what is called so, or the only fit."""
-    wanted = {"label": ("label",), "caption": ("caption",), "image": ("image", "video"), "video": ("video",)}
-    fitting = wanted.get(key, ("image", "video", "tensor"))
+    fitting = _fitting(key)
     if key in named and named[key] not in kinds:
         raise DataError(f"{source.name} has no column '{named[key]}' for '{key}'; it has: {', '.join(kinds)}")
     promised = named.get(key) or source.spec.column(key)

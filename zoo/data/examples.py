@@ -173,7 +173,7 @@ def _load(table: Any, reader: Reader, spread: Any) -> tuple[Any, list[dict[str, 
         )
     if not kept and len(table):
         why = "none can be read" if not lengths else f"none has the {reader.window} frames of a window"
-        raise DataError(f"{reader.source.name} has no clip to learn from: {why}")
+        raise DataError(f"{reader.source.name} has no clip that can be used: {why}")
     return (table if len(kept) == len(table) else table.select(kept)), decoded
 
 

@@ -221,7 +221,7 @@ def _without_broken(parts: dict[str, Rows], where: str) -> dict[str, Rows]:
         shown = "; ".join(sorted(problems)[:3])
         warnings.warn(f"{where}: {len(problems)} clips are left out: {shown}", stacklevel=2)
     if not any(map(any, kept.values())):
-        raise DataError(f"{where} has no clip to learn from: none can be read")
+        raise DataError(f"{where} has no clip that can be used: none can be read")
     return {split: rows.select(kept[split]) for split, rows in parts.items()}
 
 
