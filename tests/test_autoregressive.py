@@ -229,6 +229,8 @@ def test_all_rows_given_come_back_as_they_are() -> None:
         ({"seed": "3"}, "seed takes an integer"),
         ({"batch_size": 0}, "at least 1"),
         ({"precision": "int8"}, "one of fp32"),
+        ({"seed": torch.zeros(3, 3)}, r"^seed takes an integer of at least 0, not tensor.*$"),
+        ({"precision": torch.zeros(3, 3)}, r"^precision takes one of .* not tensor.*$"),
     ],
 )
 def test_bad_sampling_arguments_are_named(tiny: zoo.Model, options: dict[str, object], message: str) -> None:

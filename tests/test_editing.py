@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,6 +89,18 @@ def test_edits_that_do_not_fit_are_named_and_change_nothing() -> None:
     for t, change, message in (
         (4, {"condition": frame}, "there are frames 0 to 3, and no frame 4"),
         (-1, {"condition": frame}, "there are frames 0 to 3, and no frame -1"),
+        ("2", {"condition": frame}, "there are frames 0 to 3, and no frame '2'"),
+        (1.5, {"condition": frame}, "there are frames 0 to 3, and no frame 1.5"),
+        (True, {"condition": frame}, "there are frames 0 to 3, and no frame True"),
+        (None, {"condition": frame}, "there are frames 0 to 3, and no frame None"),
+        (0, {"condition": frame.tolist()}, r"'condition' of a frame must be uint8 \(1, 16, 16\), not list"),
+        (
+            0,
+            {"condition": torch.tensor(3)},
+            r"'condition' of a frame must be uint8 \(1, 16, 16\), not torch.int64 \(\)",
+        ),
+        (2, {"condition": options["condition"]}, "there are 2 frames from 2 on, but 'condition' is of 4"),
+        (2, {"condition": frame[None][:0]}, "there are 2 frames from 2 on, but 'condition' is of 0"),
         (0, {"condition": frame.float()}, r"'condition' of a frame must be uint8 \(1, 16, 16\), not torch.float32"),
         (0, {"condition": frame[:, :8]}, r"not torch.uint8 \(1, 8, 16\)"),
         (0, {"condition": frame + 3}, r"has the value [345], but its classes are 0 to 2"),
@@ -96,8 +109,21 @@ def test_edits_that_do_not_fit_are_named_and_change_nothing() -> None:
         with pytest.raises(OptionError, match=message):
             editor.edit(t, **change)
     assert torch.equal(editor.frames, before)
-    with pytest.raises(OptionError, match="option 'condition' takes uint8"):
-        Editor(model, options["condition"].float())
+    for t in (np.int64(1), torch.tensor(1)):
+        assert len(editor.edit(t, frame)) == 3
+    for other, message in (
+        ({"condition": options["condition"].float()}, "option 'condition' takes uint8"),
+        ({"condition": options["condition"].numpy()}, "option 'condition' takes clips, a uint8 tensor"),
+        ({}, "vid2vid draws from a clip; it needs condition=CLIP"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            model.editor(**other)
+
+
+def test_weights_that_draw_from_other_clips_alone_have_an_editor() -> None:
+    model = built("deep_video_portraits", conditions=("gaze",))
+    options = model.examples(1)
+    assert torch.equal(model.editor(**one_of(options)).frames, model.sample(1, frames=8, **options)[0])
 
 
 def test_the_model_is_left_in_its_mode() -> None:

@@ -172,6 +172,11 @@ def test_bad_conditions_are_named() -> None:
     for shape in ((1, 1, 16, 16), (1, 3, 16, 8), (3, 16, 16)):
         with pytest.raises(OptionError, match=r"option 'condition' takes uint8 \(N, 3, 16, 16\), not"):
             model.sample(shape[0], condition=torch.zeros(shape, dtype=torch.uint8))
+    picture = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    wanted = r"^option 'condition' takes pictures, a uint8 tensor \(N, C, H, W\), not [^\n]{1,100}$"
+    for other in (5, "a.png", object(), picture.numpy(), [picture], torch.tensor(3), [None], iter(picture)):
+        with pytest.raises(OptionError, match=wanted):
+            model.sample(condition=other)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,11 @@ def one_line(text: object, limit: int = 400) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
+def told(value: object) -> str:
+    """A value that a caller gave, for an error, in a few words: arrays have texts of many lines."""
+    return one_line(repr(value), 100)
+
+
 def discreet(text: object, limit: int = 1000) -> str:
     """A text on one line, without the names and passwords of addresses."""
     return one_line(without_passwords(str(text)), limit)

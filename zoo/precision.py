@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from zoo.device import pick_device
-from zoo.errors import OptionError
+from zoo.errors import OptionError, told
 from zoo.settings import AUTO, PRECISIONS
 
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -17,8 +17,8 @@ _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def check_precision(name: str) -> str:
     """`name` if it is a precision; raises OptionError."""
-    if name not in PRECISIONS:
-        raise OptionError(f"precision takes one of {', '.join(PRECISIONS)}, not {name!r}")
+    if not isinstance(name, str) or name not in PRECISIONS:
+        raise OptionError(f"precision takes one of {', '.join(PRECISIONS)}, not {told(name)}")
     return name
 
 

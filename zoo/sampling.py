@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
-from zoo.errors import OptionError, PluginError, unknown
+from zoo.errors import OptionError, PluginError, told, unknown
 from zoo.precision import check_precision
 from zoo.precision import precision as computing
 from zoo.progress import reporting
@@ -200,7 +200,7 @@ def _integer(name: str, value: Any, least: int) -> int:
             return operator.index(value)
     except (TypeError, ValueError):
         pass
-    raise OptionError(f"{name} takes an integer of at least {least}, not {value!r}")
+    raise OptionError(f"{name} takes an integer of at least {least}, not {told(value)}")
 
 
 def _share(progress: Callable[[float], None] | None, rows: range, n: int) -> Callable[[float], None]:
@@ -236,16 +236,32 @@ def _check_options(model: Sampled, n: int, options: dict[str, Any]) -> dict[str,
             continue
         if name in model.latent_shapes:
             value = _latents(model, name, value)
-        if option.per_sample and not isinstance(value, str | int | float | Iterator):
+        elif option.type in INPUTS and not _is_input(option, value):
+            raise OptionError(f"option '{name}' takes {option.describe()}, not {told(value)}")
+        if option.per_sample and hasattr(value, "__len__") and not isinstance(value, str):
             if len(value) not in (1, n):
                 wanted = f"one value, or one for each of the {n} samples"
                 raise OptionError(f"option '{name}' needs {wanted}, not {len(value)}")
             if option.type not in INPUTS:
-                value = [option.parse(item) for item in (value.tolist() if hasattr(value, "tolist") else value)]
-        elif option.type not in INPUTS or not isinstance(value, torch.Tensor | Iterator):
+                value = [_parsed(option, item) for item in (value.tolist() if hasattr(value, "tolist") else value)]
+        elif option.type not in INPUTS:
             value = option.parse(value)
         checked[name] = _of_model(model, option, value)
     return checked
+
+
+def _is_input(option: Option, value: Any) -> bool:
+    """Whether a value is a tensor with axes, or of what has frames an iterator of them."""
+    if isinstance(value, Iterator):
+        return option.type != "image"
+    return isinstance(value, torch.Tensor) and value.ndim > 0
+
+
+def _parsed(option: Option, item: Any) -> Any:
+    """One of several values of an option, which may not be None."""
+    if item is None:
+        raise OptionError(f"option '{option.name}' takes {option.describe()}, and one of its values is None")
+    return option.parse(item)
 
 
 def _of_model(model: Sampled, option: Option, value: Any) -> Any:

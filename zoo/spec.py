@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.errors import OptionError, unknown
+from zoo.errors import OptionError, told, unknown
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 WORD = re.compile(r"[a-z][a-z0-9-]*")
@@ -75,12 +75,12 @@ class Option:
         try:
             parsed = self._convert(value)
         except (TypeError, ValueError, KeyError, OverflowError):
-            raise OptionError(f"option '{self.name}' takes {self.describe()}, not {value!r}") from None
+            raise OptionError(f"option '{self.name}' takes {self.describe()}, not {told(value)}") from None
         is_number = isinstance(parsed, int | float)
         below = is_number and self.minimum is not None and parsed < self.minimum
         above = is_number and self.maximum is not None and parsed > self.maximum
         if below or above or (self.choices and parsed not in self.choices):
-            raise OptionError(f"option '{self.name}' takes {self.describe()}, not {value!r}")
+            raise OptionError(f"option '{self.name}' takes {self.describe()}, not {told(value)}")
         return parsed
 
     def _convert(self, value: Any) -> Any:

@@ -6,6 +6,7 @@ Shapes: B batch, T frames, C channels, H, W height and width.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -130,12 +131,12 @@ class Editor:
         inputs: what it is drawn from by name, (T, C', H, W), uint8.
     """
 
-    def __init__(self, model: Any, condition: torch.Tensor, *, seed: int = 0, **options: Any) -> None:
+    def __init__(self, model: Any, condition: torch.Tensor | None = None, *, seed: int = 0, **options: Any) -> None:
         """Draw a clip.
 
         Args:
             model: of this plugin, that draws clips.
-            condition: (T, C', H, W), uint8.
+            condition: (T, C', H, W), uint8; None of models that draw from other clips alone.
             seed: of the noise of models that have some.
             options: the others of `model.sample`, of one sample, without an axis of samples.
 
@@ -172,24 +173,31 @@ class Editor:
         Raises:
             OptionError: no such frame, or an input that is unknown or does not fit.
         """
-        if not 0 <= t < len(self._given):
-            raise OptionError(f"there are frames 0 to {len(self._given) - 1}, and no frame {t}")
+        t = self._frame(t)
         changed = {**others, **({} if condition is None else {"condition": condition})}
         new = [dict(given) for given in self._given]
         for name, value in changed.items():
             old = self._given[t].get(name)
             if old is None:
                 raise OptionError(f"this clip is drawn from {', '.join(self._given[t])}; it has no {name}")
-            values = value.unsqueeze(0) if value.ndim == old.ndim - 1 else value  # K ...
-            if values.shape[1:] != old.shape[1:] or value.dtype != old.dtype or not 0 < len(values) <= len(new) - t:
-                wanted = f"{str(old.dtype).removeprefix('torch.')} {tuple(old.shape[1:])}"
-                raise OptionError(f"'{name}' of a frame must be {wanted}, not {value.dtype} {tuple(value.shape)}")
+            values = _frames(name, value, old)  # K ...
+            if not 0 < len(values) <= len(new) - t:
+                raise OptionError(f"there are {len(new) - t} frames from {t} on, but '{name}' is of {len(values)}")
             sampling.check_classes(self.model, name, value)
             for given, frame in zip(new[t:], values.to(self.model.device), strict=False):
                 given[name] = frame.unsqueeze(0)
         self._given = new
         self._draw(t)
         return torch.cat(self._drawn[t:])
+
+    def _frame(self, t: Any) -> int:
+        """The number of a frame; raises OptionError for anything else."""
+        try:
+            if not isinstance(t, bool) and 0 <= operator.index(t) < len(self._given):
+                return operator.index(t)
+        except TypeError:  # no integer
+            pass
+        raise OptionError(f"there are frames 0 to {len(self._given) - 1}, and no frame {t!r}")
 
     def _draw(self, first: int) -> None:
         del self._states[first + 1 :], self._drawn[first:]
@@ -199,6 +207,17 @@ class Editor:
                 frame, state = self.model.advance(self._states[-1], given)
                 self._states.append(state)
                 self._drawn.append(to_pixels(frame).cpu())
+
+
+def _frames(name: str, value: Any, old: torch.Tensor) -> torch.Tensor:
+    """What frames are to be drawn from, (K, ...), each like `old` (1, ...); raises OptionError for anything else."""
+    is_tensor = isinstance(value, torch.Tensor)
+    values = value.unsqueeze(0) if is_tensor and value.ndim == old.ndim - 1 else value
+    if not is_tensor or values.ndim != old.ndim or values.shape[1:] != old.shape[1:] or value.dtype != old.dtype:
+        found = f"{value.dtype} {tuple(value.shape)}" if is_tensor else type(value).__name__
+        wanted = f"{str(old.dtype).removeprefix('torch.')} {tuple(old.shape[1:])}"
+        raise OptionError(f"'{name}' of a frame must be {wanted}, not {found}")
+    return values  # type: ignore[no-any-return]
 
 
 def _one(value: Any) -> Any:
