@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 import sys
 from dataclasses import replace
@@ -122,6 +123,35 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
 ) -> None:
     with pytest.raises(OptionError, match=re.escape(message)):
         zoo.save_images(images, tmp_path / path if path else "", tiny)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"fps": -3}, "option 'fps' takes a number from 0.1 to 1000.0, not -3"),
+        ({"fps": 0}, "from 0.1 to 1000.0, not 0"),
+        ({"fps": math.nan}, "not nan"),
+        ({"fps": math.inf}, "not inf"),
+        ({"fps": "a"}, "not 'a'"),
+        ({"fps": [10]}, "not [10]"),
+        ({"columns": 0}, "option 'columns' takes an integer of at least 1, not 0"),
+        ({"columns": 2.5}, "not 2.5"),
+        ({"columns": "a"}, "not 'a'"),
+        ({"scale": 65}, "option 'scale' takes an integer from 1 to 64, not 65"),
+        ({"scale": 1.5}, "not 1.5"),
+        ({"scale": "a"}, "not 'a'"),
+        ({"images": "a.png"}, "pictures are an array of torch or NumPy, not 'a.png'"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_leave_nothing(tmp_path: Path, how: dict[str, Any], message: str) -> None:
+    arguments = {"images": torch.zeros(2, 3, 3, 8, 8, dtype=torch.uint8), **how}
+    for write in (
+        lambda: zoo.show(**arguments).save(tmp_path / "a.mp4"),
+        lambda: zoo.save_images(path="", **arguments),
+    ):
+        with pytest.raises(OptionError, match=re.escape(message)):
+            write()
     assert not list(tmp_path.iterdir())
 
 

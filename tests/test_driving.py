@@ -81,6 +81,10 @@ def test_a_clip_plays_at_the_rate_of_the_one_it_is_drawn_from(place: Path) -> No
     assert video.clip_fps(place / "out.gif") == pytest.approx(25)
     assert draw("--option", "condition=clips/0", "-o", "out.gif") == 0
     assert video.clip_fps(place / "out.gif") == pytest.approx(10)  # the model's own
+    slow = [image.convert("RGB") for image in (Image.open(f"clips/0/{t}.png") for t in range(4))]
+    slow[0].save("slow.webp", save_all=True, append_images=slow[1:], duration=1_000_000, lossless=True)
+    assert draw("--option", "condition=slow.webp", "-o", "out.gif") == 0
+    assert video.clip_fps(place / "out.gif") == pytest.approx(0.1)  # the slowest that is written
 
 
 def test_conditions_and_true_frames_stand_beside_what_is_drawn(place: Path) -> None:

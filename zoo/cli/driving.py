@@ -72,7 +72,7 @@ def check(model: Model, plan: Plan) -> tuple[int, float]:
         DataError: a frame of another size than the model's, or a label map in colours or without such classes.
         OptionError: clips that are too short, or of several lengths.
     """
-    from zoo.media.video import clip_fps
+    from zoo.media.video import FASTEST, SLOWEST, clip_fps
 
     lengths: dict[str, int] = {}
     rates = []
@@ -97,7 +97,8 @@ def check(model: Model, plan: Plan) -> tuple[int, float]:
     if not plan.frames and lengths[longest] != lengths[shortest]:
         found = f"{shortest} has {lengths[shortest]} frames and {longest} {lengths[longest]}"
         raise OptionError(f"{found}; say with --frames how many are to be drawn")
-    return plan.frames or lengths[shortest], next((rate for rate in rates if rate), None) or model.fps
+    rate = next((rate for rate in rates if rate), None) or model.fps
+    return plan.frames or lengths[shortest], min(max(rate, SLOWEST), FASTEST)
 
 
 def _drawn(

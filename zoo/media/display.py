@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo import media
-from zoo.errors import OptionError
+from zoo.errors import OptionError, told
 from zoo.media.output import CLIP, Target, is_animation
+from zoo.media.video import FASTEST, SLOWEST
+from zoo.spec import Option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,24 +96,24 @@ def show(
         model: that drew them, whose levels and frames a second they have; without one 256 levels, 10 frames a second.
         columns: of the grid; None makes it about a square.
         scale: enlarges pixels without smoothing; None enlarges small pictures until they are seen well.
-        fps: frames a second of clips, in place of the model's.
+        fps: frames a second of clips, in place of the model's, from 0.1 to 1000.
 
     Returns:
         What displays itself at the end of a notebook's cell, and `.save(path)`.
 
     Raises:
-        OptionError: values that are no pictures, of another shape, or beyond the levels.
+        OptionError: values that are no pictures, of another shape, or beyond the levels; another argument out of range.
     """
     samples, levels = _checked(images, model)
-    if columns is not None and columns < 1:
-        raise OptionError(f"columns takes an integer of at least 1, not {columns}")
+    columns = Option(name="columns", type="int", minimum=1).parse(columns)
     if scale is None:
         height, width = media.grid(samples[:, 0] if samples.ndim == 5 else samples, columns).shape[1:]
         scale = max(1, min(MOST, SHOWN_WIDTH // width, SHOWN_HEIGHT // height))
-    if not 1 <= scale <= 64:
-        raise OptionError(f"scale takes an integer from 1 to 64, not {scale}")
-    fps = fps or (model.fps if model is not None else FPS)
-    return Shown(samples, levels, fps, columns, scale)
+    scale = Option(name="scale", type="int", minimum=1, maximum=64).parse(scale)
+    if fps is None:
+        fps = model.fps if model is not None else FPS
+    rate = Option(name="fps", type="float", minimum=SLOWEST, maximum=FASTEST).parse(fps)
+    return Shown(samples, levels, rate, columns, scale)
 
 
 def save_images(
@@ -160,7 +162,10 @@ def _write(shown: Shown, path: str | Path) -> list[Path]:
 def _checked(images: Samples, model: Model | None) -> tuple[torch.Tensor, int]:
     """Samples on the CPU with a first axis N, and their levels."""
     levels = 256 if model is None else model.levels
-    samples = torch.as_tensor(images).detach().cpu()
+    try:
+        samples = torch.as_tensor(images).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError(f"pictures are an array of torch or NumPy, not {told(images)}") from None
     if samples.ndim == 3:
         samples = samples.unsqueeze(0)
     if samples.ndim not in (4, 5) or samples.shape[-3] not in (1, 3) or not samples.numel():

@@ -23,6 +23,7 @@ from zoo.media.gif import writing_gif
 from zoo.media.images import fitting, readable, to_array, to_pil, whole_file, write_pictures
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
+SLOWEST, FASTEST = 0.1, 1000.0  # frames a second that are written
 CRF = "18"  # H.264's quality, visually lossless
 MISSING = 'needs PyAV: pip install "pixelzoo[video]"'
 
