@@ -18,6 +18,8 @@ import zoo
 from zoo import media
 from zoo.cli import console
 from zoo.cli.app import main
+from zoo.cli.options import read_targets
+from zoo.errors import DataError
 from zoo.files import digest
 from zoo.media import origin, video
 from zoo.media.gif import FIRST
@@ -252,8 +254,8 @@ def other(clip: torch.Tensor) -> torch.Tensor:
 MAPS = {"conditions": ("condition",), "condition_classes": 6}
 WRONG: list[tuple[str, dict[str, Any], Callable[[torch.Tensor], torch.Tensor], list[str], str]] = [
     ("vid2vid", {}, short, ["--frames", "3"], "'clip' has 2 frames, but 3 are to be drawn"),
-    ("vid2vid", {}, small, [], "option 'condition': 'clip' is 8x16 pixels, but vid2vid needs 16x16"),
-    ("everybody_dance_now", {}, small, [], "option 'condition': 'clip' is 8x16 pixels, but everybody_dance_now needs"),
+    ("vid2vid", {}, small, [], "option 'condition': 'clip/0.png' is 8x16 pixels, but vid2vid needs 16x16"),
+    ("everybody_dance_now", {}, small, [], "option 'condition': 'clip/0.png' is 8x16 pixels, but everybody_dance_now"),
     ("deep_video_portraits", MAPS, short, [], "'clip' has 2 frames, but a window of deep_video_portraits has 3"),
     ("deep_video_portraits", MAPS, other, [], "'clip/5.png' has the value 7, but its classes are 0 to 5"),
 ]
@@ -287,10 +289,16 @@ def test_other_mistakes_with_clips_are_one_line(place: Path, capsys: pytest.Capt
     frames_in(place / "longer" / "b", torch.zeros(4, 3, 16, 16, dtype=torch.uint8))
     frames_in(place / "mixed", torch.zeros(3, 3, 16, 16, dtype=torch.uint8))
     media.write_image(torch.zeros(3, 8, 8, dtype=torch.uint8), place / "mixed" / "9.png")
+    video.write_clip([torch.zeros(3, 8, 8, dtype=torch.uint8)] * 3, place / "tiny.webp", [40.0] * 3)
     zoo.save(built("vid2vid", condition_channels=1, condition_classes=3), "maps")
     for more, message in (
         (["--option", "condition=longer"], "'longer/a' has 3 frames and 'longer/b' 4; say with --frames how many"),
-        (["--option", "condition=mixed"], "option 'condition': 'mixed' is 8x8 pixels, but vid2vid needs 16x16"),
+        (["--option", "condition=mixed"], "option 'condition': 'mixed/9.png' is 8x8 pixels, but vid2vid needs 16x16"),
+        (["--option", "condition=tiny.webp"], "option 'condition': 'tiny.webp' is 8x8 pixels, but vid2vid needs"),
+        (
+            ["--option", "condition=one.webp", "--frames", "2", "--show-given", "--target", "mixed"],
+            "--target: 'mixed/9.png' is 8x8 pixels, but 'mixed/0.png' 16x16; all frames must be of one size",
+        ),
         (["--option", "condition=nowhere"], "there is no file or folder 'nowhere'"),
         (["--option", "condition=one.webp", "--show-given", "--target", "mixed"], "--target: 'mixed' has 4 frames"),
         (["--option", "condition=clips/0", "--weights", "maps"], "'clips/0/0.png' is in colours, but a label map has"),
@@ -299,3 +307,5 @@ def test_other_mistakes_with_clips_are_one_line(place: Path, capsys: pytest.Capt
         assert draw(*more, "-o", "out.gif") == 2
         assert capsys.readouterr().err.startswith(f"error: {message}")
     assert draw("--option", "condition=longer", "--frames", "3", "-o", "out.gif") == 0
+    with pytest.raises(DataError, match="--target: 'mixed/9.png' is 8x8 pixels, but 'mixed/0.png' 16x16"):
+        read_targets("mixed", zoo.load("vid2vid", weights="weights").spec, 3)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.console import expand, progress
-from zoo.cli.options import clip_files, clip_frames, per_sample, reading
+from zoo.cli.options import check_sizes, clip_files, clip_frames, frame_name, per_sample, reading
 from zoo.errors import DataError, OptionError
 from zoo.media.output import stacked
 from zoo.spec import ModelSpec
@@ -81,12 +81,11 @@ def check(model: Model, plan: Plan) -> tuple[int, float]:
         for file in plan.files[name]:
             count = 0
             for frame in clip_frames(file, **reading(model, name)[1]):
-                count += 1
                 if tuple(frame.shape[1:]) != tuple(size):
                     found, needed = (f"{width}x{height}" for height, width in (frame.shape[1:], size))
-                    raise DataError(
-                        f"option '{name}': '{file}' is {found} pixels, but {model.spec.name} needs {needed}"
-                    )
+                    where = frame_name(file, count) if file.is_dir() else f"'{file}'"
+                    raise DataError(f"option '{name}': {where} is {found} pixels, but {model.spec.name} needs {needed}")
+                count += 1
             lengths[f"'{file}'"] = count
             rates.append(None if file.is_dir() else clip_fps(file))
     shortest = min(lengths, key=lengths.__getitem__)
@@ -157,11 +156,18 @@ def _beside(drawn: Iterator[torch.Tensor], model: Model, plan: Plan, length: int
 
 
 def _targets(plan: Plan, model: Model, kinds: int, length: int) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The true frames of every clip; raises OptionError if there are not as many as are drawn."""
+    """The true frames of every clip.
+
+    Raises:
+        OptionError: there are not as many as are drawn.
+        DataError: frames of several sizes.
+    """
     files = clip_files(Path(expand(str(plan.target))))
     if len(files) not in (1, kinds):
         raise OptionError(f"--target has {len(files)} pictures or clips, but there are {kinds} conditions")
-    for file in files:
-        if (count := sum(1 for _ in clip_frames(file, model.image_shape[0]))) < length:
-            raise OptionError(f"--target: '{file}' has {count} frames, but {length} are drawn")
+    shapes = {file: [frame.shape for frame in clip_frames(file, model.image_shape[0])] for file in files}
+    for file, frames in shapes.items():
+        if len(frames) < length:
+            raise OptionError(f"--target: '{file}' has {len(frames)} frames, but {length} are drawn")
+    check_sizes(shapes, "--target")
     return zip(*(clip_frames(file, model.image_shape[0]) for file in files), strict=False)

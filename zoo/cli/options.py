@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +161,8 @@ def read_pictures(model: Model, name: str, files: list[Path]) -> torch.Tensor:
         pictures = media.read_images(files, **how)
     if tuple(pictures.shape[-3:]) != tuple(shape[-3:]):
         found, needed = (f"{size[-1]}x{size[-2]}" for size in (pictures.shape, shape))
-        raise DataError(f"option '{name}': '{files[0]}' is {found} pixels, but {model.spec.name} needs {needed}")
+        where = frame_name(files[0], 0) if files[0].is_dir() else f"'{files[0]}'"
+        raise DataError(f"option '{name}': {where} is {found} pixels, but {model.spec.name} needs {needed}")
     return media.quantise(pictures, model.levels) if option.shape is None else pictures
 
 
@@ -216,7 +217,22 @@ def clip_frames(file: Path, channels: int, *, ids: bool = False, classes: int | 
             yield media.read_images([frame], channels, ids=ids, classes=classes)[0]
         return
     for t, picture in enumerate(read_frames(file, 3 if classes else channels)):
-        yield media.as_map(picture, classes, f"frame {t} of '{file}'") if classes else picture
+        yield media.as_map(picture, classes, frame_name(file, t)) if classes else picture
+
+
+def frame_name(clip: Path, t: int) -> str:
+    """What errors call a frame of a clip: its own file, or its number in a video file."""
+    return f"'{frame_files(clip)[t]}'" if clip.is_dir() else f"frame {t} of '{clip}'"
+
+
+def check_sizes(clips: Mapping[Path, Sequence[torch.Size]], what: str) -> None:
+    """Raise DataError unless the frames of clips, shapes (C, H, W), are all of one size."""
+    frames = [(clip, t, shape) for clip, shapes in clips.items() for t, shape in enumerate(shapes)]
+    for clip, t, shape in frames:
+        if shape != frames[0][2]:
+            own, first = (f"{width}x{height}" for _, height, width in (shape, frames[0][2]))
+            names = f"{frame_name(clip, t)} is {own} pixels, but {frame_name(frames[0][0], 0)} {first}"
+            raise DataError(f"{what}: {names}; all frames must be of one size")
 
 
 def _read_clips(files: list[Path], channels: int, what: str, **how: Any) -> torch.Tensor:
@@ -226,8 +242,7 @@ def _read_clips(files: list[Path], channels: int, what: str, **how: Any) -> torc
     clips: list[torch.Tensor] = []
     for file in files:
         frames = list(clip_frames(file, channels, **how))
-        if any(frame.shape != frames[0].shape for frame in frames):
-            raise DataError(f"{what}: '{file}' has frames of several sizes")
+        check_sizes({file: [frame.shape for frame in frames]}, what)
         clips.append(torch.stack(frames))
         if clips[-1].shape != clips[0].shape:
             own, first = (f"{len(c)} frames of {c.shape[3]}x{c.shape[2]}" for c in (clips[-1], clips[0]))
