@@ -90,15 +90,28 @@ def rotated(source: Path, target: Path) -> Path:
     return target
 
 
-def test_sound_alone_and_damaged_files_are_named(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "sound.mkv"), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000)
+def record(path: Path, *, cover: bool = False) -> Path:
+    """A tenth of a second of silence, with a picture of the record or without."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le" if path.suffix == ".mkv" else "aac", rate=8000)
+        if cover:
+            picture = container.add_stream("png", rate=1)
+            picture.width = picture.height = 16
+            picture.pix_fmt, picture.disposition = "rgb24", av.stream.Disposition.attached_pic
+            for packet in picture.encode(av.VideoFrame.from_image(Image.new("RGB", (16, 16)))):
+                container.mux(packet)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
         frame.rate = 8000
         for packet in (*stream.encode(frame), *stream.encode()):
             container.mux(packet)
-    with pytest.raises(DataError, match="sound.mkv' has no pictures in it"):
-        video.read_clip(tmp_path / "sound.mkv", 3)
+    return path
+
+
+def test_sound_alone_and_damaged_files_are_named(tmp_path: Path) -> None:
+    for sound in (record(tmp_path / "sound.mkv"), record(tmp_path / "song.mp4", cover=True)):
+        for read in (lambda path: video.read_clip(path, 3), video.clip_fps):
+            with pytest.raises(DataError, match=f"{sound.name}' holds sound and no video$"):
+                read(sound)
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_text("no film")
     for name in ("empty.mp4", "text.mp4"):

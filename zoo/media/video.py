@@ -115,9 +115,13 @@ def _opened(path: Path, where: str) -> Iterator[Any]:
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{where} can't be read as a video: {one_line(error, 120)}") from None
     with container:
-        if not container.streams.video:
-            raise DataError(f"{where} has no pictures in it, only {container.format.long_name or 'other data'}")
-        stream = container.streams.video[0]
+        cover = av.stream.Disposition.attached_pic  # the picture of a record
+        films = [stream for stream in container.streams.video if not stream.disposition & cover]
+        if not films:
+            kinds = {stream.type: None for stream in container.streams if stream.type != "video"}
+            held = "sound" if "audio" in kinds else " and ".join(kinds) or "nothing"
+            raise DataError(f"{where} holds {held} and no video")
+        stream: Any = films[0]
         stream.thread_type = "AUTO"
         yield stream
 
