@@ -196,7 +196,7 @@ def test_statistics_are_not_those_of_all_frames_together() -> None:
 
 def test_a_recurrent_unit_follows_its_equations() -> None:
     torch.manual_seed(0)
-    unit = ConvGRU(3).eval()
+    unit = ConvGRU(3, 6).eval()
     x, state = torch.randn(2, 4, 3, 5, 5), torch.randn(2, 3, 5, 5)
     states = unit(x, state)
     of_input, of_state = unit.of_input.normalised(), unit.of_state.normalised()

@@ -90,11 +90,16 @@ class ConvGRU(nn.Module):
     r = s(W_r * [h; x]), u = s(W_u * [h; x]), c = relu(W_c * [r h; x]), h' = u h + (1 - u) c.
 
     Each W is in two parts, that for x and that for h, so that x of all frames is convolved at once.
+
+    At first features remember for 1 to T frames, T the length of a clip (Tallec and Ollivier, arXiv 1804.11188, section
+    2): the input of the first unit is the same at all frames, and without that all frames but the first few would be.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, frames: int) -> None:
         super().__init__()
         self.of_input = Conv2d(features, 3 * features)
+        with torch.no_grad():
+            self.of_input.bias[features : 2 * features].uniform_(1, max(1, frames - 1)).log_()  # type: ignore[index]
         self.of_state = Conv2d(features, 2 * features, bias=False)
         self.of_reset = Conv2d(features, features, bias=False)
 

@@ -17,8 +17,8 @@ KINETICS = {
 _PAPER = {"data": "kinetics600", "batch_size": 512, "examples": 150_000_000, "frame_stride": 2, "ema_images": 3_550_000}
 _OURS = {"batch_size": 16, "ema_images": 2_000, "eval_every": 0, "examples": 200_000}
 _SMALL = {"latent_size": 32, "class_size": 32, "frames": 16}
-_SPRITES = {**_SMALL, "classes": 9, "discriminator_width": 32}
-_RATES = {"learning_rate": 2e-4, "discriminator_rate": 5e-4, "spatial_frames": 4}
+_SPRITES = {**_SMALL, "classes": 9}
+_RATES = {"learning_rate": 1e-3, "discriminator_rate": 8e-4, "discriminator_steps": 1, "spatial_frames": 4}
 
 DVDGAN = ModelSpec(
     name="dvdgan",

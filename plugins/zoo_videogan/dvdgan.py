@@ -7,7 +7,8 @@ Two discriminators share the work: one judges a few frames at full size, the oth
 
 The paper gives no table of widths for all sizes: ours halve from 8 `width` at 4x4 to `width`. The
 embedding of classes has no spectral norm: divided by it, a class would weigh as much as one number of the latent.
-Beyond the frames that it was trained on, batch normalisation goes on with the statistics of the last one. How the
+The recurrent units'
+memory at first is ours too (see `dvd_layers.ConvGRU`). Beyond the frames that it was trained on, batch normalisation goes on with the statistics of the last one. How the
 encoder joins given frames is ours too: side by side, as channels.
 
 Shapes: B batch, T frames, C features, H, W height and width, Z latent and class together.
@@ -53,7 +54,7 @@ class Generator(nn.Module):
         condition = latent_size + (class_size if classes else 0)
         self.first = Linear(condition, widths[0] * 16)
         pairs = list(itertools.pairwise(widths))
-        self.recurrences = nn.ModuleList(ConvGRU(a) for a, _ in pairs)
+        self.recurrences = nn.ModuleList(ConvGRU(a, frames) for a, _ in pairs)
         self.steady = nn.ModuleList(GBlock(a, a, condition, frames, up=False) for a, _ in pairs)
         self.growing = nn.ModuleList(GBlock(a, b, condition, frames, up=True) for a, b in pairs)
         self.norm = FrameBatchNorm(widths[-1], 0, frames)
