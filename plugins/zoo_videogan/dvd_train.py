@@ -14,12 +14,14 @@ from zoo.errors import OptionError
 from zoo.nn.adversarial import Player, discriminator_loss, from_pixels, frozen, generator_loss, measuring
 from zoo.settings import Settings
 from zoo_videogan.dvdgan import BATCH, DVDGAN
+from zoo_videogan.spectral import SpectralNorm
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
 SETTLING = 256  # clips whose statistics normalise those of averaged weights
+ITERATIONS = 20  # for the singular vectors of these
 
 
 class DVDGANTrainer:
@@ -90,7 +92,12 @@ class DVDGANTrainer:
         return {"generator": loss.detach(), **losses}
 
     def settle(self, average: DVDGAN) -> None:
-        """Statistics of batch normalisation of the averaged generator, of clips that go on with true ones if any do."""
+        """Singular vectors of averaged weights, and statistics of batch normalisation of what these draw.
+
+        Clips that go on with given frames do so with those of the newest batch.
+        """
+        for layer in (module for module in average.modules() if isinstance(module, SpectralNorm)):
+            layer.iterate(ITERATIONS)
         if average.given_frames and self.given is None:  # before the first step
             return
         n = BATCH if self.given is None else len(self.given)

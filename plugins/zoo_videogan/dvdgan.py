@@ -5,11 +5,10 @@ convolutional recurrent network at every scale, each followed by two residual bl
 Two discriminators share the work: one judges a few frames at full size, the other all of them at half of it (see
 `zoo_videogan.dvd_discriminators`). The frame-conditional form starts the recurrent networks from given frames.
 
-The paper gives no table of widths for all sizes: ours halve from 8 `width` at 4x4 to `width`. The
-embedding of classes has no spectral norm: divided by it, a class would weigh as much as one number of the latent.
-The recurrent units'
-memory at first is ours too (see `dvd_layers.ConvGRU`). Beyond the frames that it was trained on, batch normalisation goes on with the statistics of the last one. How the
-encoder joins given frames is ours too: side by side, as channels.
+The paper gives no table of widths for all sizes: ours halve from 8 `width` at 4x4 to `width`. The embedding of classes
+has no spectral norm: divided by it, a class would weigh as much as one number of the latent. Beyond the frames that it
+was trained on, batch normalisation goes on with the statistics of the last one. Ours, too, is what the recurrent units
+remember at first (see `dvd_layers.ConvGRU`), and how the encoder joins given frames: side by side, as channels.
 
 Shapes: B batch, T frames, C features, H, W height and width, Z latent and class together.
 """

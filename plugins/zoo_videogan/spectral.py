@@ -42,12 +42,19 @@ class SpectralNorm(nn.Module):
 
     def _normalised(self) -> torch.Tensor:
         matrix = self.weight.flatten(1)
+        if self.training:
+            self.iterate(1)
         with float32(matrix.device):
-            if self.training:
-                with torch.no_grad():
-                    self.v = F.normalize(matrix.T @ self.u, dim=0)
-                    self.u = F.normalize(matrix @ self.v, dim=0)
             return self.weight / (self.u @ (matrix @ self.v))
+
+    @torch.no_grad()
+    def iterate(self, steps: int) -> None:
+        """Bring the singular vectors nearer to those of the weight, by the power iteration."""
+        matrix = self.weight.flatten(1)
+        with float32(matrix.device):
+            for _ in range(steps):
+                self.v = F.normalize(matrix.T @ self.u, dim=0)
+                self.u = F.normalize(matrix @ self.v, dim=0)
 
 
 class Linear(SpectralNorm, nn.Linear):
