@@ -108,7 +108,8 @@ def record(path: Path, *, cover: bool = False) -> Path:
 
 
 def test_sound_alone_and_damaged_files_are_named(tmp_path: Path) -> None:
-    for sound in (record(tmp_path / "sound.mkv"), record(tmp_path / "song.mp4", cover=True)):
+    tells_covers = hasattr(av.stream, "Disposition")  # not the oldest PyAV that will do
+    for sound in (record(tmp_path / "sound.mkv"), record(tmp_path / "song.mp4", cover=tells_covers)):
         for read in (lambda path: video.read_clip(path, 3), video.clip_fps):
             with pytest.raises(DataError, match=f"{sound.name}' holds sound and no video$"):
                 read(sound)

@@ -25,6 +25,7 @@ from zoo.media.images import fitting, readable, to_array, to_pil, whole_file, wr
 ANIMATED = (".gif", ".webp", ".png", ".apng")
 SLOWEST, FASTEST = 0.1, 1000.0  # frames a second that are written
 CRF = "18"  # H.264's quality, visually lossless
+ATTACHED_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 MISSING = 'needs PyAV: pip install "pixelzoo[video]"'
 
 
@@ -115,8 +116,7 @@ def _opened(path: Path, where: str) -> Iterator[Any]:
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{where} can't be read as a video: {one_line(error, 120)}") from None
     with container:
-        cover = av.stream.Disposition.attached_pic  # the picture of a record
-        films = [stream for stream in container.streams.video if not stream.disposition & cover]
+        films = [stream for stream in container.streams.video if not _is_cover(stream)]
         if not films:
             kinds = {stream.type: None for stream in container.streams if stream.type != "video"}
             held = "sound" if "audio" in kinds else " and ".join(kinds) or "nothing"
@@ -124,6 +124,12 @@ def _opened(path: Path, where: str) -> Iterator[Any]:
         stream: Any = films[0]
         stream.thread_type = "AUTO"
         yield stream
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a stream is the picture of a record, as far as this version of PyAV tells it."""
+    disposition = getattr(stream, "disposition", None)
+    return disposition is not None and bool(disposition.value & ATTACHED_PICTURE)
 
 
 @contextmanager
