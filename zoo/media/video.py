@@ -19,6 +19,7 @@ from PIL import Image, ImageSequence
 
 from zoo.errors import DataError, one_line
 from zoo.media import repeats
+from zoo.media.extent import Extent
 from zoo.media.gif import writing_gif
 from zoo.media.images import fitting, readable, to_array, to_pil, whole_file, write_pictures
 
@@ -36,6 +37,8 @@ def is_installed() -> bool:
 
 def read_frames(path: Path, channels: int, where: str | None = None) -> Iterator[torch.Tensor]:
     """The frames of a video file one by one, (C, H, W), uint8, in playing order, however long each is shown.
+
+    Warns at the end of a file of which clearly less can be read than its container announces.
 
     Args:
         path: of the file.
@@ -95,13 +98,17 @@ def _decoded(path: Path, channels: int, where: str) -> Iterator[np.ndarray[Any, 
     import av
 
     with _opened(path, where) as stream:
+        extent = Extent(stream)
         try:
-            for frame in stream.container.decode(stream):
-                pixels = frame.to_ndarray(format="gray" if channels == 1 else "rgb24")
-                turned = np.rot90(pixels, int(getattr(frame, "rotation", 0)) // 90)
-                yield turned.reshape(*turned.shape[:2], channels)
+            for packet in stream.container.demux():
+                extent.add(packet)
+                for frame in packet.decode() if packet.stream.index == stream.index else ():
+                    pixels = frame.to_ndarray(format="gray" if channels == 1 else "rgb24")
+                    turned = np.rot90(pixels, int(getattr(frame, "rotation", 0)) // 90)
+                    yield turned.reshape(*turned.shape[:2], channels)
         except av.error.FFmpegError as error:
             raise DataError(f"{where} can't be read as a video: {one_line(error, 120)}") from None
+        extent.check(where)
 
 
 @contextmanager
