@@ -72,7 +72,7 @@ def test_a_longer_clip_begins_with_the_shorter_one() -> None:
 
 
 def test_frames_drawn_one_by_one_are_those_drawn_at_once() -> None:
-    model = trained().eval()
+    model = trained(resolution=16, normalised=True).eval()
     condition = torch.randn(2, model.latent_size)
     whole, _ = model.generator(condition, 4)
     parts, states = [], None
@@ -292,9 +292,9 @@ def test_frames_are_picked_equally_often_and_each_once() -> None:
 # Training
 
 
-@pytest.mark.parametrize("size", [{}, {"resolution": 16}])
+@pytest.mark.parametrize("size", [{}, {"resolution": 16}, {"resolution": 16, "normalised": True}])
 @pytest.mark.parametrize("config", [{}, {"classes": 3}, {"classes": 3, "given_frames": 2, "frames": 8}])
-def test_gradients_reach_every_parameter(config: dict[str, Any], size: dict[str, int]) -> None:
+def test_gradients_reach_every_parameter(config: dict[str, Any], size: dict[str, Any]) -> None:
     model = built(**config, **size)
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
     trainer = make_trainer(model, learning_rate=0.01, discriminator_rate=0.01)

@@ -16,7 +16,7 @@ KINETICS = {
 # The moving average keeps 0.9999 of itself a step; the paper's begins at step 20,000, ours at once.
 _PAPER = {"data": "kinetics600", "batch_size": 512, "examples": 150_000_000, "frame_stride": 2, "ema_images": 3_550_000}
 _OURS = {"batch_size": 16, "ema_images": 2_000, "eval_every": 0, "examples": 200_000}
-_SMALL = {"latent_size": 32, "class_size": 32, "frames": 16}
+_SMALL = {"latent_size": 32, "class_size": 32, "frames": 16, "normalised": True}
 _SPRITES = {**_SMALL, "classes": 9}
 _RATES = {"learning_rate": 1e-3, "discriminator_rate": 8e-4, "discriminator_steps": 1, "spatial_frames": 4}
 

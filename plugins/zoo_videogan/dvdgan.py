@@ -43,10 +43,18 @@ class Generator(nn.Module):
         classes: K; 0 for none.
         widths: features at 4x4, 8x8, and so on up to the last size.
         frames: that statistics are kept of.
+        normalised: see `DVDGAN`.
     """
 
     def __init__(
-        self, latent_size: int, class_size: int, classes: int, widths: list[int], channels: int, frames: int
+        self,
+        latent_size: int,
+        class_size: int,
+        classes: int,
+        widths: list[int],
+        channels: int,
+        frames: int,
+        normalised: bool,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(classes, class_size) if classes else None
@@ -54,6 +62,8 @@ class Generator(nn.Module):
         self.first = Linear(condition, widths[0] * 16)
         pairs = list(itertools.pairwise(widths))
         self.recurrences = nn.ModuleList(ConvGRU(a, frames) for a, _ in pairs)
+        norms = (FrameBatchNorm(a, 0, frames) for a, _ in pairs[1:])
+        self.before = nn.ModuleList(norms) if normalised else None
         self.steady = nn.ModuleList(GBlock(a, a, condition, frames, up=False) for a, _ in pairs)
         self.growing = nn.ModuleList(GBlock(a, b, condition, frames, up=True) for a, b in pairs)
         self.norm = FrameBatchNorm(widths[-1], 0, frames)
@@ -86,6 +96,8 @@ class Generator(nn.Module):
         after: list[torch.Tensor | None] = []
         stages = zip(self.recurrences, self.steady, self.growing, states, strict=True)
         for i, (recurrence, steady, growing, state) in enumerate(stages):
+            if i and self.before is not None:
+                x = self.before[i - 1](x, condition, first)
             x = recurrence(x, state) if i else recurrence.spread(x, t, state)
             after.append(x[:, -1])
             x = growing(steady(x, condition, first), condition, first)
@@ -123,6 +135,8 @@ class DVDGAN(AdversarialModel):
         latent_size, class_size: of the latent and of a class's embedding.
         width: features of the generator's last stage.
         discriminator_width: of the discriminators' first; 0 means `width`.
+        normalised: whether batch normalisation stands before each recurrent unit but the first. Ours: in short trainings
+            without it their gates are at 0 or 1 soon, and all frames but the first few are alike.
         given_frames: how many frames a clip begins with that are given, in the frame-conditional form; 0 otherwise.
         discriminator: whether there are any; released weights come without.
     """
@@ -142,6 +156,7 @@ class DVDGAN(AdversarialModel):
         class_size: int = 120,
         width: int = 128,
         discriminator_width: int = 0,
+        normalised: bool = False,
         given_frames: int = 0,
         discriminator: bool = True,
     ) -> None:
@@ -159,7 +174,7 @@ class DVDGAN(AdversarialModel):
         self.classes, self.latent_size, self.given_frames = classes, latent_size, given_frames
         widths = [width * min(8, 1 << (levels - i)) for i in range(levels + 1)]
         made = frames - given_frames
-        self.generator = Generator(latent_size, class_size, classes, widths, channels, made)
+        self.generator = Generator(latent_size, class_size, classes, widths, channels, made, normalised)
         self.encoder = Encoder(given_frames, channels, widths) if given_frames else None
         self.discriminators = Discriminators(channels, judging, levels, classes) if discriminator else None
 
