@@ -135,7 +135,7 @@ class DVDGAN(AdversarialModel):
         latent_size, class_size: of the latent and of a class's embedding.
         width: features of the generator's last stage.
         discriminator_width: of the discriminators' first; 0 means `width`.
-        normalised: whether batch normalisation stands before each recurrent unit but the first. Ours: in short trainings
+        normalised: whether batch normalisation stands before each recurrent unit but the first. Ours: in short runs
             without it their gates are at 0 or 1 soon, and all frames but the first few are alike.
         given_frames: how many frames a clip begins with that are given, in the frame-conditional form; 0 otherwise.
         discriminator: whether there are any; released weights come without.
