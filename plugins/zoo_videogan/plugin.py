@@ -64,6 +64,15 @@ TGAN = ModelSpec(
         "moving_mnist32": Preset(model=_GREY32, recipe={"learning_rate": 2e-4}, settings=_DIGITS),
     },
     sample_options=(LATENT,),
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/tgan-lpc-sprites",
+            revision=None,
+            sha256="cc68e47aead576abc6aba2da749267e20cb8deb5a686d47a5063a8dc1af72171",
+            size=3892166,
+            summary="LPC sprites at 32x32, 90,000 clips on a CPU",
+        )
+    },
     figures=(Figure(preset="ucf101", paper=11.85, **UCF),),
     **GAN,
 )
