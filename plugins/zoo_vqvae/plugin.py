@@ -116,7 +116,14 @@ VQVAE2 = ModelSpec(
             sha256="f567af77537b91c783938d21c1e017cd6749aa8b9f14792f9d9305fd611454a8",
             size=3842876,
             summary="MNIST, one level of 7x7 codes, given the digit, 10 minutes on a CPU",
-        )
+        ),
+        "lpc_sprites": Weights(
+            repo="pixelzoo/vqvae2-lpc-sprites",
+            revision=None,
+            sha256="b057e24324afb641dd063b065e6cf8af49b865d10ee1cdadfba84203efa1e209",
+            size=6779302,
+            summary="LPC sprites at 64x64, two levels of codes, given the action, 160,000 examples on a CPU",
+        ),
     },
     sample_options=(
         Option(name="label", type="label", minimum=0, per_sample=True, help="class; without it each sample draws one"),
