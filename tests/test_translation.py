@@ -393,3 +393,13 @@ def test_a_label_map_with_a_palette_is_read_as_numbers(tmp_path: Path) -> None:
     picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
     picture.save(tmp_path / "map.png")
     assert torch.equal(read_pictures(model, "condition", [tmp_path / "map.png"]), ids)
+
+
+def test_examples_are_of_the_kind_that_the_model_draws_from() -> None:
+    """Maps of two classes are lines, as edges are; those of more classes are areas, in all of them."""
+    lines, areas = (zoo.build("pix2pix", **TINY, condition_channels=1, condition_classes=k) for k in (2, 5))
+    strokes, labels = (model.examples(20)["condition"] for model in (lines, areas))
+    assert strokes.unique().tolist() == [0, 1]
+    assert strokes.float().mean() < 0.4
+    assert labels.unique().tolist() == [0, 1, 2, 3, 4]
+    assert lines.sample(2, condition=strokes[:2]).shape == (2, *lines.image_shape)

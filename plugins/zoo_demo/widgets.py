@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 CANVAS = 280  # pixels of the brush's canvas
-BRUSH, PEN = 24, 5  # pixels across
+BRUSH, PEN = 24, 5  # pixels across; the pen is for maps of two classes, which are lines
 COLOURS = ["#6366f1", "#000000", "#ffffff", "#dc2626", "#16a34a", "#2563eb"]  # of a brush
 CLIPS = [".mp4", ".gif", ".webp", ".webm"]
 

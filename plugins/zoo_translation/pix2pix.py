@@ -115,10 +115,15 @@ class Pix2Pix(AdversarialModel):
         return self.condition_shape if option.name == "condition" else super().input_shape(option)
 
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
-        """Conditions made up of rectangles, or of strokes where they have one channel."""
-        make = label_map if self.classes else picture
-        count = self.classes or self.condition_channels
-        return {"condition": torch.stack([make(count, *self.image_shape[1:], seed, i) for i in range(n)])}
+        """Conditions made up of rectangles, or of strokes where they have one channel or two classes."""
+        size = self.image_shape[1:]
+        if self.classes == 2:
+            made = [(picture(1, *size, seed, i) > 0).byte() for i in range(n)]
+        elif self.classes:
+            made = [label_map(self.classes, *size, seed, i) for i in range(n)]
+        else:
+            made = [picture(self.condition_channels, *size, seed, i) for i in range(n)]
+        return {"condition": torch.stack(made)}
 
     @property
     def input_classes(self) -> dict[str, int]:  # type: ignore[override]
