@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.nn.options import LATENT
-from zoo.spec import Figure, ModelSpec, Option, Preset
+from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
 
 # Table 1 of the paper: frames, pixels, FID and inception score by I3D on Kinetics-600, the latter truncated too.
 KINETICS = {
@@ -78,6 +78,15 @@ DVDGAN = ModelSpec(
         ),
         LATENT,
     ),
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/dvdgan-lpc-sprites",
+            revision=None,
+            sha256="9c138d98416abd2febafcd8c60d18d5d64c9085961a1ef3938bbb464dc9468e0",
+            size=3999188,
+            summary="LPC sprites at 32x32, given the action, 48,640 clips on a CPU",
+        )
+    },
     figures=(
         *(
             Figure(preset=f"kinetics{pixels}-{frames}", metric=metric, data="Kinetics-600", paper=value)
