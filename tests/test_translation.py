@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import zoo
-from zoo import building
+from zoo import building, media
 from zoo.errors import DataError, OptionError, WeightsError
 from zoo.settings import Settings
 from zoo.testing import kit
@@ -403,3 +403,14 @@ def test_examples_are_of_the_kind_that_the_model_draws_from() -> None:
     assert strokes.float().mean() < 0.4
     assert labels.unique().tolist() == [0, 1, 2, 3, 4]
     assert lines.sample(2, condition=strokes[:2]).shape == (2, *lines.image_shape)
+
+
+def test_white_lines_on_black_are_a_map_of_two_classes(tmp_path: Path) -> None:
+    """As people draw them; of more classes 255 is none."""
+    lines = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    lines[:, 4] = 1
+    media.write_image(255 * lines, tmp_path / "lines.png")
+    read = media.read_images([tmp_path / "lines.png"], 1, ids=True, classes=2)
+    assert torch.equal(read[0], lines)
+    with pytest.raises(DataError, match="has the value 255, but its classes are 0 to 2"):
+        media.read_images([tmp_path / "lines.png"], 1, ids=True, classes=3)

@@ -112,7 +112,14 @@ PIX2PIX = ModelSpec(
             sha256="9af698b694582e8abdf83822ac07066ebe2ea9b087569377d4f1f247ddb2d9ba",
             size=3625494,
             summary="LPC sprites at 32x32 from their label maps, 20,000 frames on a CPU",
-        )
+        ),
+        "emoji": Weights(
+            repo="pixelzoo/pix2pix-emoji",
+            revision=None,
+            sha256="18b7d6cff75385871c1a6f78d62e3507724dd4dd89a58cb1cde2264870142951",
+            size=5192806,
+            summary="Noto emoji at 64x64 from their edges, 160,000 pictures on a CPU",
+        ),
     },
     figures=tuple(
         Figure(preset="cityscapes", metric=f"FCN {score}, {name}", data="Cityscapes labels to photo", paper=value)

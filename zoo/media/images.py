@@ -291,7 +291,12 @@ def read_images(files: Sequence[Path], channels: int, *, ids: bool = False, clas
 
 
 def as_map(picture: torch.Tensor, classes: int, where: str) -> torch.Tensor:
-    """A picture (C, H, W) as a label map (1, H, W); raises DataError for one in colours, or without such classes."""
+    """A picture (C, H, W) as a label map (1, H, W); raises DataError for one in colours, or without such classes.
+
+    Of two classes black and white are 0 and 1: so people draw lines.
+    """
+    if classes == 2 and ((picture == 0) | (picture == 255)).all():
+        picture = picture // 255
     if (picture != picture[:1]).any():
         raise DataError(f"{where} is in colours, but a label map has one channel, the numbers of 0 to {classes - 1}")
     if (most := int(picture.max())) >= classes:
