@@ -189,7 +189,8 @@ def test_a_wrong_text_to_sample_is_named(text: object, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "given"), [("label", {"text": "a"}), ("text", {"text": "a", "label": 1}), ("label", {"vector": [0]})]
+    ("condition", "given"),
+    [("label", {"text": "a"}), ("text", {"text": "a", "label": 1}), ("label", {"vector": torch.zeros(1, 3)})],
 )
 def test_the_condition_of_another_model_is_refused(condition: str, given: dict[str, Any]) -> None:
     network = model(condition=condition)

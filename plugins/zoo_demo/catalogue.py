@@ -49,7 +49,8 @@ class Entry:
     @property
     def may_edit(self) -> bool:
         """Whether the spec is of a model whose clips might be edited; the model itself says whether they can."""
-        return self.spec.is_video and any(option.type == "video" for option in self.spec.sample_options)
+        driven = (option.type == "video" and option.shape is not None for option in self.spec.sample_options)
+        return self.spec.is_video and any(driven)
 
 
 @dataclass(frozen=True)

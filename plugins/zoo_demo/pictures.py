@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
+from zoo.errors import OptionError
 from zoo_demo.catalogue import Entry
 
 if TYPE_CHECKING:
@@ -42,10 +43,16 @@ def examples(entry: Entry, model: zoo.Model, seed: int) -> dict[str, Any]:
 
 
 def example(entry: Entry, model: zoo.Model, name: str, seed: int) -> torch.Tensor:
-    """A picture (C, H, W), uint8, for an option: an example, or else what the model draws."""
+    """A picture (C, H, W), uint8, for an option: an example, or else what a model of pictures draws.
+
+    Raises:
+        OptionError: a model of clips that gives none: its weights may not take any.
+    """
     from zoo.media.images import to_bytes
 
     given = examples(entry, model, seed).get(name)
+    if given is None and entry.spec.is_video:
+        raise OptionError(f"{entry.name} gives no example of {name}")
     return given if given is not None else to_bytes(model.sample(1, seed=seed), model.levels)[0]
 
 

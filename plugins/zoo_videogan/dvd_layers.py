@@ -7,6 +7,8 @@ Shapes: B batch, T frames, C features, H, W height and width, Z latent and class
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import distributed as dist
 from torch import nn
@@ -98,8 +100,10 @@ class ConvGRU(nn.Module):
     def __init__(self, features: int, frames: int) -> None:
         super().__init__()
         self.of_input = Conv2d(features, 3 * features)
+        most = max(0, frames - 2) / max(1, features - 1)
+        memory = torch.tensor([math.log(1 + i * most) for i in range(features)])
         with torch.no_grad():
-            self.of_input.bias[features : 2 * features].uniform_(1, max(1, frames - 1)).log_()  # type: ignore[index]
+            self.of_input.bias[features : 2 * features] = memory  # type: ignore[index]
         self.of_state = Conv2d(features, 2 * features, bias=False)
         self.of_reset = Conv2d(features, features, bias=False)
 
