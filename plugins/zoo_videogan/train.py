@@ -12,6 +12,7 @@ Shapes: B batch, C colour channels, T frames, H, W height and width.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 SETTLING, BATCH = 256, 16  # clips whose statistics normalise those of averaged weights, and how many at once
 
 
-class ClipTrainer:
+class ClipTrainer(ABC):
     """What the trainers share: real clips, and the two kinds of players."""
 
     def __init__(self, model: Any, settings: Settings, accelerator: Accelerator, learning_rate: float) -> None:
@@ -63,9 +64,9 @@ class ClipTrainer:
             for _ in range(SETTLING // BATCH):
                 self.generate(average, BATCH)
 
+    @abstractmethod
     def generate(self, model: Any, n: int) -> Any:
         """n clips of the model's own latents, in the form in which it makes them."""
-        raise NotImplementedError
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Standard normal noise."""

@@ -6,6 +6,7 @@ decodes them: once into memory where they fit, else batch by batch.
 
 from __future__ import annotations
 
+import functools
 import pkgutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -197,7 +198,7 @@ def _folder(source: Source, shapes: Mapping[str, Shape], pairs: str | None) -> d
 
 def _without_broken(parts: dict[str, Rows], where: str) -> dict[str, Rows]:
     """The splits without rows of video files of which not even the first frame can be read, which are named."""
-    from zoo.media.video import is_installed, read_frames
+    from zoo.media.video import is_installed
 
     if not is_installed():
         return parts
@@ -206,10 +207,9 @@ def _without_broken(parts: dict[str, Rows], where: str) -> dict[str, Rows]:
     def is_whole(entries: tuple[Entry, ...]) -> bool:
         for entry in entries:
             if isinstance(entry, list) and len(entry) == 1 and Path(entry[0]).suffix.lower() in CLIPS:
-                try:
-                    next(read_frames(Path(entry[0]), 3))
-                except DataError as error:
-                    problems.append(one_line(error))
+                facts = Path(entry[0]).stat()
+                if problem := _problem(entry[0], facts.st_size, facts.st_mtime_ns):
+                    problems.append(problem)
                     return False
         return True
 
@@ -223,6 +223,18 @@ def _without_broken(parts: dict[str, Rows], where: str) -> dict[str, Rows]:
     if not any(map(any, kept.values())):
         raise DataError(f"{where} has no clip that can be used: none can be read")
     return {split: rows.select(kept[split]) for split, rows in parts.items()}
+
+
+@functools.cache  # a run reads its training examples, and then those that are held out
+def _problem(path: str, size: int, changed: int) -> str:
+    """Why the first frame of a video file can't be read; "" if it can. Size and time tell a file that was replaced."""
+    from zoo.media.video import read_frames
+
+    try:
+        next(read_frames(Path(path), 3))
+    except DataError as error:
+        return one_line(error)
+    return ""
 
 
 def _made(source: Source) -> dict[str, Any]:
