@@ -24,6 +24,7 @@ from zoo.errors import DataError, OptionError, TrainingError
 from zoo.settings import Settings
 from zoo.train import loop
 from zoo.train.accelerator import make_accelerator
+from zoo_stylegan.layers import doubled
 from zoo_stylegan.train import GANTrainer
 
 
@@ -57,9 +58,26 @@ def test_penalties_of_a_linear_discriminator() -> None:
     gan = trainer(model)
     real = torch.randn(8, 3, 16, 16, requires_grad=True)
     norm = weight.square().sum()
-    assert torch.allclose(gan._r1(real, gan._judge(real, None, 0.0)[0]), norm)
+    assert torch.allclose(gan._r1(real, gan._judge(real, None, 0.0)[0], 0.0), norm)
     fake = torch.randn(8, 3, 16, 16)
     assert torch.allclose(gan._gradient_penalty(real.detach(), fake, None, 0.0), (norm.sqrt() - 1).square())
+
+
+@pytest.mark.parametrize(("name", "preset"), [("progan", None), ("stylegan", "F"), ("stylegan2", "D")])
+def test_slopes_are_those_of_pictures_at_full_size(name: str, preset: str | None) -> None:
+    """So one weight fits every resolution, and the penalties go on without a jump where a resolution fades in."""
+    config = {k: v for k, v in SMALL_STYLE.items() if name != "progan" or k not in ("w_size", "mapping_layers")}
+    gan = trainer(build(name, preset, **config))
+    torch.manual_seed(0)
+    real, fake = (torch.randn(8, 3, 8, 8).requires_grad_() for _ in range(2))
+    large, large_fake = (doubled(images.detach()).requires_grad_() for images in (real, fake))
+    before = gan._r1(real, gan._judge(real, None, 1.0)[0], 1.0)
+    after = gan._r1(large, gan._judge(large, None, 1 - 1e-6)[0], 1 - 1e-6)
+    assert torch.allclose(before, after, rtol=1e-3)
+    torch.manual_seed(1)
+    before = gan._gradient_penalty(real, fake, None, 1.0)
+    torch.manual_seed(1)
+    assert torch.allclose(before, gan._gradient_penalty(large, large_fake, None, 1 - 1e-6), rtol=1e-3)
 
 
 def test_path_length_of_a_linear_generator() -> None:

@@ -4,6 +4,10 @@ Sources: WGAN-GP with drift (Progressive GAN, arXiv 1710.10196, appendix A); the
 (StyleGAN, arXiv 1812.04948, appendix C; Mescheder et al., arXiv 1801.04406); lazy and path length regularisation
 (StyleGAN2, arXiv 1912.04958, section 3); adaptive augmentation (StyleGAN2-ADA, arXiv 2006.06676, section 3).
 
+While networks grow, slopes with respect to pictures are taken as if these were enlarged to full size: each of their
+pixels stands for 4^floor(lod), by which |grad_x D(x)|^2 is divided. So the weight of a penalty fits every resolution,
+and the penalty does not jump where a resolution comes in. The authors' code has enlarged pictures.
+
 What differs from the papers: one batch size for all resolutions. From the authors' code: no gradient flows through the
 mean of path lengths (a hundredth of it does there), and Adam of a generator without path length regularisation is not
 slowed (by 4/5 there).
@@ -181,7 +185,7 @@ class GANTrainer:
             loss = discriminator_loss("logistic", real_scores, fake_scores)
         total = loss + fake_class_loss + real_class_loss
         if every_step:
-            total = total + self.r1_gamma / 2 * self._r1(real, real_scores)
+            total = total + self.r1_gamma / 2 * self._r1(real, real_scores, lod)
         self._update(self.discriminator_optimizer, total)
         metrics = {"discriminator": loss.detach(), "real_score": real_scores.detach().mean()}
         if self.state.controller is not None:
@@ -192,24 +196,26 @@ class GANTrainer:
         """Lazy R1: a step of its own, that counts for `r1_every`."""
         real = real.detach().requires_grad_(True)
         scores, _ = self._judge(real, label, lod)
-        self._update(self.discriminator_optimizer, self.r1_gamma / 2 * self._r1(real, scores) * self.r1_every)
+        self._update(self.discriminator_optimizer, self.r1_gamma / 2 * self._r1(real, scores, lod) * self.r1_every)
 
-    def _r1(self, real: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """E |grad_x D(x)|^2 over real pictures."""
-        penalty = r1_penalty(real, scores)
+    def _r1(self, real: torch.Tensor, scores: torch.Tensor, lod: float) -> torch.Tensor:
+        """E |grad_x D(x)|^2 over real pictures, as of pictures at full size."""
+        penalty = r1_penalty(real, scores) / 4 ** math.floor(lod)
         self.state.r1.copy_(self.accelerator.reduce(penalty.detach(), "mean"))
         return penalty
 
     def _gradient_penalty(
         self, real: torch.Tensor, fake: torch.Tensor, label: torch.Tensor | None, lod: float
     ) -> torch.Tensor:
-        """E (|grad_x D(x)| - 1)^2 between real and generated pictures (Gulrajani et al., arXiv 1704.00028)."""
+        """E (|grad_x D(x)| - 1)^2 between real and generated pictures, as of pictures at full size (Gulrajani et al.,
+        arXiv 1704.00028)."""
         between = torch.lerp(real, fake.float(), torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_(
             True
         )
         scores, _ = self._judge(between, label, lod)
         (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
-        return (slope.square().sum((1, 2, 3)).sqrt() - 1).square().mean()
+        norm = slope.square().sum((1, 2, 3)).sqrt() / 2 ** math.floor(lod)
+        return (norm - 1).square().mean()
 
     def _path_length_step(self, n: int, label: torch.Tensor | None, lod: float) -> None:
         """Lazy path length regularisation, eq. 4 of StyleGAN2, on `n` new pictures."""
