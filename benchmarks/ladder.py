@@ -8,7 +8,8 @@ row. Rows that are done are not trained again, a row that was stopped goes on: s
 
 What follows the resolution and not the row: networks that grow pass a resolution every `examples`/8 pictures, half of
 them fading, so that most of the run is left for the last one; R1 has the weight `--r1-gamma` in every row that has it,
-since the papers' weights are for 1024 pixels; row F of StyleGAN2 has twice the `--width-base`, as in the paper.
+since the papers' weights are for 1024 pixels; row F of StyleGAN2 has twice the `--width-base`, as in the paper, so
+that its highest resolution has twice the features.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings
 def measured(settings: Settings, arguments: argparse.Namespace) -> float:
     """`fd` of a row, trained first as far as it is not."""
     folder = Path(settings.out)
-    result = folder / "fd.json"
+    result = folder / f"fd-{settings.examples}.json"
     if not result.is_file():
-        if not (folder / "model.safetensors").is_file():
-            loop.train(settings, resume=(folder / "run.json").is_file())
+        if loop.train(settings, resume=(folder / "run.json").is_file())["reason"] != "finished":
+            raise SystemExit(f"{folder} was stopped; the same command goes on with it")
         device = "cuda" if arguments.device == "cuda" else "cpu"
         (receipt,) = metrics.evaluate(
             hub.load(settings.model, weights=str(folder), device=device),
@@ -71,7 +72,17 @@ def measured(settings: Settings, arguments: argparse.Namespace) -> float:
     return float(json.loads(result.read_text())["value"])
 
 
-def main() -> None:
+def check(arguments: argparse.Namespace) -> None:
+    """End the program if widths would make two rows one."""
+    highest = arguments.resolution.bit_length() - 1
+    if arguments.width_base // 2 ** (highest - 1) >= arguments.width_max:
+        raise SystemExit(
+            f"row F would be no wider than row E: with --width-base {arguments.width_base} all layers have "
+            f"--width-max {arguments.width_max} features at {arguments.resolution} pixels; take a lower base"
+        )
+
+
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", default=["stylegan:ABCDEF", "stylegan2:ABCDEF"], metavar="MODEL:ROWS")
     parser.add_argument("--data", default="cifar10")
@@ -79,16 +90,20 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50_000, help="samples, and real pictures, to measure on")
     parser.add_argument("--examples", type=int, default=1_000_000, help="pictures that each row is trained on")
     parser.add_argument("--resolution", type=int, default=32)
-    parser.add_argument("--width-base", type=int, default=4096)
+    parser.add_argument("--width-base", type=int, default=1024)
     parser.add_argument("--width-max", type=int, default=128)
     parser.add_argument("--r1-gamma", type=float, default=0.1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", default="runs/ladder")
-    arguments = parser.parse_args()
+    return parser
 
+
+def main() -> None:
+    arguments = parser().parse_args()
     zoo.models()
+    check(arguments)
     print("| model | row | FID of the paper | fd |")
     print("|---|---|---|---|")
     for part in arguments.rows:

@@ -62,7 +62,8 @@ def measured(settings: Settings, arguments: argparse.Namespace) -> dict[str, flo
     folder = Path(settings.out)
     result = folder / f"figures-{settings.examples}.json"
     if not result.is_file():
-        loop.train(settings, resume=(folder / "run.json").is_file())
+        if loop.train(settings, resume=(folder / "run.json").is_file())["reason"] != "finished":
+            raise SystemExit(f"{folder} was stopped; the same command goes on with it")
         model = hub.load("pix2pix", weights=str(folder), device="cpu")
         split = arguments.split
         (receipt,) = metrics.evaluate(

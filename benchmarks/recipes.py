@@ -55,7 +55,8 @@ def measured(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any
     folder = Path(settings.out)
     result = folder / "figures.json"
     if not result.is_file():
-        loop.train(settings, resume=(folder / "run.json").is_file())
+        if loop.train(settings, resume=(folder / "run.json").is_file())["reason"] != "finished":
+            raise SystemExit(f"{folder} was stopped; the same command goes on with it")
         model = hub.load(settings.model, weights=str(folder), device=settings.device)
         how = {"data": settings.data, "split": "validation", "limit": arguments.limit}
         (receipt,) = metrics.evaluate(model, metrics=["nats"], **how)
