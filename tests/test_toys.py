@@ -313,6 +313,21 @@ def test_a_gan_goes_on_from_released_weights_with_a_fresh_discriminator() -> Non
     assert all(torch.equal(begun.state_dict()[name], value) for name, value in released.items())
 
 
+@pytest.mark.parametrize(("model", "off"), [("vid2vid", "flow"), ("pix2pix", "conditional")])
+def test_what_weights_are_built_without_stays_out_where_a_run_begins_with_them(
+    model: str, off: str, tmp_path: Path
+) -> None:
+    """Released weights lack a discriminator, which comes back; a network without a part has none in a run either."""
+    weights = zoo.build(model, preset="tiny", **{off: False})
+    zoo.save(weights.released(), tmp_path / "weights")
+    given: dict[str, Any] = {"model": model, "data": "-", "out": "-", "init": str(tmp_path / "weights")}
+    for more in ({}, {"overrides": {off: False}}):
+        begun = planning.build(Settings(**given, preset="tiny", **more), device="cpu")[1]
+        assert begun.config == weights.config
+    begun = planning.build(Settings(**given, preset="tiny", overrides={"discriminator": False}), device="cpu")[1]
+    assert begun.config == weights.released().config
+
+
 def test_conditions_stand_before_what_was_drawn_from_them_and_true_pictures_behind(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -12,7 +12,7 @@ from zoo import building, hub, registry
 from zoo.data.examples import Examples
 from zoo.data.order import Shuffled, Stream
 from zoo.data.tables import load
-from zoo.errors import DataError, TrainingError
+from zoo.errors import DataError, OptionError, TrainingError
 from zoo.model import Model
 from zoo.precision import fast_precision
 from zoo.seeds import derive_seed
@@ -72,16 +72,30 @@ def _initial(spec: ModelSpec, settings: Settings) -> Model:
     """The model that begins with existing weights: of their architecture, and with fresh weights where released ones
     lack what only training needs, such as a discriminator."""
     weights = hub.load(spec.name, weights=settings.init, device="cpu")
-    network = building.schema(spec)
-    config = {**weights.config, **spec.preset(settings.preset).model, **settings.overrides}
-    missing = {name: value for name, value in network.defaults().items() if weights.config.get(name) is False}
-    fresh = building.build_from_config(spec, {**config, **missing})
+    chosen = {**spec.preset(settings.preset).model, **settings.overrides}
+    missing = {name: True for name in _left_out(spec, weights.config) if name not in chosen}
+    fresh = building.build_from_config(spec, {**weights.config, **chosen, **missing})
     given, wanted = weights.state_dict(), fresh.state_dict()
     for name, value in given.items():
         if name not in wanted or wanted[name].shape != value.shape:
             raise TrainingError(f"the weights in '{settings.init}' do not fit this {spec.name}: '{name}' differs")
     fresh.load_state_dict({**wanted, **given})
     return fresh
+
+
+def _left_out(spec: ModelSpec, config: dict[str, Any]) -> list[str]:
+    """Arguments that are off in these because the weights were released, not because their network is like that."""
+    off = [name for name, value in building.schema(spec).defaults().items() if value is True and not config.get(name)]
+    found = []
+    for name in off:
+        try:
+            with torch.device("meta"):
+                whole = building.build_from_config(spec, {**config, name: True})
+        except OptionError:  # they can't be trained with it
+            continue
+        if not whole.released().config[name]:
+            found.append(name)
+    return found
 
 
 def recipe(settings: Settings) -> dict[str, Any]:
