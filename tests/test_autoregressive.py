@@ -15,9 +15,12 @@ import torch
 from torch.nn import functional as F
 
 import zoo
+from zoo import building
 from zoo.errors import OptionError
 from zoo.nn.draw import pick
 from zoo.nn.masked import MaskedConv2d, group_bounds
+from zoo.settings import Settings
+from zoo.train.accelerator import make_accelerator
 
 MODELS = [spec.name for spec in zoo.models() if spec.kind == "autoregressive"]
 SHAPES = [((1, 6, 5), 2), ((1, 5, 6), 256), ((3, 4, 5), 2), ((3, 5, 4), 256), ((1, 4, 4), 512)]
@@ -321,10 +324,26 @@ def test_bad_constructor_arguments_are_named() -> None:
         zoo.build("pixelcnn", image_shape=(1, 0, 8))
     with pytest.raises(OptionError, match="channel groups"):
         zoo.build("pixelcnn", image_shape=(3, 8, 8), width=1)
+    with pytest.raises(OptionError, match="kernel_size must be at least 1, not 0"):
+        zoo.build("gated_pixelcnn", kernel_size=0)
     with pytest.raises(OptionError, match="setting 'width' of pixelcnn must be int, not 'wide'"):
         zoo.build("pixelcnn", width="wide")
     with pytest.raises(zoo.ZooError, match="did you mean 'width'"):
         zoo.build("pixelcnn", widht=8)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"clip_norm": -1.0}, "clip_norm must be positive, not -1.0"),
+        ({"warm_up": 1.0}, "warm_up must be at least 0 and less than 1, not 1.0"),
+        ({"last_rate": 2.0}, "last_rate must be from 0 to 1, not 2.0"),
+    ],
+)
+def test_recipes_that_make_no_sense_are_named(tiny: zoo.Model, recipe: dict[str, float], message: str) -> None:
+    settings = Settings(model="pixelcnn", data="-", out="-", device="cpu")
+    with pytest.raises(OptionError, match=message):
+        building.make_trainer(tiny.spec, tiny, settings, make_accelerator(settings), recipe)
 
 
 def test_bits_per_dim_of_a_uniform_model_is_log2_of_its_levels() -> None:

@@ -369,6 +369,11 @@ def test_a_label_outside_the_classes(conditional: Any) -> None:
         ("stylegan", {"channels": 2}, "channels must be 1 or 3, not 2"),
         ("stylegan2", {"demodulation": False}, "set growing=true too"),
         ("stylegan", {"resolution": 8, "start_resolution": 12}, "power of two of at least 4, not 12"),
+        ("progan", {"group": 0}, "group must be at least 1, not 0"),
+        ("stylegan", {"width_base": 0}, "width_base and width_max must be at least 1, not 0 and 512"),
+        ("stylegan2", {"width_max": -3}, "width_base and width_max must be at least 1, not 16384 and -3"),
+        ("stylegan2", {"w_size": 0}, "w_size must be at least 1"),
+        ("stylegan", {"mapping_layers": -1}, "mapping_layers not negative, not 512 and -1"),
     ],
 )
 def test_constructor_arguments_that_make_no_sense(name: str, config: dict[str, Any], message: str) -> None:

@@ -233,6 +233,7 @@ OBJECTIVES = pytest.mark.parametrize(
         ("stylegan2", {"growing": True}, {}),
         ("stylegan2", {"growing": True, "demodulation": False}, {"r1_every": 1}),
         ("stylegan2", {}, {"r1_every": 1}),
+        ("stylegan2", {"mapping_layers": 0}, {}),
     ],
 )
 
@@ -323,6 +324,12 @@ def test_the_average_of_a_run_has_the_mean_w_and_no_discriminator(colours: Path,
         ({"batch_size": 6}, "6 of the 6 pictures of a batch, which is no multiple of 4, the group"),
         ({"accumulate": 2}, "can't be split by --accumulate"),
         ({"overrides": {"discriminator": False}}, "built without a discriminator"),
+        ({"recipe": {"r1_gamma": -1.0}}, "r1_gamma and path_length_weight must not be negative"),
+        ({"recipe": {"style_mixing_prob": 7.0}}, "style_mixing_prob must be from 0 to 1, not 7.0"),
+        (
+            {"recipe": {"augment": "ada"}, "overrides": {"growing": True, "start_resolution": 4}},
+            "training begins with 4",
+        ),
     ],
 )
 def test_settings_that_a_gan_can_not_train_with(

@@ -152,6 +152,8 @@ class GatedPixelCNN(AutoregressiveModel):
         channels = image_shape[0]
         if n_layers < 1 or width < 1 or width % channels:
             raise ValueError(f"n_layers must be at least 1 and width a multiple of {channels} channels, not {width}")
+        if kernel_size < 1:
+            raise ValueError(f"kernel_size must be at least 1, not {kernel_size}")
         self.layers = nn.ModuleList(
             GatedLayer(
                 width if i else channels,

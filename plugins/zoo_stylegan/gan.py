@@ -48,6 +48,7 @@ class GAN(AdversarialModel):
         channels: C, 1 or 3.
         classes: K; 0 for none.
         latent_size: Z.
+        group: pictures over which the minibatch standard deviation is taken.
     """
 
     generator: nn.Module
@@ -56,12 +57,14 @@ class GAN(AdversarialModel):
     growth: Growth | None = None
     sample_batch_size: ClassVar[int] = 16
 
-    def __init__(self, *, resolution: int, channels: int, classes: int, latent_size: int) -> None:
+    def __init__(self, *, resolution: int, channels: int, classes: int, latent_size: int, group: int) -> None:
         super().__init__()
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {channels}")
         if classes < 0 or latent_size < 1:
             raise ValueError("classes must not be negative, latent_size at least 1")
+        if group < 1:
+            raise ValueError(f"group must be at least 1, not {group}")
         self.level = levels_of(resolution)
         self.image_shape = (channels, resolution, resolution)
         self.classes, self.latent_size = classes, latent_size

@@ -199,5 +199,10 @@ def widths_of(level: int, base: int, most: int) -> dict[int, int]:
     """Features of the layers at each level 1 .. `level`: min(base / 2^(level - 1), most), at least 1.
 
     Progressive GAN and StyleGAN have base 8192, StyleGAN2's configuration F 16384, all at most 512.
+
+    Raises:
+        ValueError: a base or a limit below 1.
     """
+    if min(base, most) < 1:
+        raise ValueError(f"width_base and width_max must be at least 1, not {base} and {most}")
     return {r: max(1, min(base // 2 ** (r - 1), most)) for r in range(1, level + 1)}

@@ -31,6 +31,8 @@ class Mapping(nn.Module):
 
     def __init__(self, latent_size: int, w_size: int, layers: int, classes: int = 0) -> None:
         super().__init__()
+        if w_size < 1 or layers < 0:
+            raise ValueError(f"w_size must be at least 1, and mapping_layers not negative, not {w_size} and {layers}")
         self.classes = classes
         self.embed = EqualizedLinear(classes, w_size) if classes else None
         sizes = [latent_size + (w_size if classes else 0), *[w_size] * layers]

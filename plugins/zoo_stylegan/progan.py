@@ -173,7 +173,9 @@ class ProGAN(GAN):
         fade_images: int = 600_000,
         discriminator: bool = True,
     ) -> None:
-        super().__init__(resolution=resolution, channels=channels, classes=classes, latent_size=latent_size)
+        super().__init__(
+            resolution=resolution, channels=channels, classes=classes, latent_size=latent_size, group=group
+        )
         level = levels_of(resolution)
         widths = widths_of(level, width_base, width_max)
         self.generator = Generator(level, widths, channels, classes, latent_size)

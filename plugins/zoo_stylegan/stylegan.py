@@ -168,7 +168,9 @@ class StyleGAN(StyleBased):
         fade_images: int = 600_000,
         discriminator: bool = True,
     ) -> None:
-        super().__init__(resolution=resolution, channels=channels, classes=classes, latent_size=latent_size)
+        super().__init__(
+            resolution=resolution, channels=channels, classes=classes, latent_size=latent_size, group=group
+        )
         taps = BLUR if blur else ()
         widths = widths_of(self.level, width_base, width_max)
         mapping = Mapping(latent_size, w_size, mapping_layers, classes)

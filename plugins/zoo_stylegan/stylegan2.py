@@ -267,8 +267,8 @@ class StyleGAN2(StyleBased):
         resolution: height and width of the pictures, a power of two.
         channels: C, 1 or 3.
         classes: K; 0 for none.
-        latent_size, w_size: Z, D.
-        mapping_layers: of the mapping network.
+        latent_size, w_size: Z, D; without a mapping network w is z.
+        mapping_layers: of the mapping network; 0 for none.
         width_base, width_max: a layer at resolution 2^r has min(width_base / 2^(r - 1), width_max) features.
         demodulation: styles scale weights, in place of StyleGAN's networks with AdaIN (from B).
         growing: grow the networks, in place of skip connections and a residual discriminator (A to D).
@@ -299,13 +299,16 @@ class StyleGAN2(StyleBased):
         fade_images: int = 600_000,
         discriminator: bool = True,
     ) -> None:
-        super().__init__(resolution=resolution, channels=channels, classes=classes, latent_size=latent_size)
+        super().__init__(
+            resolution=resolution, channels=channels, classes=classes, latent_size=latent_size, group=group
+        )
         if not (demodulation or growing):
             raise ValueError("without demodulation the networks are StyleGAN's, which grow: set growing=true too")
         if not 0 <= clamp < math.inf:
             raise ValueError(f"clamp must be a positive number, or 0 for none, not {clamp}")
         widths = widths_of(self.level, width_base, width_max)
         mapping = Mapping(latent_size, w_size, mapping_layers, classes)
+        w_size = len(mapping.mean_w)
         self.demodulation, self.discriminator = demodulation, None
         if demodulation:
             synthesis: nn.Module = Synthesis(self.level, widths, channels, w_size, growing=growing, clamp=clamp)

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from zoo.errors import OptionError
 from zoo.nn.adversarial import discriminator_loss, from_pixels, generator_loss, gradients, r1_penalty, share
 from zoo.settings import Settings
-from zoo_stylegan.augment import Augment, AugmentController
+from zoo_stylegan.augment import SMALLEST, Augment, AugmentController
 from zoo_stylegan.gan import GAN
 from zoo_stylegan.layers import doubled, halved
 from zoo_stylegan.styles import StyleBased
@@ -76,6 +76,15 @@ class GANTrainer:
             raise ValueError(f"learning_rate must be positive, not {learning_rate}")
         if min(r1_every, path_length_every) < 1:
             raise ValueError("r1_every and path_length_every must be at least 1")
+        if min(r1_gamma, path_length_weight) < 0:
+            raise ValueError("r1_gamma and path_length_weight must not be negative")
+        if not 0 <= style_mixing_prob <= 1:
+            raise ValueError(f"style_mixing_prob must be from 0 to 1, not {style_mixing_prob}")
+        first = 2 ** (model.growth.start if model.growth else model.level)  # pixels that training begins with
+        if augment == "ada" and first < SMALLEST:
+            raise ValueError(
+                f"augment=ada takes pictures of at least {SMALLEST} pixels, and training begins with {first}"
+            )
         _check_batch(model, settings, accelerator)
         self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
         self.wgan = loss == "wgan-gp"
@@ -223,6 +232,7 @@ class GANTrainer:
         self._only(self.model.generator)
         z = torch.randn(n, self.model.latent_size, device=self.accelerator.device)
         w = self.model.mixed_styles(z, None if label is None else label[:n], self.mixing, lod)
+        w = w if w.requires_grad else w.requires_grad_()  # without a mapping network w is z
         images = self.model.generator.synthesis(w, self.model.fresh_noise(n), lod)
         noise = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
         (slope,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)  # B S D

@@ -44,6 +44,12 @@ class LikelihoodTrainer:
     ) -> None:
         if not 0 < learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {learning_rate}")
+        if not clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive, not {clip_norm}")
+        if not 0 <= warm_up < 1:
+            raise ValueError(f"warm_up must be at least 0 and less than 1, not {warm_up}")
+        if not 0 <= last_rate <= 1:
+            raise ValueError(f"last_rate must be from 0 to 1, not {last_rate}")
         self.accelerator, self.settings = accelerator, settings
         self.base_rate, self.warm_up, self.last_rate, self.clip_norm = learning_rate, warm_up, last_rate, clip_norm
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=betas)
