@@ -176,6 +176,15 @@ def test_reduced_precision_draws_nearly_the_same_pictures(dtype: torch.dtype) ->
     assert 0 < (full - reduced).abs().max() < 0.05 * full.abs().max()
 
 
+@pytest.mark.parametrize("norm", [layers.pixel_norm, layers.instance_norm])
+def test_norms_do_not_overflow_in_fp16(norm: Any) -> None:
+    """The square of 256 is more than fp16 holds."""
+    torch.manual_seed(0)
+    x = (torch.randn(2, 8, 4, 4) * 1000).half()
+    assert norm(x).dtype == torch.float16
+    assert torch.allclose(norm(x).float(), norm(x.float()), atol=5e-3)
+
+
 def test_fused_resampling_equals_its_two_steps() -> None:
     torch.manual_seed(0)
     x, up, down = torch.randn(2, 3, 8, 8), UpConv(3, 5), DownConv(3, 5)

@@ -192,6 +192,30 @@ def test_growing_follows_the_schedule_and_begins_anew_with_each_level() -> None:
     assert fresh == [True, False, False, True, True, False, False]  # layers come in at 0.5 and are alone at 0
 
 
+@pytest.mark.parametrize(
+    ("name", "recipe", "rates"),
+    [
+        ("progan", {}, [1e-3, 1e-3, 1e-3, 1e-3]),  # constant, as in its paper, appendix A.1
+        ("stylegan", {}, [1e-3, 1.5e-3, 2e-3, 3e-3]),
+        ("stylegan", {"loss": "wgan-gp"}, [1e-3, 1.5e-3, 2e-3, 2e-3]),
+        ("stylegan2", {}, [1e-3, 1.5e-3, 2e-3, 3e-3]),
+    ],
+)
+def test_the_learning_rate_follows_the_resolution_from_stylegan_on(
+    name: str, recipe: dict[str, Any], rates: list[float]
+) -> None:
+    narrow: dict[str, Any] = {"resolution": 512, "latent_size": 4, "width_base": 4, "width_max": 4}
+    style: dict[str, Any] = {} if name == "progan" else {"w_size": 4, "mapping_layers": 2}
+    growing = {"growing": True} if name == "stylegan2" else {}
+    model = build(name, **narrow, **style, **growing, start_resolution=64, stable_images=8, fade_images=0)
+    gan = trainer(model, **recipe)
+    for number, rate in enumerate(rates):
+        gan._grow(8 * number)
+        for optimizer in gan.optimizers().values():
+            (group,) = optimizer.param_groups
+            assert group["lr"] == pytest.approx(rate * group["slow"])
+
+
 def test_real_pictures_are_faded_like_generated_ones() -> None:
     gan = trainer(build("stylegan", **SMALL_STYLE), mirror=False)
     real = torch.randn(4, 3, 16, 16)

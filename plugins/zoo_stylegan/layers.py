@@ -74,13 +74,19 @@ class EqualizedConv2d(nn.Module):
 
 def pixel_norm(x: torch.Tensor) -> torch.Tensor:
     """Features of each pixel divided by their root mean square (Progressive GAN, section 4.2)."""
-    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+    return x * _factor(x, (1,))
 
 
 def instance_norm(x: torch.Tensor) -> torch.Tensor:
     """Each feature map with mean 0 and variance 1 over its pixels."""
     x = x - x.mean((2, 3), keepdim=True)
-    return x * (x.square().mean((2, 3), keepdim=True) + 1e-8).rsqrt()
+    return x * _factor(x, (2, 3))
+
+
+def _factor(x: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
+    """What makes the root mean square over `dims` 1; in fp16 by way of float32, as the square of 256 is beyond it."""
+    squares = (x.float() if x.dtype == torch.float16 else x).square()
+    return (squares.mean(dims, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
 
 
 def minibatch_stddev(x: torch.Tensor, group: int = 4) -> torch.Tensor:

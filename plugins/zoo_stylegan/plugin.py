@@ -56,8 +56,9 @@ PROGAN = ModelSpec(
     presets={
         "tiny": Preset(model={**TINY, **TINY_GROWTH}),
         "celebahq": Preset(
-            model={"resolution": 1024, "stable_images": 800_000, "fade_images": 800_000},
-            settings={"examples": 19_000_000},
+            model={"resolution": 1024, "stable_images": 800_000, "fade_images": 800_000, "group": 16},
+            recipe={"mirror": True},
+            settings={"examples": 19_000_000, "batch_size": 16},
         ),
         "cifar10": Preset(model={"resolution": 32}, settings={"data": "cifar10", "examples": 10_000_000}),
     },

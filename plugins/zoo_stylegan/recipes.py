@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from zoo.settings import Settings
@@ -11,12 +12,17 @@ from zoo_stylegan.train import GANTrainer, Loss
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+# Factors of the learning rate while networks grow, each from a resolution on (StyleGAN, appendix C), and what the
+# authors' code limits them to with WGAN-GP.
+GROWN_RATES = {128: 1.5, 256: 2.0, 512: 3.0}
+WGAN_LIMIT = 2.0
+
 
 class ProGANTrainer(GANTrainer):
     """WGAN-GP with drift (Progressive GAN, appendix A).
 
     Args:
-        learning_rate: of Adam, below 128 pixels.
+        learning_rate: of Adam, at all resolutions.
         betas: of Adam.
         mirror: show the pictures flipped at random.
     """
@@ -61,11 +67,13 @@ class StyleGANTrainer(GANTrainer):
         style_mixing_prob: float = 0.9,
         mirror: bool = True,
     ) -> None:
+        limit = WGAN_LIMIT if loss == "wgan-gp" else math.inf
         super().__init__(
             model,
             settings,
             accelerator,
             learning_rate=learning_rate,
+            grown_rates={resolution: min(factor, limit) for resolution, factor in GROWN_RATES.items()},
             betas=betas,
             loss=loss,
             r1_gamma=r1_gamma,
@@ -78,7 +86,8 @@ class StyleGAN2Trainer(GANTrainer):
     """Lazy R1 and path length regularisation (StyleGAN2, section 3 and appendix B); adaptive augmentation.
 
     Args:
-        learning_rate: of Adam; None takes the paper's, 0.002, or 0.001 for networks that grow (A to D).
+        learning_rate: of Adam; None takes the paper's, 0.002, or for networks that grow (A to D) 0.001 below 128
+            pixels.
         betas: of Adam.
         r1_gamma: weight of R1.
         r1_every: batches between two steps of R1, which count that often; 16 from C.
@@ -112,6 +121,7 @@ class StyleGAN2Trainer(GANTrainer):
             settings,
             accelerator,
             learning_rate=learning_rate,
+            grown_rates=GROWN_RATES,
             betas=betas,
             r1_gamma=r1_gamma,
             r1_every=r1_every,

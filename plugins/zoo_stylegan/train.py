@@ -18,6 +18,8 @@ Shapes: B batch, C colour channels, H, W height and width, S style slots, D size
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 Loss = Literal["logistic", "wgan-gp"]
 GP_WEIGHT, DRIFT_WEIGHT = 10.0, 0.001
 PATH_DECAY = 0.01
-GROWN_RATES = {128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}  # factor of the learning rate from a resolution on
 
 
 class State(nn.Module):
@@ -61,6 +62,7 @@ class GANTrainer:
         accelerator: Accelerator,
         *,
         learning_rate: float | None,
+        grown_rates: Mapping[int, float] = MappingProxyType({}),
         betas: tuple[float, float] = (0.0, 0.99),
         loss: Loss = "logistic",
         r1_gamma: float = 0.0,
@@ -93,6 +95,7 @@ class GANTrainer:
         self.mixing, self.mirror = style_mixing_prob, mirror
         self.state = State(AugmentController(Augment(), target=augment_target) if augment == "ada" else None)
         self.state.to(accelerator.device)
+        self.grown_rates = grown_rates  # factors of the learning rate, each from a resolution on
         self.base_rate, self.betas = learning_rate or (2e-3 if model.growth is None else 1e-3), betas
         self.generator_optimizer = self._optimizer(model.generator, self.path_every if self.path_weight else 1)
         self.discriminator_optimizer = self._optimizer(model.discriminator, self.r1_every)
@@ -137,7 +140,7 @@ class GANTrainer:
         before = self.model.growth.lod(max(seen - self.settings.batch_size, 0))
         self.model.lod.fill_(lod)
         resolution = self.model.image_shape[1] >> math.floor(lod)
-        factor = max((f for r, f in GROWN_RATES.items() if r <= resolution), default=1.0)
+        factor = max((f for r, f in self.grown_rates.items() if r <= resolution), default=1.0)
         for optimizer in self.optimizers().values():
             if math.floor(lod) != math.floor(before) or math.ceil(lod) != math.ceil(before):
                 optimizer.optimizer.state.clear()
