@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
+from PIL import Image
 
 import zoo
 from zoo import building, metrics
@@ -349,3 +351,55 @@ def test_a_receipt_names_the_frames_of_the_windows_that_are_compared(tmp_path: P
     network = script(OfFrames(), tmp_path / "frames.pt")
     [receipt] = metrics.evaluate(model, data=str(tmp_path), metrics=["fd"], features=network, count=3)
     assert (receipt["of"], receipt["frames"], receipt["count"]) == ("single frames", 3, 3)
+
+
+def test_figures_are_measured_with_the_person_and_the_keypoints_that_belong_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a frame is drawn from comes from the data: of a table all of it, of a folder the figures alone."""
+    from test_distances import OfFrames, script
+
+    model = build(joints=3, window=2)
+    network = script(OfFrames(), tmp_path / "frames.pt")
+    clips = model.examples(6)["condition"].permute(0, 1, 3, 4, 2).numpy()
+    joints = torch.rand(6, 8, 3, 2) * 16
+    joints[0, :, 2] = torch.nan  # of the table some may be missing
+    rows = {
+        "frames": [[Image.fromarray(frame) for frame in clip] for clip in clips],
+        "condition": [[Image.fromarray(frame) for frame in clip] for clip in clips],
+        "joints": joints.tolist(),
+        "actor": [0, 1, 1, 0, 1, 0],
+        "label": [5, 6, 7, 8, 9, 4],  # what they do, which is not asked for
+    }
+    kinds = {"frames": datasets.List(datasets.Image()), "condition": datasets.List(datasets.Image())}
+    kinds |= {"joints": datasets.List(datasets.List(datasets.List(datasets.Value("float32"))))}
+    kinds |= dict.fromkeys(("actor", "label"), datasets.Value("int32"))
+    (tmp_path / "table").mkdir()
+    table = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    table.to_parquet(tmp_path / "table" / "train.parquet")
+    drawn: list[dict[str, Any]] = []
+    sample = model.sample
+    monkeypatch.setattr(model, "sample", lambda n, **how: drawn.append(how) or sample(n, **how))
+    how: dict[str, Any] = {"metrics": ["fd"], "features": network, "count": 5, "split": "train+validation"}
+    how |= {"columns": {"label": "actor"}}
+    [receipt] = metrics.evaluate(model, data=str(tmp_path / "table"), **how)
+    assert receipt["given"] == "label, joints"
+    [options] = drawn
+    actors = torch.as_tensor(options["label"])
+    assert sorted(actors.tolist()) in ([0, 0, 1, 1, 1], [0, 0, 0, 1, 1])
+    whole = zoo.data.load(str(tmp_path / "table"), "train", model.batch_shapes, columns={"label": "actor"})
+    assert torch.equal(options["joints"][0].nan_to_num(), whole.batch([0])["joints"][0].nan_to_num())
+    assert actors[0] == whole.batch([0])["label"][0]
+    [receipt] = metrics.evaluate(model, data=str(tmp_path / "table"), **{**how, "columns": None}, options={"label": 1})
+    assert drawn[-1]["label"] == 1  # what is asked for comes first
+    assert (receipt["given"], receipt["options"]) == ("joints", "label=1")
+    with pytest.raises(DataError, match="column 'label' of .* has labels up to 9, but this .* knows 0 to 1"):
+        metrics.evaluate(model, data=str(tmp_path / "table"), **{**how, "columns": None})
+    for i in range(4):
+        for t in range(3):
+            for key in ("condition", "video"):
+                (folder := tmp_path / "folder" / "train" / key / str(i)).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(clips[i, t]).save(folder / f"{t}.png")
+    [receipt] = metrics.evaluate(model, data=str(tmp_path / "folder"), **{**how, "columns": None, "count": 3})
+    assert "given" not in receipt
+    assert not {"label", "joints"} & set(drawn[-1])

@@ -59,7 +59,8 @@ def find_columns(
         kinds: of the table's columns, see `Cells`; None for what no batch takes.
         source: what is known of the set; its spec may promise columns.
         shapes: what is wanted, key by key.
-        optional: numbers that are taken where a column is called so, or is named.
+        optional: numbers that are taken where a column is called so, or is named; none of them may be missing unless
+            `shapes` has the key too.
         named: columns that the user names, by key.
         pairs: "left-right" or "right-left": each picture holds a condition and what belongs to it.
         who: wants it, for errors.
@@ -79,13 +80,15 @@ def find_columns(
         found["condition"] = Cells("condition", pair.column, "image", tuple(shapes["condition"]), first)
         found["image"] = Cells("image", pair.column, "image", pair.shape, second)
     for key, shape in (optional or {}).items():
+        if key in found:
+            continue
         column = _column(key, kinds, source, dict(named or {}))
         if column is not None and kinds[column] == "tensor":
             found[key] = Cells(key, column, "tensor", tuple(shape), whole=True)
         elif column is not None and key in (named or {}):
             raise DataError(f"{who} takes numbers as '{key}', but column '{column}' of {source.name} holds none")
     for key in shapes:
-        if key not in found and key not in ("label", "caption"):
+        if key not in found and key not in ("label", "caption", *(optional or {})):
             used = {cells.column for cells in found.values()}
             fitting = [name for name, kind in kinds.items() if kind in _fitting(key) and name not in used]
             mend = f"; say which it is with --column {key}=NAME: {' or '.join(fitting)}" if fitting else ""

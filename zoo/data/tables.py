@@ -57,7 +57,8 @@ def load(
         seed: of the places of windows.
         columns: of the table, by the key of a batch that they fill.
         pairs: "left-right" or "right-left" where each picture holds a condition and what belongs to it.
-        optional: numbers that a batch is to hold as well if there is a column of them, see `Model.optional_shapes`.
+        optional: numbers that a batch is to hold as well if there is a column of them, see `Model.optional_shapes`;
+            of keys that `shapes` has too, some may be missing.
         who: wants the data, for errors.
 
     Raises:
@@ -66,7 +67,7 @@ def load(
     """
     shapes = _wanted(shapes)
     source = find(data, resize=resize)
-    tables = _tables(source, shapes, pairs=pairs)
+    tables = _tables(source, {key: shape for key, shape in shapes.items() if key not in (optional or {})}, pairs=pairs)
     holdout = source.spec.holdout
     ours = {own: name for name, own in source.spec.splits.items()}
     splits = {ours.get(own, own) for own in tables} | ({"validation"} if holdout else set())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from zoo.data.examples import Batch, Examples
 from zoo.data.source import Source
 from zoo.data.tables import load
+from zoo.errors import DataError
 from zoo.metrics.choice import choose, named
 from zoo.model import Model
 from zoo.seeds import derive_seed
@@ -23,6 +24,7 @@ class Reals:
     Attributes:
         key: "image" or "video".
         conditions: the keys of a batch that the model's samples are drawn from, such as "condition".
+        others: those of them that are labels or numbers, which are taken where the data have them.
     """
 
     parts: tuple[Examples, ...]
@@ -30,20 +32,36 @@ class Reals:
     chosen: Sequence[int]
     key: str
     conditions: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, data: str, split: str, model: Model, limit: int | None, seed: int, **reading: Any) -> Reals:
-        """Errors as of `zoo.data.load`, whose keywords `reading` has."""
+    def load(
+        cls,
+        data: str,
+        split: str,
+        model: Model,
+        limit: int | None,
+        seed: int,
+        *,
+        options: Collection[str] = (),
+        **reading: Any,
+    ) -> Reals:
+        """Keywords and errors as of `zoo.data.load`; of the `options` of sampling that are given none is read."""
         key = "video" if model.spec.is_video else "image"
-        inputs = {option.name for option in model.spec.sample_options if option.type in ("image", "video")}
+        kinds = {option.name: option.type for option in model.spec.sample_options if option.name not in (key, *options)}
         shapes: Mapping[str, tuple[int, ...]] = model.batch_shapes
-        wanted = {name: shape for name, shape in shapes.items() if name == key or name in inputs}
-        who = model.spec.name
-        parts = tuple(load(data, part.strip(), wanted, who=who, **reading) for part in split.split("+"))
+        wanted = {name: shape for name, shape in shapes.items() if kinds.get(name) in ("image", "video")}
+        others = {name: shape for name, shape in shapes.items() if wanted and kinds.get(name) in ("label", "tensor")}
+        numbers = {name: shape for name, shape in others.items() if kinds[name] == "tensor"}
+        how = {"who": model.spec.name, "optional": numbers, **reading}
+        asked = {key: shapes[key], **wanted, **others}
+        parts = tuple(load(data, part.strip(), asked, **how) for part in split.split("+"))
+        for part in parts if "label" in others else ():
+            _check_labels(model, part)
         whole = sum(map(len, parts))
         chosen = choose(whole, limit, seed)
-        conditions = tuple(name for name in wanted if name != key)
-        return cls(parts, named(split, len(chosen), whole, seed), chosen, key, conditions)
+        held = tuple(name for name in others if all(name in part.given for part in parts))
+        return cls(parts, named(split, len(chosen), whole, seed), chosen, key, (*wanted, *held), held)
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -77,6 +95,17 @@ class Reals:
             before += len(part)
         keys = (self.key, *self.conditions)
         return {key: torch.cat([batch[key] for batch in found]) for key in keys}
+
+
+def _check_labels(model: Model, part: Examples) -> None:
+    """Raise DataError for labels that a model does not know, or that are missing in some rows."""
+    if part.trouble:
+        raise DataError(part.trouble)
+    known = model.label_classes
+    if part.labels is not None and known is not None and (most := int(part.labels.max())) >= known:
+        column = part.reader.cells["label"].column
+        mend = f"{model.spec.name} knows 0 to {known - 1}; name another column with --column label=NAME"
+        raise DataError(f"column '{column}' of {part.source.name} has labels up to {most}, but this {mend}")
 
 
 def shuffled(clips: torch.Tensor, seed: int, first: int) -> torch.Tensor:

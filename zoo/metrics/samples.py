@@ -72,7 +72,7 @@ class Job:
         networks = self._networks(names)
         compared = [name for name in names if name not in PATHS]
         walked = [name for name in names if name in PATHS]
-        how = {"resize": self.resize, **self.reading}
+        how = {"resize": self.resize, "options": self.options, **self.reading}
         real = Reals.load(self.data, self.split, self.model, self.limit, self.seed, **how) if compared else None
         drawn_from, count = real, self.count
         if real is not None and self.control:
@@ -172,8 +172,8 @@ class Job:
             if self.control and real:
                 yield self._control(batch[real.key], first)
                 continue
-            options: dict[str, Any] = {k: v[first:last] if isinstance(v, list) else v for k, v in self.options.items()}
-            options |= {name: value for name, value in batch.items() if real and name in real.conditions}
+            options: dict[str, Any] = {n: value for n, value in batch.items() if real and n in real.conditions}
+            options |= {k: v[first:last] if isinstance(v, list) else v for k, v in self.options.items()}
             images = self.model.sample(last - first, seed=self.seed, start=first, precision=self.precision, **options)
             yield to_bytes(images, self.model.levels)
 
@@ -240,12 +240,17 @@ class Job:
             **self._of_clips(network),
             "resizer": f"{resized if real else ''}the network's own",
             "seed": self.seed,
+            **({"given": given} if (given := self._given(real)) else {}),
             **({"options": options} if options else {}),
             **({"precision": self.precision} if self.precision != "fp32" else {}),
             **({"columns": columns} if (columns := self._columns()) else {}),
             **({"samples": f"real, {self.control}" if self.control != "real" else "real"} if self.control else {}),
             **figure,
         }
+
+    def _given(self, real: Reals | None) -> str:
+        """What samples are drawn from besides pictures and clips."""
+        return ", ".join(real.others) if real and not self.control else ""
 
     def _columns(self) -> str:
         return ", ".join(f"{key}={name}" for key, name in (self.reading.get("columns") or {}).items())
