@@ -235,6 +235,19 @@ def test_other_forms_train_all_of_their_weights(config: dict[str, Any]) -> None:
     assert not still
 
 
+def test_keypoints_are_mirrored_with_the_figure_that_they_draw() -> None:
+    model = build(image_shape=(3, 32, 32), joints=18, people=0)
+    joints = torch.stack([dancer(2, 32, 32, 0, i) for i in range(6)])
+    figures = torch.stack([pose.draw(clip, (32, 32)) for clip in joints])
+    batch = {"video": figures, "condition": figures, "joints": joints}
+    torch.manual_seed(0)
+    condition, _, found = make_trainer(model, mirror=True)._clips(batch)
+    for i in range(6):
+        drawn = model.encode(pose.draw(found[i], (32, 32))[None])[0]
+        assert (drawn - condition[i]).abs().mean() < 0.01
+    assert 0 < sum(torch.equal(x, y) for x, y in zip(found, joints, strict=True)) < 6
+
+
 def test_bad_batches_are_named() -> None:
     model = build(condition_channels=1, condition_classes=3)
     batch = kit.random_batch(model, 2)

@@ -101,7 +101,7 @@ class DanceTrainer:
             real, condition = (torch.where(flip, x.flip(4), x) for x in (real, condition))
             if joints is not None:
                 x, y = joints.unbind(3)
-                joints = torch.stack([torch.where(flip[..., 0, 0], real.shape[4] - 1 - x, x), y], 3)
+                joints = torch.stack([torch.where(flip[..., 0, 0], real.shape[4] - x, x), y], 3)
         reference = real[:, 0] if model.reference else None
         first = 1 if model.reference else 0
         encoded = model.encode(condition[:, first:], batch.get("label"), reference)
