@@ -29,9 +29,10 @@ from torch import nn
 
 from zoo.controls import Controls
 from zoo.errors import DataError, OptionError
-from zoo.nn.adversarial import AdversarialModel, from_pixels
+from zoo.nn.adversarial import AdversarialModel
 from zoo.request import SampleRequest
 from zoo.spec import Option
+from zoo_translation.dance_request import check_heads, person_of, picture_of
 from zoo_translation.examples import dancer, moving
 from zoo_translation.networks import MultiScale, PatchGAN, ResNetGenerator, check_shapes, encode, patch_scores
 from zoo_translation.pose import FIGURE, draw
@@ -204,20 +205,22 @@ class EverybodyDanceNow(AdversarialModel):
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
         """Clips of eight frames: a stick figure that swings its limbs, or shapes that move."""
         count, size = self.classes or self.condition_channels, self.image_shape[1:]
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"condition": torch.zeros(n, 8, *self.condition_shape, dtype=torch.uint8)}
         if self.condition_channels == 3:
-            joints = torch.stack([dancer(8, *size, seed, i) for i in range(n)])
-            options["condition"] = torch.stack([draw(clip, size) for clip in joints])
+            joints = torch.stack([dancer(8, *size, seed, i) for i in range(n)]) if n else torch.zeros(0, 8, 18, 2)
+            for i, clip in enumerate(joints):
+                options["condition"][i] = draw(clip, size)
             if self.frame_shapes.get("joints") == joints.shape[2:]:
                 options["joints"] = joints
         else:
-            clips = [moving(count, bool(self.classes), 8, *size, seed, i) for i in range(n)]
-            options["condition"] = torch.stack(clips)
+            for i in range(n):
+                options["condition"][i] = moving(count, bool(self.classes), 8, *size, seed, i)
         if self.people:
             options["label"] = [i % self.people for i in range(n)]
         if self.reference:
-            frames = [moving(self.image_shape[0], False, 1, *size, seed + 1, i)[0] for i in range(n)]
-            options["reference"] = torch.stack(frames)
+            options["reference"] = torch.zeros(n, *self.image_shape, dtype=torch.uint8)
+            for i in range(n):
+                options["reference"][i] = moving(self.image_shape[0], False, 1, *size, seed + 1, i)[0]
         return options
 
     def encode(
@@ -305,14 +308,18 @@ class EverybodyDanceNow(AdversarialModel):
             OptionError: a person or a picture of one that is missing, not needed or does not fit, or keypoints without
                 any head.
         """
-        self._check_heads(request.options["joints"])
-        previous = self._picture(request, "previous", wanted=False)
+        joints, size = request.options["joints"], self.image_shape
+        if isinstance(joints, torch.Tensor) and self.joints:
+            check_heads(joints, self.head)
+        previous = picture_of(request, "previous", size)
         if previous is None:
-            previous = torch.zeros(request.n, *self.image_shape, device=request.device)
+            previous = torch.zeros(request.n, *size, device=request.device)
         if request.options["reference"] is not None and not self.reference:
             raise OptionError(f"these weights of {self.spec.name} know whom to draw and take no reference")
-        reference = self._picture(request, "reference", wanted=self.reference)
-        return State(previous, self._label(request), reference)
+        reference = picture_of(request, "reference", size)
+        if reference is None and self.reference:
+            raise OptionError("these weights draw whoever a picture shows; they need reference=PICTURE")
+        return State(previous, person_of(request, self.people, self.spec.name), reference)
 
     def advance(self, state: State, given: Given) -> tuple[torch.Tensor, State]:
         """The next frame (B, C, H, W), -1 to 1, and the state after it."""
@@ -320,37 +327,3 @@ class EverybodyDanceNow(AdversarialModel):
         frame = self.draw(condition, state.previous, state.label)
         refined = self.refine(condition, frame, self.corners(given.get("joints"), len(frame)), state.label)
         return refined, replace(state, previous=refined)
-
-    def _check_heads(self, joints: object) -> None:
-        """Raise OptionError for keypoints (B, T, J, 2) of a clip that shows no head at all."""
-        if not isinstance(joints, torch.Tensor) or not self.joints:
-            return
-        known = joints[:, :, self.head].isfinite().all(2).any(1)  # B
-        if not known.all():
-            clip = int(known.int().argmin())
-            where = f"joint {self.head}, the head, in any of the {joints.shape[1]} frames of clip {clip}"
-            raise OptionError(f"option 'joints' does not know {where}; fill it in, or leave the keypoints out")
-
-    def _label(self, request: SampleRequest) -> torch.Tensor | None:
-        """(B,); the first person where none is named."""
-        label = request.options["label"]
-        if not self.people:
-            if label is not None:
-                raise OptionError(f"these weights of {self.spec.name} know one person and take no label")
-            return None
-        values = [0] * request.n if label is None else label
-        if any(value >= self.people for value in values):
-            raise OptionError(f"option 'label' takes 0 to {self.people - 1}, not {max(values)}")
-        return torch.tensor(values, device=request.device)
-
-    def _picture(self, request: SampleRequest, name: str, *, wanted: bool) -> torch.Tensor | None:
-        """An input picture as -1 to 1, (B, C, H, W)."""
-        picture = request.options[name]
-        if picture is None:
-            if wanted:
-                raise OptionError(f"these weights draw whoever a picture shows; they need {name}=PICTURE")
-            return None
-        if picture.dtype != torch.uint8 or tuple(picture.shape) != (request.n, *self.image_shape):
-            shape = ", ".join(map(str, self.image_shape))
-            raise OptionError(f"option '{name}' takes uint8 (N, {shape}), not {picture.dtype} {tuple(picture.shape)}")
-        return from_pixels(picture.to(request.device))

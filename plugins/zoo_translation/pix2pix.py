@@ -123,7 +123,7 @@ class Pix2Pix(AdversarialModel):
             made = [label_map(self.classes, *size, seed, i) for i in range(n)]
         else:
             made = [picture(self.condition_channels, *size, seed, i) for i in range(n)]
-        return {"condition": torch.stack(made)}
+        return {"condition": torch.stack(made) if n else torch.zeros(0, *self.condition_shape, dtype=torch.uint8)}
 
     @property
     def input_classes(self) -> dict[str, int]:  # type: ignore[override]

@@ -198,6 +198,7 @@ def _expect_same(model: Model, loaded: Model) -> None:
 def check_samples(spec: ModelSpec) -> str:
     """Sample i of seed s is the same in batches of 1, 3 and all; other seeds (if it has noise) and indices differ."""
     model = tiny(spec).eval()
+    expect(len(draw(model, 0)) == 0, "no samples are asked for, and some are drawn")
     whole = draw(model, 5, seed=3)
     for size in (1, 3):
         expect(_close(whole, draw(model, 5, seed=3, batch_size=size)), f"samples change with batch_size={size}")
