@@ -249,6 +249,7 @@ def test_references_find_the_motion_of_a_clip(reference: str) -> None:
 def test_sizes_that_make_no_sense_are_named() -> None:
     for config, message in (
         ({"frames": 6}, "runs of 3 frames at 2 strides need 7 frames, not 6"),
+        ({"frames": 1, "strides": 0}, "runs of 3 frames at 0 strides need 2 frames, not 1"),  # nothing could flicker
         ({"image_shape": (3, 100, 64)}, "halvings do not divide 100x64"),
         ({"foreground": (1,)}, "foreground takes classes"),
     ):

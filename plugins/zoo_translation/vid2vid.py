@@ -48,7 +48,7 @@ class Vid2Vid(AdversarialModel):
 
     Args:
         image_shape: (C, H, W) of a frame.
-        frames: T of the clips that it learns from.
+        frames: T of the clips that it learns from, at least 2.
         condition_channels: of a condition, 1 or 3.
         condition_classes: K of label maps, whose one channel holds numbers of classes; 0 for pictures.
         foreground: classes that the foreground network draws; none for no such network.
@@ -103,7 +103,7 @@ class Vid2Vid(AdversarialModel):
             raise ValueError("downs, past, scales, fine_blocks, run and discriminator_scales must be at least 1")
         if any(side % (1 << (downs + scales - 1)) for side in (height, wide)):
             raise ValueError(f"{downs + scales - 1} halvings do not divide {height}x{wide}")
-        if frames < (least := (run - 1) * 3 ** max(strides - 1, 0) + 1 if strides else 1):
+        if frames < (least := max(2, (run - 1) * 3 ** (strides - 1) + 1 if strides else 2)):
             raise ValueError(f"runs of {run} frames at {strides} strides need {least} frames, not {frames}")
         if foreground and not all(0 <= number < condition_classes for number in foreground):
             raise ValueError(f"foreground takes classes 0 to {condition_classes - 1}, not {foreground}")
