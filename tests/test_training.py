@@ -30,6 +30,8 @@ from zoo.settings import Settings
 from zoo.train import events, loop, planning
 from zoo.train.accelerator import make_accelerator
 from zoo.train.checkpoints import Checkpoints
+from zoo.train.evaluation import HeldOut
+from zoo.train.state import MovingAverage
 
 SMALL: dict[str, Any] = {
     "model": "pixelcnn",
@@ -450,6 +452,30 @@ def test_precision_auto_is_what_the_processor_does_well(
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # another machine goes on in the precision it began with
     loop.train(dataclasses.replace(config, examples=16), resume=True)
     assert Settings.read(tmp_path / "run").precision == chosen
+
+
+def test_what_a_trainer_measures_is_of_the_average(finished: Path) -> None:
+    """Which is what is kept; the weights that are trained stay as they were."""
+    config = settings(finished / "pictures", finished / "-")
+    model = zoo.build("vqvae2", preset="tiny", image_shape=(1, 8, 8))
+    average = MovingAverage(model, torch.device("cpu"), half_life=100, batch_size=8).model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for value in average.state_dict().values():
+        if value.is_floating_point():
+            value.add_(1)
+    after = {name: value.clone() for name, value in average.state_dict().items()}
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Trainer:
+        def evaluate(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+            assert not model.training
+            seen.append({name: value.clone() for name, value in model.state_dict().items()})
+            return {"mean": batch["image"].float().mean()}
+
+    examples = zoo.data.load(config.data, "train", (1, 8, 8))
+    HeldOut(examples, config, model.train(), torch.device("cpu")).measure(average, Trainer(), 0)  # type: ignore[arg-type]
+    for state, wanted in ((seen[-1], after), (model.state_dict(), before), (average.state_dict(), after)):
+        assert all(torch.equal(value, wanted[name]) for name, value in state.items())
 
 
 def test_resume_refuses_another_model(finished: Path) -> None:

@@ -48,7 +48,8 @@ class Trainer(Protocol):
     def optimizers(self) -> dict[str, Any]:
         """Every optimizer, as `accelerator.prepare` gave it back."""
 
-    # A trainer may also have `evaluate(batch) -> dict[str, torch.Tensor]`: scalars of a held-out batch, to be averaged;
+    # A trainer may also have `evaluate(batch) -> dict[str, torch.Tensor]`: scalars of a held-out batch, to be averaged,
+    # of the model, which has the weights of the moving average meanwhile;
     # and `settle(average: Model) -> None`: measures anew what belongs to weights and is no average of buffers, such as
     # the statistics of batch normalisation, before the average is evaluated, sampled or kept.
 

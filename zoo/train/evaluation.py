@@ -13,6 +13,7 @@ from zoo.metrics.choice import choose
 from zoo.model import Model
 from zoo.sampling import evaluating
 from zoo.settings import Settings
+from zoo.train.state import averaged
 from zoo.trainer import Trainer
 
 SHOWN = 32  # pictures on a sheet of reconstructions
@@ -31,7 +32,7 @@ class HeldOut:
         self._likelihood: tuple[float, int] | None = None  # nats, pictures
 
     def measure(self, average: Model, trainer: Trainer, seen: int) -> dict[str, Any]:
-        """The likelihood of a model that has one, and what its trainer measures, after `seen` examples."""
+        """Of the average: the likelihood if it has one, and what its trainer measures, after `seen` examples."""
         values: dict[str, Any] = {}
         if average.has_likelihood:
             nats, count = metrics.likelihood(average, self.examples, limit=self.settings.eval_count)
@@ -39,7 +40,8 @@ class HeldOut:
             values = {"validation/bits_per_dim": round(bits, 6), "validation/nats": round(nats, 4)}
             self._likelihood = (nats, count)
         if hasattr(trainer, "evaluate"):
-            values |= self._by_trainer(trainer)
+            with averaged(self.model, average):
+                values |= self._by_trainer(trainer)
         self.seen = seen
         return values
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,3 +68,21 @@ class MovingAverage:
         for name, buffer in self.model.named_buffers():
             if name not in self._constant:
                 buffer.copy_(theirs[name])
+
+
+@contextmanager
+def averaged(source: Model, average: Model) -> Iterator[None]:
+    """What is trained, with the weights and buffers of its average while the block runs, for trainers to measure; what
+    the average has not, such as a discriminator, stays. The average has the others meanwhile."""
+    theirs = dict(source.named_parameters()) | dict(source.named_buffers())
+    ours = dict(average.named_parameters()) | dict(average.named_buffers())
+
+    def swap() -> None:
+        for name, tensor in ours.items():
+            tensor.data, theirs[name].data = theirs[name].data, tensor.data
+
+    swap()
+    try:
+        yield
+    finally:
+        swap()
