@@ -3,7 +3,7 @@
 A flow is in pixels and backward: the moved picture at x is the picture at x + flow(x). Channel 0 is along the width,
 channel 1 along the height.
 
-Shapes: B batch, C channels, H, W height and width.
+Shapes: B batch, C channels, S shifts, H, W height and width.
 """
 
 from __future__ import annotations
@@ -50,20 +50,25 @@ def match_blocks(previous: torch.Tensor, current: torch.Tensor, *, reach: int = 
     Returns:
         (B, 2, H, W), float32.
     """
+    side = range(-reach, reach + 1)
+    shifts = sorted(((y, x) for y in side for x in side), key=lambda shift: (shift[0] ** 2 + shift[1] ** 2, shift))
     padded = F.pad(previous.float(), (reach,) * 4, mode="replicate")
-    height, width = current.shape[-2:]
-    shifts = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
-    shifts.sort(key=lambda shift: (shift[0] ** 2 + shift[1] ** 2, shift))
-    best = flow = None
-    for y, x in shifts:
-        moved = padded[:, :, reach + y : reach + y + height, reach + x : reach + x + width]
-        difference = (moved - current.float()).square().mean(1, keepdim=True)
-        cost = F.avg_pool2d(difference, block, 1, block // 2, count_include_pad=False)
-        shift = torch.tensor([x, y], device=current.device, dtype=torch.float32).view(1, 2, 1, 1)
-        if best is None or flow is None:
-            best, flow = cost, shift.expand(len(current), 2, height, width)
-            continue
-        better = cost < best - 1e-6
-        best, flow = torch.where(better, cost, best), torch.where(better, shift, flow)
-    assert flow is not None
-    return flow.contiguous()
+    channels, height, width = current.shape[1:]
+    current = current.float()
+    errors = [
+        (padded[:, :, reach + y : reach + y + height, reach + x : reach + x + width] - current).square_().sum(1)
+        for y, x in shifts
+    ]
+    # Means over blocks as products of matrices, in which CPUs are faster than in pooling.
+    rows, columns = (_means(size, block, current.device) for size in (height, width))
+    costs = rows / channels @ (torch.stack(errors, 1) @ columns.mT)  # B S H W
+    best = (costs <= costs.amin(1, keepdim=True) + 1e-6).to(torch.uint8).argmax(1)  # the first, B H W
+    flows = torch.tensor(shifts, device=current.device, dtype=torch.float32).flip(1)
+    return flows[best].permute(0, 3, 1, 2).contiguous()
+
+
+def _means(size: int, block: int, device: torch.device) -> torch.Tensor:
+    """(size, size): the means of `block` numbers around each, of fewer at the ends."""
+    place = torch.arange(size, device=device)
+    near = ((place - place.view(-1, 1)).abs() <= block // 2).float()
+    return near / near.sum(1, keepdim=True)
