@@ -201,6 +201,18 @@ def test_filtering_up_and_down_is_the_identity_on_smooth_signals() -> None:
         assert (back - signal)[..., 2:-2, 2:-2].abs().max() <= tolerance
 
 
+@pytest.mark.parametrize("pad", [(1, 1), (2, 1), (0, 0), (-1, 2), (1, -1)])
+@pytest.mark.parametrize("step", [1, 2])
+def test_filters_in_bf16_are_those_in_float32(pad: tuple[int, int], step: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 8, 16).bfloat16()
+    for taps in ((1, 2, 1), (1, 3, 3, 1)):
+        found, expected = (fir(y, taps, pad, 4.0, step) for y in (x, x.float()))
+        assert found.shape == expected.shape
+        assert (found - expected).abs().max() <= 0.02 * expected.abs().max()
+    assert (upsample(x, taps) - upsample(x.float(), taps)).abs().max() <= 0.05
+
+
 def test_minibatch_stddev_groups_samples_that_lie_apart() -> None:
     torch.manual_seed(0)
     x = torch.randn(8, 3, 4, 4)

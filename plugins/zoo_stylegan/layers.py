@@ -74,19 +74,14 @@ class EqualizedConv2d(nn.Module):
 
 def pixel_norm(x: torch.Tensor) -> torch.Tensor:
     """Features of each pixel divided by their root mean square (Progressive GAN, section 4.2)."""
-    return x * _factor(x, (1,))
+    # In fp16 by way of float32, as the square of 256 is beyond it.
+    squares = (x.float() if x.dtype == torch.float16 else x).square()
+    return x * (squares.mean(1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
 
 
 def instance_norm(x: torch.Tensor) -> torch.Tensor:
     """Each feature map with mean 0 and variance 1 over its pixels."""
-    x = x - x.mean((2, 3), keepdim=True)
-    return x * _factor(x, (2, 3))
-
-
-def _factor(x: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
-    """What makes the root mean square over `dims` 1; in fp16 by way of float32, as the square of 256 is beyond it."""
-    squares = (x.float() if x.dtype == torch.float16 else x).square()
-    return (squares.mean(dims, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
+    return F.group_norm(x, x.shape[1], eps=1e-8)
 
 
 def minibatch_stddev(x: torch.Tensor, group: int = 4) -> torch.Tensor:
@@ -115,8 +110,10 @@ def spread_kernel(weight: torch.Tensor) -> torch.Tensor:
     Doubling pixels and then convolving with `weight` is one transposed convolution of stride 2 with these; convolving
     and then averaging 2x2 pixels is one convolution of stride 2 with a quarter of them.
     """
-    w = F.pad(weight, (1, 1, 1, 1))
-    return w[..., 1:, 1:] + w[..., :-1, 1:] + w[..., 1:, :-1] + w[..., :-1, :-1]
+    size = weight.shape[-1]
+    shifts = torch.eye(size + 1, size, dtype=weight.dtype, device=weight.device)
+    shifts = shifts + shifts.roll(1, 0)  # of one dimension
+    return (weight.flatten(2) @ torch.kron(shifts, shifts).mT).unflatten(2, (size + 1, size + 1))
 
 
 def _outer(taps: Sequence[float], total: float, x: torch.Tensor) -> torch.Tensor:
@@ -145,6 +142,8 @@ def fir(x: torch.Tensor, taps: Sequence[float], pad: tuple[int, int], gain: floa
         gain: sum of the two-dimensional kernel.
         step: keep every `step`-th pixel.
     """
+    if _by_matrix(x, step):
+        return _both_ways(x, *(_banded(size, tuple(taps), pad, gain, step, x.dtype) for size in x.shape[2:]))
     kernel = _outer(taps, gain, x).expand(x.shape[1], 1, -1, -1)
     if pad[0] == pad[1] >= 0:
         return F.conv2d(x, kernel, padding=pad[0], stride=step, groups=x.shape[1])
@@ -153,6 +152,9 @@ def fir(x: torch.Tensor, taps: Sequence[float], pad: tuple[int, int], gain: floa
 
 def upsample(x: torch.Tensor, taps: Sequence[float]) -> torch.Tensor:
     """B C H W to B C 2H 2W: zeros between the pixels, then the filter (StyleGAN2's upsampling of pictures)."""
+    if _by_matrix(x, 2):
+        pad = (len(taps) // 2 - 1,) * 2
+        return _both_ways(x, *(_banded(2 * size, tuple(taps), pad, 4.0, 2, x.dtype).mT for size in x.shape[2:]))
     kernel = _outer(taps, 4.0, x).expand(x.shape[1], 1, -1, -1)
     return F.conv_transpose2d(x, kernel, stride=2, padding=len(taps) // 2 - 1, groups=x.shape[1])
 
@@ -160,6 +162,31 @@ def upsample(x: torch.Tensor, taps: Sequence[float]) -> torch.Tensor:
 def downsample(x: torch.Tensor, taps: Sequence[float]) -> torch.Tensor:
     """B C H W to B C H/2 W/2: the filter, then every other pixel."""
     return fir(x, taps, (len(taps) // 2 - 1,) * 2, step=2)
+
+
+def _by_matrix(x: torch.Tensor, step: int) -> bool:
+    """Whether to filter by matrix products: CPUs are slow at other ways in bf16, or at what autograd makes of them."""
+    cpu = x.device.type == "cpu" and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
+    return cpu and (step > 1 or x.is_contiguous())
+
+
+def _both_ways(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """B C H W to B C H' W' by (H', H) and (W', W)."""
+    return rows @ (x @ columns.mT)
+
+
+@cache
+def _banded(
+    size: int, taps: tuple[float, ...], pad: tuple[int, int], total: float, step: int, dtype: torch.dtype
+) -> torch.Tensor:
+    """`fir` of one dimension as a matrix (H', H), its sums the root of `total`."""
+    with torch.inference_mode(False):
+        kernel = torch.tensor(taps) / sum(taps) * math.sqrt(total)
+        beyond = max(pad[1], 0)
+        matrix = torch.zeros((size + sum(pad) - len(taps)) // step + 1, pad[0] + size + beyond)
+        for i, row in enumerate(matrix):
+            row[step * i : step * i + len(taps)] = kernel
+        return F.pad(matrix, (-pad[0], -beyond)).to(dtype)
 
 
 def doubled(x: torch.Tensor, times: int = 1) -> torch.Tensor:
