@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import zoo
-from zoo import building
+from zoo import building, registry
 from zoo.cli import main
 from zoo.errors import OptionError, UnknownNameError
 from zoo.hub.config import CONFIG
@@ -29,6 +29,19 @@ def test_every_preset_fits_its_model_its_trainer_and_the_run(spec: zoo.ModelSpec
     assert not set(network) & set(recipe)  # so that --set can name either
     assert "learning_rate" in recipe
     Settings(**{"model": spec.name, "data": "-", "out": "-", "preset": name, **preset.settings}).check()
+
+
+@pytest.mark.parametrize(("spec", "name"), PRESETS, ids=[f"{spec.name}-{name}" for spec, name in PRESETS])
+def test_the_data_of_a_preset_have_what_its_model_is_conditioned_on(spec: zoo.ModelSpec, name: str) -> None:
+    preset = spec.preset(name)
+    data = registry.data_spec(str(preset.settings.get("data")))
+    if data is None:
+        return
+    with torch.device("meta"):
+        model = building.build_from_config(spec, preset.model)
+    columns = {*(data.columns or ()), *preset.settings.get("columns", {})}
+    missing = {"label", "caption"} & {*model.condition_names} - columns
+    assert not missing
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))

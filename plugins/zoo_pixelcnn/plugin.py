@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from zoo import hookimpl
 from zoo.nn.options import AUTOREGRESSIVE_OPTIONS
 from zoo.spec import Figure, ModelSpec, Option, Preset, Weights
@@ -105,8 +107,9 @@ CONDITIONAL_PIXELCNN = ModelSpec(
     data_shape=("C", "H", "W"),
     presets={
         **{
-            name: Preset(model={**preset.model, "condition_size": 10}, settings=preset.settings)
+            name: dataclasses.replace(preset, model={**preset.model, "condition_size": 10})
             for name, preset in GATED_PIXELCNN.presets.items()
+            if name != "binarized_mnist"  # which has no labels
         },
         "noto_emoji64": Preset(
             model={
