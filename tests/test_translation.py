@@ -186,7 +186,9 @@ def test_bad_conditions_are_named() -> None:
         ({"image_shape": (3, 20, 20)}, "a U-Net halves both sides at least 3 times, which 20x20 does not allow"),
         ({"condition_classes": 4}, "condition_classes needs one channel and 2 to 256 classes, not 3 and 4"),
         ({"image_shape": (2, 16, 16)}, "image_shape must be"),
-        ({"generator": "resnet", "image_shape": (3, 18, 18)}, "a ResNet needs blocks and sides that 4 divides"),
+        ({"generator": "resnet", "image_shape": (3, 18, 18)}, "2 halvings do not divide 18x18"),
+        ({"generator": "resnet", "image_shape": (3, 4, 8), "patch": 1}, "4x8 is too small for 2 halvings, which must"),
+        ({"generator": "resnet", "blocks": 0}, "a ResNet needs at least one block, not 0"),
     ],
 )
 def test_networks_that_make_no_sense_are_refused(config: dict[str, Any], message: str) -> None:

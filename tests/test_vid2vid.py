@@ -154,6 +154,19 @@ def test_finer_generators_add_to_the_coarse_one() -> None:
     assert not torch.equal(model.sample(1, condition=model.examples(1)["condition"]), before)
 
 
+@pytest.mark.parametrize("downs", [1, 2, 3])
+def test_finer_foregrounds_add_to_the_coarse_one(downs: int) -> None:
+    """Of three halvings, as in the paper, the coarse foreground is half as wide, and so are finer ones."""
+    model = built(**MAPS, scales=2, downs=downs, width=8, image_shape=(3, 32, 32)).eval()
+    condition = model.examples(1)["condition"]
+    foreground = (condition[:, 0] == 2).expand(1, 3, 32, 32)
+    before = model.sample(1, condition=condition)[:, 0]
+    torch.nn.init.normal_(model.generators[0].foreground[0][0][0].weight)
+    changed = model.sample(1, condition=condition)[:, 0] != before
+    assert changed[foreground].any()
+    assert not changed[~foreground].any()
+
+
 # Training
 
 
@@ -251,6 +264,10 @@ def test_sizes_that_make_no_sense_are_named() -> None:
         ({"frames": 6}, "runs of 3 frames at 2 strides need 7 frames, not 6"),
         ({"frames": 1, "strides": 0}, "runs of 3 frames at 0 strides need 2 frames, not 1"),  # nothing could flicker
         ({"image_shape": (3, 100, 64)}, "halvings do not divide 100x64"),
+        (
+            {"image_shape": (3, 32, 64), "scales": 3, "patch": 16},
+            "32x64 is too small for 5 halvings, which must leave 2 pixels",
+        ),
         ({"foreground": (1,)}, "foreground takes classes"),
     ):
         with pytest.raises(ValueError, match=message):

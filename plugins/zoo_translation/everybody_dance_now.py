@@ -34,7 +34,15 @@ from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation.dance_request import check_heads, person_of, picture_of
 from zoo_translation.examples import dancer, moving
-from zoo_translation.networks import MultiScale, PatchGAN, ResNetGenerator, check_shapes, encode, patch_scores
+from zoo_translation.networks import (
+    MultiScale,
+    PatchGAN,
+    ResNetGenerator,
+    check_halvings,
+    check_shapes,
+    encode,
+    patch_scores,
+)
 from zoo_translation.pose import FIGURE, draw
 from zoo_translation.sequence import Editor, Given
 
@@ -115,8 +123,9 @@ class EverybodyDanceNow(AdversarialModel):
         channels, height, wide = image_shape
         if window < 2 + reference:
             raise ValueError(f"window must be at least {2 + reference}, two frames to judge, not {window}")
-        if min(downs, blocks, scales, detail_blocks) < 1 or height % 2**downs or wide % 2**downs:
-            raise ValueError(f"{downs} halvings do not divide {height}x{wide}, or a number of layers is below 1")
+        if min(downs, blocks, scales, detail_blocks) < 1:
+            raise ValueError("downs, blocks, scales and detail_blocks must be at least 1")
+        check_halvings(height, wide, downs)
         if detail and not (detail % 4 == 0 and 8 <= detail <= min(height, wide)):
             raise ValueError(f"detail must be a multiple of 4 from 8 to the size of a frame, not {detail}")
         if joints and not 0 <= head < joints:

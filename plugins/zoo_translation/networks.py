@@ -313,6 +313,14 @@ def patch_scores(side: int, patch: int) -> int:
     return side - 2 if halvings else side
 
 
+def check_halvings(height: int, width: int, count: int) -> None:
+    """Raise ValueError unless sides can be halved so often and leave 2 pixels, as reflected borders need."""
+    if height % (1 << count) or width % (1 << count):
+        raise ValueError(f"{count} halvings do not divide {height}x{width}")
+    if min(height, width) >> count < 2:
+        raise ValueError(f"{height}x{width} is too small for {count} halvings, which must leave 2 pixels")
+
+
 def check_shapes(shape: tuple[int, int, int], channels: int, classes: int, *widths: int) -> None:
     """Raise ValueError for pictures, conditions or widths that make no sense."""
     if shape[0] not in (1, 3) or min(shape) < 1:

@@ -28,6 +28,7 @@ from zoo_translation.networks import (
     PatchGAN,
     ResNetGenerator,
     UNet,
+    check_halvings,
     check_shapes,
     encode,
     patch_scores,
@@ -90,8 +91,9 @@ class Pix2Pix(AdversarialModel):
                 inputs, channels, depth=depth, dropout=dropout_layers, **sizes
             )
         else:
-            if blocks < 1 or height % 4 or wide % 4:
-                raise ValueError(f"a ResNet needs blocks and sides that 4 divides, not {blocks} and {height}x{wide}")
+            if blocks < 1:
+                raise ValueError(f"a ResNet needs at least one block, not {blocks}")
+            check_halvings(height, wide, 2)
             self.generator = ResNetGenerator(inputs, channels, downs=2, blocks=blocks, dropout=dropout_layers, **sizes)
         self.discriminator: PatchGAN | None = None
         if discriminator:

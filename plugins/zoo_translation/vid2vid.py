@@ -25,7 +25,7 @@ from zoo.nn.adversarial import AdversarialModel
 from zoo.request import SampleRequest
 from zoo.spec import Option
 from zoo_translation.examples import moving
-from zoo_translation.networks import MultiScale, PatchGAN, check_shapes, encode, patch_scores
+from zoo_translation.networks import MultiScale, PatchGAN, check_halvings, check_shapes, encode, patch_scores
 from zoo_translation.sequence import Editor, Given
 from zoo_translation.vid2vid_networks import FLOW_SCALE, Drawn, Generator
 
@@ -101,8 +101,7 @@ class Vid2Vid(AdversarialModel):
         channels, height, wide = image_shape
         if min(downs, past, scales, fine_blocks, run, discriminator_scales) < 1 or min(blocks, strides) < 0:
             raise ValueError("downs, past, scales, fine_blocks, run and discriminator_scales must be at least 1")
-        if any(side % (1 << (downs + scales - 1)) for side in (height, wide)):
-            raise ValueError(f"{downs + scales - 1} halvings do not divide {height}x{wide}")
+        check_halvings(height, wide, downs + scales - 1)
         if frames < (least := max(2, (run - 1) * 3 ** (strides - 1) + 1 if strides else 2)):
             raise ValueError(f"runs of {run} frames at {strides} strides need {least} frames, not {frames}")
         if foreground and not all(0 <= number < condition_classes for number in foreground):
@@ -113,6 +112,7 @@ class Vid2Vid(AdversarialModel):
         inputs = condition_classes or condition_channels
         shared: dict[str, Any] = {"flow": flow, "norm": norm}
         sizes = ((past + 1) * inputs, past * channels, channels)
+        narrow = width // 2 if downs > 2 else width  # of the foreground network, in the authors' code
         coarse = Generator(
             *sizes,
             width=width,
@@ -120,6 +120,7 @@ class Vid2Vid(AdversarialModel):
             encoder_blocks=blocks - blocks // 2,
             branch_blocks=blocks // 2,
             foreground_blocks=blocks if foreground else None,
+            foreground_width=narrow,
             flow_scale=FLOW_SCALE,
             **shared,
         )
@@ -131,6 +132,7 @@ class Vid2Vid(AdversarialModel):
                 encoder_blocks=0,
                 branch_blocks=fine_blocks,
                 foreground_blocks=fine_blocks if foreground else None,
+                foreground_width=max(narrow >> i, 1),
                 flow_scale=FLOW_SCALE * 2**i,
                 **shared,
             )

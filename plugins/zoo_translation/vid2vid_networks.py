@@ -72,7 +72,7 @@ class Generator(nn.Module):
         width: features of its first layer.
         downs: halvings.
         encoder_blocks, branch_blocks: residual blocks of each encoder and of each branch.
-        foreground_blocks: of the foreground network; None without one.
+        foreground_blocks, foreground_width: of the foreground network; None blocks without one.
         flow: whether there is a flow branch.
         flow_scale: pixels of a flow at an output of 1.
         norm: normalisation.
@@ -89,6 +89,7 @@ class Generator(nn.Module):
         encoder_blocks: int,
         branch_blocks: int,
         foreground_blocks: int | None,
+        foreground_width: int,
         flow: bool,
         flow_scale: float,
         norm: Kind,
@@ -109,7 +110,7 @@ class Generator(nn.Module):
         self.flow_head, self.weight_head = (head(width, 2), head(width, 1)) if flow else (None, None)
         self.foreground: nn.ModuleList | None = None
         if foreground_blocks is not None:
-            narrow = width // 2 if downs > 2 else width
+            narrow = foreground_width
             before, after = (foreground_blocks, 0) if downs > 1 else (0, foreground_blocks)
             parts = (encoder(labels, narrow, before), branch(narrow << downs, after), head(narrow, outputs))
             self.foreground = nn.ModuleList(parts)
