@@ -42,20 +42,12 @@ def fastest(action: Callable[[], Any], repeats: int) -> float:
     return min(times)
 
 
-def batch_for(model: Any, count: int) -> dict[str, Any]:
-    """A batch of random data; numbers of classes in their range."""
-    batch = random_batch(model, count)
-    if classes := model.config.get("condition_classes"):
-        batch["condition"] %= classes
-    return batch
-
-
 def training(model: Any, preset: str, batch_size: int, repeats: int) -> float:
     """Examples (pictures, or windows of clips) a second."""
     settings = Settings(model=model.spec.name, data="-", out="", batch_size=batch_size, device="cpu")
     recipe = model.spec.preset(preset).recipe
     trainer = building.make_trainer(model.spec, model, settings, make_accelerator(settings), recipe)
-    batch = batch_for(model, batch_size)
+    batch = random_batch(model, batch_size)
     model.train()
     return batch_size / fastest(lambda: trainer.step(batch, 0), repeats)
 

@@ -253,9 +253,8 @@ def test_keypoints_are_mirrored_with_the_figure_that_they_draw() -> None:
 def test_bad_batches_are_named() -> None:
     model = build(condition_channels=1, condition_classes=3)
     batch = kit.random_batch(model, 2)
-    with pytest.raises(DataError, match=r"a condition has the value 2\d\d, but classes are 0 to 2"):
-        make_trainer(model).step(batch, 0)
-    batch["condition"] %= 3
+    with pytest.raises(DataError, match="a condition has the value 3, but classes are 0 to 2"):
+        make_trainer(model).step({**batch, "condition": batch["condition"] + 1}, 0)
     with pytest.raises(DataError, match="labels must be 0 to 1, not 1 to 5"):
         make_trainer(model).step({**batch, "label": torch.tensor([1, 5])}, 0)
     with pytest.raises(OptionError, match="built without a discriminator"):

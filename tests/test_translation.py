@@ -165,6 +165,14 @@ def test_a_condition_may_have_other_channels_or_be_a_label_map() -> None:
         step(maps, batch={"image": torch.zeros(2, 3, 16, 16), "condition": torch.full((2, 1, 16, 16), 9)})
 
 
+@pytest.mark.parametrize("name", ["pix2pix", "vid2vid", "everybody_dance_now"])
+def test_random_batches_have_maps_of_the_classes(name: str) -> None:
+    """With which `zoo check` trains."""
+    model = zoo.build(name, preset="tiny", condition_channels=1, condition_classes=3)
+    assert kit.random_batch(model, 2)["condition"].unique().tolist() == [0, 1, 2]
+    assert all(loss.isfinite() for loss in make_trainer(model).step(kit.random_batch(model, 2), 0).values())
+
+
 def test_bad_conditions_are_named() -> None:
     model = build()
     with pytest.raises(OptionError, match="pix2pix draws from a picture; it needs condition=PICTURE"):

@@ -1,13 +1,14 @@
 """The objective of Everybody Dance Now (arXiv 1808.07371, sections 4.2 to 4.4).
 
     min_G ( max_D L_smooth(G, D) + lambda_FM L_FM(G, D) + lambda_VGG L_VGG )                   (eq. 6)
-    min_Gf ( max_Df L_face(Gf, Df) + lambda_FM L_FM(Gf, Df) )                                  (eq. 7)
+    min_Gf ( max_Df L_face(Gf, Df) + lambda_VGG L_VGG )                                        (eq. 7)
 
 The second of two frames is drawn from the first one drawn, and its gradient flows through that. The GAN is the least
 squares one, as in pix2pixHD; discriminators learn from the same pass as the generators, their loss is halved.
 
 What differs: the perceptual loss of VGG19 is left out, whose weights are not part of the zoo. Where a little of it is
-missed, `l1_weight` compares pixels instead. Windows may be longer than two frames; each two in succession are judged.
+missed, `l1_weight` compares pixels instead; the detail network matches features of its discriminator. Windows may be
+longer than two frames; each two in succession are judged.
 
 Shapes: B batch, T frames, C channels of a frame, K channels of a condition as the networks see it, H, W height and
 width.

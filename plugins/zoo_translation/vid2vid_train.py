@@ -5,8 +5,9 @@
 with least-squares GANs, the matching of the discriminators' features, and the flow loss L_W (eq. 7). Its reference
 comes with the data, or is found in the real frames by matching blocks or by a network, or is not used.
 
-What differs from the paper: no VGG loss; a clip is drawn from its beginning, whose past is grey. Gradients go through
-one frame: what a frame is drawn from counts as given, as in the authors' code.
+What differs from the paper: no VGG loss; a clip is drawn from its beginning, whose past is grey; the distance of flows
+is in units of 20 pixels, as D_V sees them; all scales of generators are trained at once, on the finest frame alone.
+Gradients go through one frame: what a frame is drawn from counts as given, as in the authors' code.
 
 Shapes: B batch, T frames, K channels of labels, C channels of frames, H, W height and width.
 """
@@ -48,7 +49,7 @@ class Vid2VidTrainer:
         l1_weight: of the distance from the true frames, which the paper does not have.
         reference_flow: where the data have no column "flow": "match", by matching blocks of real frames; "network", by
             a small network that was trained on synthetic motion. "none": the flow loss without a reference.
-        reach: pixels that a block may move from frame to frame.
+        reach: pixels that a block may move from frame to frame; twice as many between frames that are further apart.
         block: side of the blocks.
         mirror: show half of the clips flipped.
     """

@@ -78,12 +78,13 @@ def random_images(model: Model, n: int, seed: int = 0) -> torch.Tensor:
 
 
 def random_batch(model: Model, n: int, seed: int = 0) -> dict[str, Any]:
-    """A batch of random data as `step` gets it: by the model's `batch_shapes`."""
+    """A batch of random data as `step` gets it: by the model's `batch_shapes`, label maps of its classes."""
     generator = torch.Generator().manual_seed(seed)
     batch: dict[str, Any] = {}
     for name, shape in model.batch_shapes.items():
         if shape:
-            batch[name] = torch.randint(0, 256, (n, *shape), generator=generator).to(torch.uint8)
+            values = model.input_classes.get(name, 256)
+            batch[name] = torch.randint(0, values, (n, *shape), generator=generator).to(torch.uint8)
         else:
             batch[name] = [f"text {i % 2}" for i in range(n)] if name == "caption" else torch.arange(n) % 2
     return batch
