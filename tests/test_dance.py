@@ -342,11 +342,34 @@ def test_the_extremes_of_the_source_become_those_of_the_target() -> None:
     assert (brought.near, brought.near_height, brought.middle) == pytest.approx((200, 120, theirs.middle), abs=1e-2)
 
 
+def test_a_jump_is_no_walk_away_from_the_camera() -> None:
+    """Section 9.1: feet in the air do not count. They had made people grow and shrink, or stand on their heads."""
+    still, target = walker(50, 50, 20, 20, 10).repeat(4, 1, 1), walker(100, 200, 60, 120, 80)
+    jump = still.clone()
+    jump[7:9, :, 1] -= 12
+    jump[8, pose.FIGURE.index("head"), 1] += 15  # with the legs drawn up
+    ours = pose.measure(jump)
+    assert (ours.far, ours.near, ours.far_height, ours.near_height) == pytest.approx((50, 50, 20, 20))
+    moved = pose.normalise(jump, ours, pose.measure(target))
+    assert torch.allclose(moved[7] - moved[6], torch.tensor([0.0, -12 * 6]), atol=1e-3)  # 120 pixels for 20
+    assert torch.allclose(pose.normalise(jump, ours, ours), jump, atol=1e-4)
+    approaching = walker(40, 60, 20, 30, 10)
+    both = torch.cat([approaching, approaching[2:3] - torch.tensor([0.0, 25.0])])
+    found = pose.measure(both)
+    assert (found.far, found.near) == pytest.approx((40, 60))
+    scale = pose._heights(pose.normalise(both, found, pose.measure(target)), pose.FIGURE) / pose._heights(
+        both, pose.FIGURE
+    )
+    assert torch.allclose(scale[-1], scale[0])  # no smaller than far away
+
+
 def test_keypoints_of_another_skeleton_or_of_nobody_are_named() -> None:
     with pytest.raises(DataError, match=r"keypoints must be \(T, 18, 2\), not \(4, 17, 2\)"):
         pose.draw(torch.zeros(4, 17, 2), (8, 8))
     with pytest.raises(DataError, match="head and ankles are missing in all of the 4 frames"):
         pose.measure(torch.full((4, 18, 2), torch.nan))
+    with pytest.raises(DataError, match="the head is not above the ankles where they are the farthest, or the nearest"):
+        pose.measure(-dancer(4, 64, 64, 0, 0))
 
 
 # Figures

@@ -162,7 +162,7 @@ def _over_time(joints: torch.Tensor, frames: int, combine: object) -> torch.Tens
 
 @dataclass(frozen=True)
 class Extremes:
-    """Where a person stands and how tall they are, far from the camera and near to it; all in pixels.
+    """Where a person stands and how tall they are, far from the camera and near to it, on the ground; all in pixels.
 
     Attributes:
         far, near: row of the ankles; the nearer a person, the lower they stand in the picture.
@@ -180,8 +180,11 @@ class Extremes:
 def measure(joints: torch.Tensor, skeleton: Skeleton = FIGURE) -> Extremes:
     """The extremes of a clip (T, J, 2), of the frames in which head and ankles are there.
 
+    Feet in the air are not far away: as in section 9.1 the far row is about as far above the median as the near one is
+    below it, and ankles higher up do not count.
+
     Raises:
-        DataError: keypoints of another skeleton, or no such frame.
+        DataError: keypoints of another skeleton, no such frame, or a head that is no higher than the ankles.
     """
     _check(joints, skeleton)
     ankles, tall = _ankles(joints, skeleton), _heights(joints, skeleton)
@@ -190,22 +193,23 @@ def measure(joints: torch.Tensor, skeleton: Skeleton = FIGURE) -> Extremes:
         raise DataError(f"head and ankles are missing in all of the {len(joints)} frames")
     ankles, tall = ankles[known], tall[known]
     rows = ankles[:, 1]
-    far, near = rows.min(), rows.max()
+    near = rows.max()
+    median = rows.sort().values[[(len(rows) - 1) // 2, len(rows) // 2]].mean()
+    far = rows[rows >= 2 * median - near - 1e-4 * near.abs()].min()
     reach = NEARBY * (near - far)
-    return Extremes(
-        far=float(far),
-        near=float(near),
-        far_height=float(tall[rows <= far + reach].max()),
-        near_height=float(tall[rows >= near - reach].max()),
-        middle=float(ankles[:, 0].mean()),
-    )
+    far_height, near_height = (float(tall[(rows - row).abs() <= reach].max()) for row in (far, near))
+    if min(far_height, near_height) <= 0:
+        raise DataError("the head is not above the ankles where they are the farthest, or the nearest")
+    middle = float(ankles[:, 0].mean())
+    return Extremes(float(far), float(near), far_height, near_height, middle)
 
 
 def normalise(joints: torch.Tensor, source: Extremes, target: Extremes, *, skeleton: Skeleton = FIGURE) -> torch.Tensor:
     """Poses of one person at the place and in the size of another (section 9.1).
 
     Between the extremes the scale and the row of the ankles go linearly with where the ankles are: the source's far and
-    near rows become the target's. Where the source keeps its distance, it stands at the target's near row.
+    near rows become the target's. Where the source keeps its distance, it stands at the target's near row. Beyond them,
+    as of feet in the air, the scale stays, and rows change by it.
 
     Args:
         joints: (T, J, 2) of the source.
@@ -215,10 +219,11 @@ def normalise(joints: torch.Tensor, source: Extremes, target: Extremes, *, skele
     _check(joints, skeleton)
     ankles = _ankles(joints, skeleton)  # T 2
     span = source.near - source.far
-    share = (ankles[:, 1] - source.far) / span if span > 1e-6 else torch.ones_like(ankles[:, 1])
+    rows = ankles[:, 1].clamp(source.far, source.near)
+    share = (rows - source.far) / span if span > 1e-6 else torch.ones_like(rows)
     far_ratio, near_ratio = target.far_height / source.far_height, target.near_height / source.near_height
     scale = far_ratio + share * (near_ratio - far_ratio)  # T
-    row = target.far + share * (target.near - target.far)
+    row = target.far + share * (target.near - target.far) + (ankles[:, 1] - rows) * scale
     column = target.middle + (ankles[:, 0] - source.middle) * scale
     place = torch.stack([column, row], 1)[:, None]
     return place + (joints - ankles[:, None]) * scale[:, None, None]
