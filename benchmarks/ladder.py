@@ -18,10 +18,11 @@ import argparse
 import json
 from pathlib import Path
 
+import runs
+
 import zoo
 from zoo import hub, metrics, registry
 from zoo.settings import Settings
-from zoo.train import loop
 
 
 def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings:
@@ -55,10 +56,10 @@ def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings
 def measured(settings: Settings, arguments: argparse.Namespace) -> float:
     """`fd` of a row, trained first as far as it is not."""
     folder = Path(settings.out)
-    result = folder / f"fd-{settings.examples}.json"
+    result = folder / "fd.json"
+    runs.check(settings)
     if not result.is_file():
-        if loop.train(settings, resume=(folder / "run.json").is_file())["reason"] != "finished":
-            raise SystemExit(f"{folder} was stopped; the same command goes on with it")
+        runs.train(settings)
         device = "cuda" if arguments.device == "cuda" else "cpu"
         (receipt,) = metrics.evaluate(
             hub.load(settings.model, weights=str(folder), device=device),

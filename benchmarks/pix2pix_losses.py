@@ -1,11 +1,13 @@
 """The losses of pix2pix one by one (table 1 of the paper): same data, pictures seen, networks, batch and seed.
 
+Or the sizes of the discriminator's patches (table 2), or any presets whose names begin alike.
+
     python benchmarks/pix2pix_losses.py --preset lpc_sprites32 --out runs/losses
-    python benchmarks/pix2pix_losses.py --preset facades64 --losses l1 l1-cgan --examples 40000
+    python benchmarks/pix2pix_losses.py --preset facades64 --losses patch1 patch16 patch34 l1-cgan --examples 40000
 
 Prints one table in Markdown, as `docs/translation.md` has it: L1 of held-out pairs on the scale of -1 to 1, and `fd` of
-pictures drawn from the held-out conditions against the true ones. Losses that are done are not trained again, one that
-was stopped goes on, and more `--examples` train all of them further.
+pictures drawn from the held-out conditions against the true ones. Losses that are done are not trained again, and one
+that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import json
 from pathlib import Path
 
+import runs
 import torch
 
 from zoo import hub, metrics, registry
@@ -21,7 +24,6 @@ from zoo.data.tables import load
 from zoo.model import Model
 from zoo.nn.adversarial import from_pixels
 from zoo.settings import Settings
-from zoo.train import loop
 
 LOSSES = ("l1", "gan", "cgan", "l1-gan", "l1-cgan")
 
@@ -60,10 +62,10 @@ def l1_of(model: Model, settings: Settings, split: str) -> float:
 def measured(settings: Settings, arguments: argparse.Namespace) -> dict[str, float]:
     """L1 and `fd` of a loss, trained first as far as it is not."""
     folder = Path(settings.out)
-    result = folder / f"figures-{settings.examples}.json"
+    result = folder / "figures.json"
+    runs.check(settings)
     if not result.is_file():
-        if loop.train(settings, resume=(folder / "run.json").is_file())["reason"] != "finished":
-            raise SystemExit(f"{folder} was stopped; the same command goes on with it")
+        runs.train(settings)
         model = hub.load("pix2pix", weights=str(folder), device="cpu")
         split = arguments.split
         (receipt,) = metrics.evaluate(
@@ -82,8 +84,8 @@ def measured(settings: Settings, arguments: argparse.Namespace) -> dict[str, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="lpc_sprites32", help="whose presets by loss are trained")
-    parser.add_argument("--losses", nargs="+", default=LOSSES, choices=LOSSES)
+    parser.add_argument("--preset", default="lpc_sprites32", help="what the names of the presets begin with")
+    parser.add_argument("--losses", nargs="+", default=LOSSES, help="what they end with")
     parser.add_argument("--examples", type=int, help="pictures that each loss is trained on; the preset's without it")
     parser.add_argument("--split", default="test", help="what is measured on")
     parser.add_argument("--features", default="benchmarks/features/cifar10.pt")

@@ -18,9 +18,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import runs
+
 from zoo import building, hub, metrics, registry
 from zoo.settings import Settings
-from zoo.train import loop
 
 FIELDS = {field.name for field in dataclasses.fields(Settings)}
 
@@ -54,9 +55,9 @@ def measured(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any
     """Held-out nats of a run and its speed, trained first as far as it is not."""
     folder = Path(settings.out)
     result = folder / "figures.json"
+    runs.check(settings)
     if not result.is_file():
-        if loop.train(settings, resume=(folder / "run.json").is_file())["reason"] != "finished":
-            raise SystemExit(f"{folder} was stopped; the same command goes on with it")
+        runs.train(settings)
         model = hub.load(settings.model, weights=str(folder), device=settings.device)
         how = {"data": settings.data, "split": "validation", "limit": arguments.limit}
         (receipt,) = metrics.evaluate(model, metrics=["nats"], **how)

@@ -1,14 +1,13 @@
 """The GANs of clips on equal terms: same data, clips seen, batch and seed, each with its own preset.
 
     python benchmarks/video_ladder.py --examples 24000 --out runs/video-ladder
-    python benchmarks/video_ladder.py --models dvdgan --examples 60000 --out runs/video-ladder
+    python benchmarks/video_ladder.py --models dvdgan --examples 60000 --out runs/video-ladder-60000
 
 Prints the table of `docs/video-ladder.md` in Markdown: `fd` of clips and of their frames, how often a network of its
 own sees the action that a sample was asked for, and clips a second in training, beside the papers' order. A sheet of
 samples of each model comes to lie beside its run.
 
-Runs go on: one that was stopped is resumed, one with fewer clips than `--examples` gets more, and figures are kept.
-Several short calls do as well as one.
+Rows that are done are not trained again, one that was stopped goes on: several short calls do as well as one.
 """
 
 from __future__ import annotations
@@ -19,27 +18,24 @@ import math
 from pathlib import Path
 from typing import Any
 
+import runs
 from judge_actions import judged
 
 import zoo
 from zoo import hub, media, metrics, registry
-from zoo.model import Model
 from zoo.settings import Settings
-from zoo.train import loop
 
 MODELS = ("vgan", "tgan", "mocogan", "dvdgan")
 HERE = Path(__file__).parent
 
 
-def trained(name: str, arguments: argparse.Namespace) -> tuple[Model, dict[str, Any]]:
-    """A model that has seen exactly `--examples` clips, and the receipt of its training."""
-    folder = Path(arguments.out) / name
+def settings_of(name: str, arguments: argparse.Namespace) -> Settings:
     preset = registry.model_spec(name).presets[arguments.preset]
     ours = {
         "model": name,
         "preset": arguments.preset,
         "data": arguments.data,
-        "out": str(folder),
+        "out": str(Path(arguments.out) / name),
         "examples": arguments.examples,
         "batch_size": arguments.batch,
         "sample_every": arguments.examples,
@@ -47,25 +43,19 @@ def trained(name: str, arguments: argparse.Namespace) -> tuple[Model, dict[str, 
         "device": arguments.device,
         "seed": arguments.seed,
     }
-    settings = Settings(**{**preset.settings, **ours})
-    if not (folder / "model.safetensors").is_file() or _seen(folder) != arguments.examples:
-        loop.train(settings, resume=(folder / "run.json").is_file())
-    if _seen(folder) != arguments.examples:
-        raise SystemExit(f"{folder} has seen {_seen(folder)} clips, not {arguments.examples}; take another --out")
-    model = hub.load(name, weights=str(folder), device=settings.device)
-    return model, json.loads((folder / "config.json").read_text())["training"]
+    return Settings(**{**preset.settings, **ours})
 
 
-def _seen(folder: Path) -> int:
-    return int(json.loads((folder / "config.json").read_text())["training"]["examples"])
-
-
-def measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one model, kept beside its run."""
-    result = Path(arguments.out) / name / f"figures-{arguments.examples}.json"
+def measured(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one model, kept beside its run, which is trained first as far as it is not."""
+    folder = Path(settings.out)
+    result = folder / "figures.json"
+    runs.check(settings)
     if result.is_file():
         return dict(json.loads(result.read_text()))
-    model, training = trained(name, arguments)
+    runs.train(settings)
+    model = hub.load(settings.model, weights=str(folder), device=settings.device)
+    training = json.loads((folder / "config.json").read_text())["training"]
     figures: dict[str, Any] = {"clips/s": training["examples"] / (60 * (training["minutes"] or math.nan))}
     for key, features, count in (
         ("clips", arguments.features, arguments.count),
@@ -107,7 +97,7 @@ def main() -> None:
     for name in arguments.models:
         papers = registry.model_spec(name).figures
         (paper,) = [f.paper for f in papers if f.metric == "inception score" and f.data == "UCF-101"]
-        figures = measured(name, arguments)
+        figures = measured(settings_of(name, arguments), arguments)
         actions = f"{figures['actions']['asked for and seen']:.0%}" if "actions" in figures else "-"
         clips, frames = (figures[key]["value"] for key in ("clips", "frames"))
         print(f"| {name} | {paper} | {clips:.2f} | {frames:.2f} | {actions} | {figures['clips/s']:.1f} |", flush=True)

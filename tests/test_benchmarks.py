@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
+import json
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +16,8 @@ from conftest import ROOT
 
 import zoo
 from zoo.settings import Settings
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 def script(name: str) -> ModuleType:
@@ -24,7 +29,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["ladder", "pix2pix_losses", "recipes"])
+@pytest.mark.parametrize("name", ["ladder", "pix2pix_losses", "recipes", "video_ladder"])
 def test_a_run_that_was_stopped_is_not_measured(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark = script(name)
 
@@ -32,11 +37,21 @@ def test_a_run_that_was_stopped_is_not_measured(name: str, tmp_path: Path, monke
         (tmp_path / "model.safetensors").touch()  # which a run leaves that was stopped, too
         return {"reason": "interrupted"}
 
-    monkeypatch.setattr(benchmark.loop, "train", stopped)
+    monkeypatch.setattr(benchmark.runs.loop, "train", stopped)
     run = Settings(model="stylegan", data="-", out=str(tmp_path))
     for _ in range(2):
         with pytest.raises(SystemExit, match="the same command goes on"):
             benchmark.measured(run, argparse.Namespace())
+
+
+def test_a_run_of_other_settings_or_another_length_is_not_measured(tmp_path: Path) -> None:
+    runs = script("ladder").runs
+    made = Settings(model="stylegan", data="-", out=str(tmp_path), examples=100)
+    (tmp_path / "run.json").write_text(json.dumps({"settings": dataclasses.asdict(made)}))
+    assert runs.check(made)
+    for change, said in (({"examples": 200}, "planned for 100 examples, not 200"), ({"batch_size": 8}, "batch_size")):
+        with pytest.raises(SystemExit, match=said):
+            runs.check(dataclasses.replace(made, **change))
 
 
 def ladder_arguments(**changes: Any) -> argparse.Namespace:
