@@ -294,6 +294,33 @@ def run(source: Path | str, out: Path, **changes: Any) -> Settings:
     )
 
 
+@pytest.mark.parametrize("condition", ["vector", "map"])
+def test_a_run_on_vectors_or_maps_of_the_data(condition: str, tmp_path: Path) -> None:
+    """From a column of numbers to weights that are drawn from, measured and known again."""
+    size, shape = (3, (3,)) if condition == "vector" else (2, (2, 4, 3))
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (16, 4, 3), dtype=np.uint8)
+    numbers = generator.normal(size=(16, *shape)).astype(np.float32).tolist()
+    table = datasets.Dataset.from_dict({"image": [Image.fromarray(p) for p in pixels], condition: numbers})
+    (tmp_path / "data").mkdir()
+    table.cast_column("image", datasets.Image()).to_parquet(tmp_path / "data" / "train.parquet")
+    sizes = {"image_shape": (1, 4, 3), "levels": 8, "n_layers": 2, "width": 6, "head_width": 6}
+    loop.train(
+        Settings(
+            model="conditional_pixelcnn", data=str(tmp_path / "data"), out=str(tmp_path / "run"), batch_size=4,
+            overrides={**sizes, "condition": condition, "condition_size": size}, examples=16, device="cpu",
+        )
+    )  # fmt: skip
+    run = zoo.load("conditional_pixelcnn", weights=tmp_path / "run")
+    (receipt,) = metrics.evaluate(run, data=str(tmp_path / "data"), split="train", metrics=["nats"])
+    assert 0 < receipt["value"] < 40
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["golden"]["examples"]
+    shown = run.examples(4)
+    assert torch.equal(run.examples(2)[condition], shown[condition][:2])
+    drawn = run.sample(4, **shown)
+    assert torch.equal(drawn, run.sample(4, method="naive", **shown))
+
+
 @pytest.mark.parametrize("sample_texts", [(), ("picture 1",)])
 def test_two_steps_on_captions_move_the_encoder(tmp_path: Path, sample_texts: tuple[str, ...]) -> None:
     """Measured on captions too, as the receipts say; samples are drawn if there are texts to draw them for."""

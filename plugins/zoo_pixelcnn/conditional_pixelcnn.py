@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.request import SampleRequest
+from zoo.seeds import derive_seed
 from zoo_pixelcnn.cached import CachedGatedPixelCNN
 from zoo_pixelcnn.gated_pixelcnn import GatedPixelCNN
 from zoo_pixelcnn.text_encoder import TextEncoder, encode
@@ -81,6 +82,21 @@ class ConditionalPixelCNN(GatedPixelCNN):
         self.label_classes = condition_size if condition == "label" else None
         if condition == "text":
             self.encoder = TextEncoder(condition_size)
+
+    @property
+    def batch_shapes(self) -> dict[str, tuple[int, ...]]:
+        place = {"vector": (), "map": self.image_shape[1:]}
+        own = {self.condition: (self.condition_features, *place[self.condition])} if self.condition in place else {}
+        return {**super().batch_shapes, **own}
+
+    def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
+        """Normal vectors or maps, for a model that draws nothing without."""
+        shape = self.batch_shapes[self.condition_names[0]]
+        if not shape:
+            return {}
+        draws = [torch.Generator().manual_seed(derive_seed(seed, "example", i)) for i in range(n)]
+        drawn = [torch.randn(shape, generator=draw) for draw in draws]
+        return {self.condition: torch.stack(drawn) if n else torch.zeros(0, *shape)}
 
     def conditions(self, source: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
         """What n pictures are conditioned on, as `forward` takes it: h, or the codes of texts.
