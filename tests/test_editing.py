@@ -126,6 +126,16 @@ def test_weights_that_draw_from_other_clips_alone_have_an_editor() -> None:
     assert torch.equal(model.editor(**one_of(options)).frames, model.sample(1, frames=8, **options)[0])
 
 
+@pytest.mark.parametrize(("name", "config"), [("deep_video_portraits", {}), ("everybody_dance_now", {"joints": 18})])
+def test_controls_begin_within_their_bounds(name: str, config: dict[str, Any]) -> None:
+    """Else a slider would change what it shows."""
+    controls = built(name, **config).controls
+    numbers = torch.cat([controls.begin(200, seed) for seed in range(8)])
+    low, high = torch.tensor(controls.low), torch.tensor(controls.high)
+    outside = (numbers < low) | (numbers > high)
+    assert not outside.any(), outside.any(0).nonzero()
+
+
 def test_the_model_is_left_in_its_mode() -> None:
     model = built("deep_video_portraits").train()
     editor = Editor(model, **one_of(model.examples(1)))
