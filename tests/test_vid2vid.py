@@ -115,6 +115,25 @@ def test_a_clip_drawn_by_parts_or_streamed_is_the_same() -> None:
     assert (zoo.nn.adversarial.to_pixels(torch.stack(frames, 1)).int() - clip.int()).abs().max() <= 1
 
 
+def test_an_iterator_of_frames_drives_all_samples_and_must_have_enough() -> None:
+    model = built()
+    condition = model.examples(1)["condition"]
+    wanted = model.sample(3, condition=condition)
+    assert torch.equal(model.sample(3, batch_size=1, condition=iter(condition[0])), wanted)
+    for frames, asked, message in (
+        (2, None, "ended after 2 frames, but 4"),
+        (2, 3, "after 2 frames, but 3"),
+        (0, 1, "but 1"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            model.sample(1, frames=asked, condition=iter(condition[0, :frames]))
+    with pytest.raises(OptionError, match="what is drawn from ended after 0 frames, but 1 are to be drawn"):
+        list(model.stream(condition=iter([])))
+    with pytest.raises(OptionError, match="ended after 2 frames, but 3 are"):
+        list(model.stream(frames=3, condition=iter(condition[0, :2])))
+    assert len(list(model.stream(condition=iter(condition[0, :2])))) == 2
+
+
 def test_a_sample_does_not_depend_on_its_mates() -> None:
     model = built()
     condition = model.examples(3)["condition"]

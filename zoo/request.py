@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from zoo.seeds import derive_seed
+
+
+def for_batches(options: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """The options of a call for each of its batches: an iterator of frames is read once and goes to all of them."""
+    copies = {name: itertools.tee(value, count) for name, value in options.items() if isinstance(value, Iterator)}
+    return [{**options, **{name: copy[i] for name, copy in copies.items()}} for i in range(count)]
 
 
 @dataclass

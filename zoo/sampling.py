@@ -18,7 +18,7 @@ from zoo.errors import OptionError, PluginError, told, unknown
 from zoo.precision import check_precision
 from zoo.precision import precision as computing
 from zoo.progress import reporting
-from zoo.request import SampleRequest
+from zoo.request import SampleRequest, for_batches
 from zoo.spec import INPUTS, ModelSpec, Option
 
 
@@ -89,13 +89,13 @@ def sample(
     batches = []
     kept: dict[Any, Any] = {}
     with evaluating(model), reporting(progress, f"sampling {model.spec.name}") as report:
-        for first in range(0, n, size):
+        for first, given in zip(range(0, n, size), for_batches(checked, -(-n // size)), strict=True):
             rows = range(first, min(first + size, n))
             request = SampleRequest(
                 seed=seed,
                 indices=range(start + rows.start, start + rows.stop),
                 device=model.device,
-                options={name: _slice(model, name, value, rows) for name, value in checked.items()},
+                options={name: _slice(model, name, value, rows) for name, value in given.items()},
                 progress=_share(report, rows, n),
                 frames=frames,
                 kept=kept,

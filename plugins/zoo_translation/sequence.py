@@ -52,11 +52,14 @@ def draw(model: Any, request: SampleRequest) -> Iterator[torch.Tensor]:
 
 
 def _drawn(model: Any, request: SampleRequest, frames: Iterator[Given], state: Any) -> Iterator[torch.Tensor]:
+    t, least = 0, request.frames or 1
     for t, given in enumerate(itertools.islice(frames, request.frames), 1):
         frame, state = model.advance(state, given)
         if request.frames:
             request.progress(t / request.frames)
         yield to_pixels(frame)
+    if t < least:  # of iterators; the lengths of clips are known before
+        raise OptionError(f"what is drawn from ended after {t} frames, but {least} are to be drawn")
 
 
 def frames_of(model: Any, request: SampleRequest) -> Iterator[Given]:
