@@ -192,6 +192,14 @@ def test_growing_follows_the_schedule_and_begins_anew_with_each_level() -> None:
     assert fresh == [True, False, False, True, True, False, False]  # layers come in at 0.5 and are alone at 0
 
 
+def test_weights_that_would_grow_again_are_told_of(recwarn: pytest.WarningsRecorder) -> None:
+    trainer(build("stylegan", **SMALL_STYLE, start_resolution=16), {"init": "-"})
+    trainer(build("stylegan2", **SMALL_STYLE), {"init": "-"})
+    assert not recwarn
+    with pytest.warns(UserWarning, match="grow at 8 pixels again; --set start_resolution=16 goes on at full size"):
+        trainer(build("stylegan", **SMALL_STYLE), {"init": "-"})
+
+
 @pytest.mark.parametrize(
     ("name", "recipe", "rates"),
     [

@@ -18,6 +18,7 @@ Shapes: B batch, C colour channels, H, W height and width, S style slots, D size
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,6 +89,12 @@ class GANTrainer:
                 f"augment=ada takes pictures of at least {SMALLEST} pixels, and training begins with {first}"
             )
         _check_batch(model, settings, accelerator)
+        if settings.init is not None and first < 2**model.level:
+            warnings.warn(
+                f"these weights begin to grow at {first} pixels again; --set start_resolution={2**model.level} goes on "
+                "at full size",
+                stacklevel=2,
+            )
         self.model, self.settings, self.accelerator = model.to(accelerator.device), settings, accelerator
         self.wgan = loss == "wgan-gp"
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
