@@ -9,7 +9,7 @@ row. Rows that are done are not trained again, a row that was stopped goes on: s
 What follows the resolution and not the row: networks that grow pass a resolution every `examples`/8 pictures, half of
 them fading, so that most of the run is left for the last one; R1 has the weight `--r1-gamma` in every row that has it,
 since the papers' weights are for 1024 pixels; row F of StyleGAN2 has twice the `--width-base`, as in the paper, so
-that its highest resolution has twice the features.
+that its highest resolution has twice the features. Row A of StyleGAN2 is row F of StyleGAN, to the last bit.
 """
 
 from __future__ import annotations

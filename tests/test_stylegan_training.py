@@ -224,6 +224,18 @@ def test_the_learning_rate_follows_the_resolution_from_stylegan_on(
             assert group["lr"] == pytest.approx(rate * group["slow"])
 
 
+def test_row_a_of_stylegan2_trains_as_row_f_of_stylegan() -> None:
+    states = []
+    for name, row in (("stylegan", "F"), ("stylegan2", "A")):
+        model = build(name, row, **SMALL_STYLE, stable_images=8, fade_images=16)
+        gan = trainer(model, **registry.model_spec(name).presets[row].recipe)
+        for number in range(3):
+            torch.manual_seed(number)
+            gan.step(batch(seed=number), 8 * number)
+        states.append(model.state_dict())
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
 def test_real_pictures_are_faded_like_generated_ones() -> None:
     gan = trainer(build("stylegan", **SMALL_STYLE), mirror=False)
     real = torch.randn(4, 3, 16, 16)
