@@ -115,6 +115,18 @@ def test_a_clip_drawn_by_parts_or_streamed_is_the_same() -> None:
     assert (zoo.nn.adversarial.to_pixels(torch.stack(frames, 1)).int() - clip.int()).abs().max() <= 1
 
 
+def test_all_of_a_clip_is_drawn_from_unless_fewer_frames_are_asked_for() -> None:
+    model = built()  # that learns from 4 frames
+    condition = torch.cat([model.examples(2)["condition"]] * 2, 1)
+    whole = model.sample(2, condition=condition)
+    assert whole.shape[1] == 8
+    for frames in (2, 6):
+        shorter = model.sample(2, condition=condition[:, :frames])
+        assert torch.equal(shorter, whole[:, :frames])
+        assert torch.equal(model.sample(2, condition=condition, frames=frames), shorter)
+    assert model.sample(0, condition=condition[:0]).shape == (0, 8, 3, 16, 16)
+
+
 def test_an_iterator_of_frames_drives_all_samples_and_must_have_enough() -> None:
     model = built()
     condition = model.examples(1)["condition"]

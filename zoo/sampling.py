@@ -83,9 +83,9 @@ def sample(
     n, seed, start = _integer("n", n, 0), _integer("seed", seed, 0), _integer("start", start, 0)
     batch_size = None if batch_size is None else _integer("batch_size", batch_size, 1)
     check_precision(precision)
-    frames = _frames(model, frames)
     size = batch_size or model.sample_batch_size
     checked = _check_options(model, n, options)
+    frames = _frames(model, frames, checked)
     batches = []
     kept: dict[Any, Any] = {}
     with evaluating(model), reporting(progress, f"sampling {model.spec.name}") as report:
@@ -156,7 +156,7 @@ def request_for(
 
 def draw_z(model: Sampled, n: int, *, seed: int = 0, start: int = 0, frames: int | None = None) -> torch.Tensor:
     """What `model.draw_z` does; see `zoo.Model.draw_z`."""
-    request = request_for(model, n, seed=seed, start=start, frames=_frames(model, frames), options={})
+    request = request_for(model, n, seed=seed, start=start, frames=_frames(model, frames, {}), options={})
     with evaluating(model), torch.no_grad(), computing("fp32", model.device):
         return model.latent_of(request)
 
@@ -178,13 +178,13 @@ def _streamed(model: Sampled, request: SampleRequest, precision: str) -> Iterato
         yield _check_samples(model, frame.unsqueeze(1), request.n)[:, 0].cpu()
 
 
-def _frames(model: Sampled, frames: int | None) -> int | None:
-    """How many frames a clip is to have."""
-    if not model.spec.is_video:
-        if frames is not None:
-            raise OptionError(f"{model.spec.name} draws pictures, which have no frames")
-        return None
-    return (model.frames or None) if frames is None else _integer("frames", frames, 1)
+def _frames(model: Sampled, frames: int | None, options: Mapping[str, Any]) -> int | None:
+    """How many frames a clip is to have: as many as the clip that it is drawn from, or else the model's own number."""
+    if frames is not None and not model.spec.is_video:
+        raise OptionError(f"{model.spec.name} draws pictures, which have no frames")
+    driving = [o.name for o in model.spec.sample_options if o.type == "video" and o.shape is not None]
+    lengths = [options[name].shape[1] for name in driving if isinstance(options.get(name), torch.Tensor)]
+    return min(lengths, default=model.frames or None) if frames is None else _integer("frames", frames, 1)
 
 
 def _stacked(drawn: Iterator[torch.Tensor], frames: int | None) -> torch.Tensor | None:

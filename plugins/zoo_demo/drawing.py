@@ -181,10 +181,11 @@ def _draw(
     files = {name: fit(path, model, name, folder) for name, path in uploads.items()}
     plan, target = _planned(spec, [*assignments, *(f"{name}={file}" for name, file in files.items())], folder, size)
     length = plan.length or 1
-    count = plan.n * length * ((plan.frames or model.frames or 1) if spec.is_video else 1)
+    pictures = {name: read_pictures(model, name, paths) for name, paths in plan.files.items()}
+    given = max((clip.shape[1] for clip in pictures.values() if clip.ndim == 5), default=model.frames or 1)
+    count = plan.n * length * ((plan.frames or given) if spec.is_video else 1)
     if count > PICTURES:
         raise FormError({GENERAL: f"these are {count:,} pictures, and one drawing may have {PICTURES:,}"})
-    pictures = {name: read_pictures(model, name, paths) for name, paths in plan.files.items()}
 
     def tell(share: float) -> None:
         if cancelled():

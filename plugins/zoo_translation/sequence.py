@@ -81,26 +81,26 @@ def frames_of(model: Any, request: SampleRequest) -> Iterator[Given]:
         elif given is None:
             raise OptionError(f"{model.spec.name} draws from a clip; it needs {name}=CLIP")
         elif isinstance(given, torch.Tensor):
-            lengths[name] = _length(model, request, option, given)
+            lengths[name] = _length(model, option, given)
             clips[name] = iter(given.to(request.device).unbind(1))
         else:  # one iterator, whose frames all samples share
             clips[name] = _checked(request, given[0], model.frame_shapes[name], name)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
         raise OptionError(f"inputs must have equally many frames, but have: {found}")
+    for name, length in lengths.items():
+        if not length or (request.frames or 0) > length:
+            raise OptionError(f"option '{name}' has {length} frames, but {request.frames or 1} are to be drawn")
     return _side_by_side(clips)
 
 
-def _length(model: Any, request: SampleRequest, option: Option, given: torch.Tensor) -> int:
+def _length(model: Any, option: Option, given: torch.Tensor) -> int:
     """The frames of a clip (B, T, ...)."""
     shape = model.frame_shapes[option.name]
     if option.type == "tensor" and (given.ndim != 2 + len(shape) or tuple(given.shape[2:]) != shape):
         axes = ", ".join(map(str, shape))
         raise OptionError(f"option '{option.name}' takes (N, T, {axes}), not {tuple(given.shape)}")
-    length = given.shape[1]
-    if not length or (request.frames or 0) > length:
-        raise OptionError(f"option '{option.name}' has {length} frames, but {request.frames or 1} are to be drawn")
-    return length
+    return given.shape[1]
 
 
 def _checked(
