@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,15 @@ def test_every_folder_is_pinned_and_all_stay_small() -> None:
     folders = {path.name for path in (ROOT / "model_cards").iterdir() if path.is_dir()}
     assert folders == {spec.weights[tag].folder_name for spec, tag in PINS}
     assert sum(path.stat().st_size for path in (ROOT / "model_cards").rglob("*") if path.is_file()) < 60e6
+
+
+def test_recording_a_figure_keeps_the_name_of_the_weights(tmp_path: Path) -> None:
+    """As the card tells to draw and to measure; without it nobody could from the card."""
+    bundled, folder = ROOT / "model_cards" / "dance-mocap", tmp_path / "weights"
+    folder.mkdir()
+    for name in ("config.json", "README.md", "samples.png", "samples.gif"):
+        if (bundled / name).is_file():
+            shutil.copy(bundled / name, folder)
+    hub.record(folder, read_config(folder).raw["metrics"])
+    for name in ("README.md", "config.json"):
+        assert (folder / name).read_text(encoding="utf-8") == (bundled / name).read_text(encoding="utf-8")

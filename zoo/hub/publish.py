@@ -38,7 +38,11 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
         kept = card.limitations((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         kept = None
-    text = card.render(registry.model_spec(raw["model"]), raw, samples=shown, limitations=kept)
+    spec = registry.model_spec(raw["model"])
+    text = card.render(spec, raw, samples=shown, limitations=kept)
+    for tag, pin in spec.weights.items():
+        if pin.sha256 == raw.get("weights", {}).get("sha256"):  # weights with a name are told by it
+            text = text.replace(card.PLACE, tag)
     try:
         write_atomically(folder / CARD, text.encode())
         write_atomically(folder / CONFIG, _config_text(raw))
