@@ -454,6 +454,22 @@ def test_precision_auto_is_what_the_processor_does_well(
     assert Settings.read(tmp_path / "run").precision == chosen
 
 
+def test_a_figure_that_begins_late_is_the_mean_of_the_updates_that_have_it(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a discriminator that sees the first long clips, or of the next stage."""
+    honest = LikelihoodTrainer.step
+
+    def step(self: Any, batch: dict[str, Any], seen: int) -> dict[str, torch.Tensor]:
+        late = {"late": torch.tensor(float(seen))} if seen >= 24 else {}
+        return {**honest(self, batch, seen), **late, "seen": torch.tensor(float(seen))}
+
+    monkeypatch.setattr(LikelihoodTrainer, "step", step)
+    config = settings(pictures, tmp_path / "run", examples=48, log_every=48, eval_every=0, accumulate=2)
+    metrics = loop.train(config)["metrics"]
+    assert (metrics["train/seen"], metrics["train/late"]) == (20, 32)  # of 0, 8, ..., 40, and of 24, 32, 40
+
+
 def test_what_a_trainer_measures_is_of_the_average(finished: Path) -> None:
     """Which is what is kept; the weights that are trained stay as they were."""
     config = settings(finished / "pictures", finished / "-")

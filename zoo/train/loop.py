@@ -121,7 +121,7 @@ class Run:
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.seen, self.minutes = 0, 0.0
         self.window: dict[str, torch.Tensor] = {}
-        self.window_steps = 0
+        self.window_counts: dict[str, int] = {}  # of what is in the window, which some updates may not have
         self._timed = (self.seen, time.monotonic())  # examples and clock at the last log event
         self.events = Events(settings, self.accelerator)
         self.last: dict[str, Any] = {}
@@ -177,7 +177,7 @@ class Run:
             "average": self.average.state_dict(),
             "feed": self.feed.state_dict(),
             "window": {name: value.cpu() for name, value in self.window.items()},
-            "window_steps": self.window_steps,
+            "window_counts": self.window_counts,
         }
 
     def _restore(self) -> None:
@@ -194,7 +194,8 @@ class Run:
         self.seen = self._kept = state["seen"]
         self.minutes = state["minutes"]
         self.window = {name: value.to(self.accelerator.device) for name, value in state["window"].items()}
-        self.window_steps = state["window_steps"]
+        # Older checkpoints have one count of updates for all of them.
+        self.window_counts = state.get("window_counts") or dict.fromkeys(self.window, state.get("window_steps", 0))
 
     def checkpoint(self) -> None:
         """Write a checkpoint, whole or not at all; the main process only. TrainingError if the run has diverged."""
@@ -253,8 +254,8 @@ class Run:
             chunk = to_device(chunk, self.accelerator.device)
             with self.accelerator.accumulate(*self.trainer.modules().values()):
                 for name, value in self.trainer.step(chunk, self.seen).items():
-                    self.window[name] = self.window.get(name, 0) + value.detach().float() / settings.accumulate
-        self.window_steps += 1
+                    self.window[name] = self.window.get(name, 0) + value.detach().float()
+                    self.window_counts[name] = self.window_counts.get(name, 0) + 1
         self.seen += settings.batch_size
         self._moving.update(self.seen)
 
@@ -286,9 +287,9 @@ class Run:
         return (self.seen - self._timed[0]) / (time.monotonic() - self._timed[1])
 
     def _log_window(self) -> dict[str, Any]:
-        means = {name: value / self.window_steps for name, value in self.window.items()}
+        means = {name: value / self.window_counts[name] for name, value in self.window.items()}
         values = {f"train/{name}": float(self.accelerator.reduce(mean, "mean")) for name, mean in means.items()}
-        self.window, self.window_steps = {}, 0
+        self.window, self.window_counts = {}, {}
         for name, value in values.items():
             if not math.isfinite(value):
                 self._diverged(name, str(value))
@@ -327,7 +328,7 @@ class Run:
 
     def _finish(self, reason: str, *, log: bool) -> dict[str, Any]:
         """The last figures, which a run that ends between two events logs too; the weights; the summary."""
-        if log and self.settings.log_every and self.window_steps:
+        if log and self.settings.log_every and self.window:
             self._log_window()
         if self.held_out is not None and self.held_out.seen != self.seen:
             self._evaluate(log=log)
