@@ -294,6 +294,25 @@ def run(source: Path | str, out: Path, **changes: Any) -> Settings:
     )
 
 
+@pytest.mark.parametrize("row", [0, 2])
+@pytest.mark.parametrize(
+    ("caption", "message"),
+    [("a" * 101, "has 101 characters; at most 100 are read"), (None, "must not be empty"), (" ", "must not be empty")],
+)
+def test_captions_that_can_not_be_read_are_named_before_training(
+    caption: str | None, message: str, row: int, tmp_path: Path
+) -> None:
+    """Held-out ones too: of ten pictures, these two are in different splits."""
+    table = emoji(10, (4, 4)).remove_columns("caption")
+    captions = [f"picture {i}" for i in range(10)]
+    captions[row] = caption  # type: ignore[call-overload]
+    table.add_column("caption", captions).to_parquet(tmp_path / "rows.parquet")
+    for check in (planning.plan, loop.train):
+        with pytest.raises(DataError, match=f"a caption of .*rows.parquet .*{message}"):
+            check(run(tmp_path / "rows.parquet", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("condition", ["vector", "map"])
 def test_a_run_on_vectors_or_maps_of_the_data(condition: str, tmp_path: Path) -> None:
     """From a column of numbers to weights that are drawn from, measured and known again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -88,6 +88,9 @@ class Model(nn.Module):
         nothing without options has to have them.
         """
         return {}
+
+    def check_captions(self, captions: Sequence[str | None]) -> None:
+        """Raise OptionError for captions of the data that training could not read; only for models that read them."""
 
     def input_shape(self, option: Option) -> tuple[int | None, ...]:
         """The shape of an input for one sample, (C, H, W), or (T, C, H, W) of a clip, whose T None leaves open."""

@@ -13,7 +13,7 @@ characters.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -24,7 +24,7 @@ from zoo.request import SampleRequest
 from zoo.seeds import derive_seed
 from zoo_pixelcnn.cached import CachedGatedPixelCNN
 from zoo_pixelcnn.gated_pixelcnn import GatedPixelCNN
-from zoo_pixelcnn.text_encoder import TextEncoder, encode
+from zoo_pixelcnn.text_encoder import TextEncoder, check_text, encode
 
 CONDITIONS = ("label", "vector", "map", "text")
 
@@ -97,6 +97,11 @@ class ConditionalPixelCNN(GatedPixelCNN):
         draws = [torch.Generator().manual_seed(derive_seed(seed, "example", i)) for i in range(n)]
         drawn = [torch.randn(shape, generator=draw) for draw in draws]
         return {self.condition: torch.stack(drawn) if n else torch.zeros(0, *shape)}
+
+    def check_captions(self, captions: Sequence[str | None]) -> None:
+        if self.condition == "text":
+            for caption in captions:
+                check_text("" if caption is None else caption)
 
     def conditions(self, source: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
         """What n pictures are conditioned on, as `forward` takes it: h, or the codes of texts.

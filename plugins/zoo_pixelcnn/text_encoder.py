@@ -29,16 +29,21 @@ def encode(texts: Sequence[str]) -> torch.Tensor:
     Raises:
         OptionError: an empty caption, or one of more than LIMIT characters.
     """
-    rows = [[CODES.get(character, UNKNOWN) for character in text.strip().lower()] for text in texts]
-    for text, row in zip(texts, rows, strict=True):
-        if not row:
-            raise OptionError("text must not be empty")
-        if len(row) > LIMIT:
-            raise OptionError(f"text '{text[:20]}...' has {len(row)} characters; at most {LIMIT} are read")
+    rows = [[CODES.get(character, UNKNOWN) for character in check_text(text)] for text in texts]
     codes = torch.full((len(rows), max(map(len, rows), default=0)), PADDING, device="cpu")
     for i, row in enumerate(rows):
         codes[i, : len(row)] = torch.tensor(row, device="cpu")
     return codes
+
+
+def check_text(text: str) -> str:
+    """A caption as it is read, character by character; raises OptionError as `encode` does."""
+    read = text.strip().lower()
+    if not read:
+        raise OptionError("text must not be empty")
+    if len(read) > LIMIT:
+        raise OptionError(f"text '{text[:20]}...' has {len(read)} characters; at most {LIMIT} are read")
+    return read
 
 
 class TextEncoder(nn.Module):

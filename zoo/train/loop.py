@@ -35,6 +35,7 @@ from zoo.train.events import Events
 from zoo.train.planning import (
     build,
     check_batch,
+    check_captions,
     check_same,
     described,
     is_judged,
@@ -146,6 +147,7 @@ class Run:
             validation = load(settings.data, "validation", shapes, **how) if judged else None
         if validation is None or not judged:
             return feed, None
+        check_captions(self.model, validation)
         return feed, HeldOut(validation, settings, self.model, self.accelerator.device)
 
     def view(self) -> RunView:

@@ -31,7 +31,7 @@ def plan(settings: Settings) -> dict[str, Any]:
         train = load(settings.data, "train", model.batch_shapes, **reading(settings, model))
         check_batch(model, train)
         if is_judged(settings, spec, model):  # held-out examples are read too, so that what is wrong shows now
-            load(settings.data, "validation", model.batch_shapes, **reading(settings, model))
+            check_captions(model, load(settings.data, "validation", model.batch_shapes, **reading(settings, model)))
         data |= {"first": train.first()} if "condition" in model.batch_shapes else {}
         data |= {"train": len(train), "columns": {key: c.column for key, c in train.reader.cells.items()}}
     return {
@@ -163,6 +163,16 @@ def check_batch(model: Model, data: Examples | Stream) -> None:
                 f"{data.source.name} has labels up to {most}, but this {model.spec.name} knows the classes 0 to "
                 f"{known - 1}; set its number of classes to {len(data.classes)}"
             )
+    if isinstance(data, Examples):
+        check_captions(model, data)
+
+
+def check_captions(model: Model, data: Examples) -> None:
+    """Raise DataError for captions that the model can't read."""
+    try:
+        model.check_captions(data.captions or ())
+    except OptionError as error:
+        raise DataError(f"a caption of {data.source.name} can't be read: {error}") from None
 
 
 def name_classes(model: Model, data: Examples | Stream) -> None:
