@@ -24,7 +24,7 @@ PIXELCNN = ModelSpec(
         ),
         "binarized_mnist": Preset(
             model={"image_shape": (1, 28, 28), "levels": 2, "n_layers": 15, "width": 32, "head_width": 32},
-            recipe={"learning_rate": 0.008},  # docs/training.md
+            recipe={"learning_rate": 0.002},  # docs/training.md
             settings={"data": "binarized_mnist", "batch_size": 16},
         ),
         "cifar10": Preset(
