@@ -143,6 +143,7 @@ def test_bad_inputs_are_named() -> None:
         ({"window": 1}, "window must be at least 2"),
         ({"detail": 10}, "detail must be a multiple of 4"),
         ({"head": 3}, "head must be one of the 3 joints"),
+        ({"people": -1}, "people and joints must not be negative"),
         ({"patch": 70}, "patch 70 at 1 scales is too large"),
         ({"downs": 5}, "5 halvings do not divide 16x16"),
         ({"downs": 4}, "16x16 is too small for 4 halvings, which must leave 2 pixels"),

@@ -88,6 +88,8 @@ def test_bad_conditions_are_named() -> None:
     ):
         with pytest.raises(OptionError, match=message):
             model.sample(1, **{**given, **change})
+    with pytest.raises(OptionError, match="'patch' of deep_video_portraits must be one of 1, 16, .* not 50"):
+        built(patch=50)
     with pytest.raises(OptionError, match="conditions are some of"):
         built(conditions=("edges",))
     with pytest.raises(OptionError, match="draw from condition; they know no gaze"):

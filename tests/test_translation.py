@@ -196,6 +196,7 @@ def test_bad_conditions_are_named() -> None:
         ({"image_shape": (2, 16, 16)}, "image_shape must be"),
         ({"generator": "resnet", "image_shape": (3, 18, 18)}, "2 halvings do not divide 18x18"),
         ({"generator": "resnet", "image_shape": (3, 4, 8), "patch": 1}, "4x8 is too small for 2 halvings, which must"),
+        ({"dropout_layers": (0, -1)}, "dropout_layers are counted from 0"),
         ({"generator": "resnet", "blocks": 0}, "a ResNet needs at least one block, not 0"),
     ],
 )

@@ -300,6 +300,8 @@ def test_sizes_that_make_no_sense_are_named() -> None:
             "32x64 is too small for 5 halvings, which must leave 2 pixels",
         ),
         ({"foreground": (1,)}, "foreground takes classes"),
+        ({"width": 6, "scales": 3, "patch": 16}, "width must divide by 4, not 6, for 3 scales"),
+        ({"width": 1, **MAPS}, "width must divide by 2, not 1, for 1 scales and such a foreground"),
     ):
         with pytest.raises(ValueError, match=message):
             Vid2Vid(**config)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -131,7 +131,7 @@ class DeepVideoPortraits(AdversarialModel):
         depth: int = 8,
         width: int = 64,
         width_max: int = 512,
-        patch: int = 70,
+        patch: Literal[1, 16, 34, 70, 142, 286] = 70,
         discriminator_width: int = 64,
         discriminator: bool = True,
     ) -> None:

@@ -128,6 +128,8 @@ class EverybodyDanceNow(AdversarialModel):
         check_halvings(height, wide, downs)
         if detail and not (detail % 4 == 0 and 8 <= detail <= min(height, wide)):
             raise ValueError(f"detail must be a multiple of 4 from 8 to the size of a frame, not {detail}")
+        if min(people, joints) < 0:
+            raise ValueError(f"people and joints must not be negative, but are {people} and {joints}")
         if joints and not 0 <= head < joints:
             raise ValueError(f"head must be one of the {joints} joints, not {head}")
         self.image_shape, self.condition_channels, self.classes = image_shape, condition_channels, condition_classes

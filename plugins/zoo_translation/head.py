@@ -61,6 +61,9 @@ def transfer(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def render(parameters: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
     """Clips of parameters (T, P): "video", "condition", "correspondence" and "gaze", uint8 (T, 3, S, S).
 
+    Of a correspondence red and green are coordinates of the surface, the same however the head is turned; blue is the
+    angle of the point to the camera, which turns with it.
+
     Raises:
         OptionError: parameters of another shape, that are not finite, or of a head without size.
     """

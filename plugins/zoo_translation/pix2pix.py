@@ -81,6 +81,8 @@ class Pix2Pix(AdversarialModel):
         super().__init__()
         check_shapes(image_shape, condition_channels, condition_classes, width, width_max, discriminator_width)
         channels, height, wide = image_shape
+        if min(dropout_layers, default=0) < 0:
+            raise ValueError(f"dropout_layers are counted from 0, and {min(dropout_layers)} is none")
         self.image_shape, self.condition_channels, self.classes = image_shape, condition_channels, condition_classes
         self.conditional = conditional
         inputs = condition_classes or condition_channels

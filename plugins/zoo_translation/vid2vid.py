@@ -112,7 +112,9 @@ class Vid2Vid(AdversarialModel):
         inputs = condition_classes or condition_channels
         shared: dict[str, Any] = {"flow": flow, "norm": norm}
         sizes = ((past + 1) * inputs, past * channels, channels)
-        narrow = width // 2 if downs > 2 else width  # of the foreground network, in the authors' code
+        share = 2 if downs > 2 else 1  # of the width that the foreground network has, in the authors' code
+        if width % (unit := (share if foreground else 1) << (scales - 1)):
+            raise ValueError(f"width must divide by {unit}, not {width}, for {scales} scales and such a foreground")
         coarse = Generator(
             *sizes,
             width=width,
@@ -120,19 +122,19 @@ class Vid2Vid(AdversarialModel):
             encoder_blocks=blocks - blocks // 2,
             branch_blocks=blocks // 2,
             foreground_blocks=blocks if foreground else None,
-            foreground_width=narrow,
+            foreground_width=width // share,
             flow_scale=FLOW_SCALE,
             **shared,
         )
         finer = [
             Generator(
                 *sizes,
-                width=max(width >> i, 1),
+                width=width >> i,
                 downs=1,
                 encoder_blocks=0,
                 branch_blocks=fine_blocks,
                 foreground_blocks=fine_blocks if foreground else None,
-                foreground_width=max(narrow >> i, 1),
+                foreground_width=width // share >> i,
                 flow_scale=FLOW_SCALE * 2**i,
                 **shared,
             )
