@@ -63,6 +63,15 @@ def test_penalties_of_a_linear_discriminator() -> None:
     assert torch.allclose(gan._gradient_penalty(real.detach(), fake, None, 0.0), (norm.sqrt() - 1).square())
 
 
+@pytest.mark.parametrize(
+    ("recipe", "gamma"),
+    [({}, 10.0), ({"loss": "wgan-gp"}, 0.0), ({"loss": "wgan-gp", "r1_gamma": 3.0}, 3.0), ({"r1_gamma": 0.0}, 0.0)],
+)
+def test_wgan_gp_takes_the_place_of_r1(recipe: dict[str, Any], gamma: float) -> None:
+    """As in the authors' switch for CelebA-HQ; any row may be trained so."""
+    assert trainer(build("stylegan", "F", **SMALL_STYLE), **recipe).r1_gamma == gamma
+
+
 def test_r1_at_every_step_is_a_part_of_the_loss() -> None:
     model = build("stylegan", **SMALL_STYLE, start_resolution=16)
     model.judge = lambda images, *_: ((images * weight).sum((1, 2, 3)), None)

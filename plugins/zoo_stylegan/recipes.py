@@ -49,7 +49,7 @@ class StyleGANTrainer(GANTrainer):
         learning_rate: of Adam, below 128 pixels.
         betas: of Adam.
         loss: "logistic" (non-saturating, with R1) or "wgan-gp" (A).
-        r1_gamma: weight of R1.
+        r1_gamma: weight of R1; None takes 10, or with WGAN-GP, whose penalty takes its place, 0.
         style_mixing_prob: how often a picture has the styles of two latents; 0.9 in F.
         mirror: show the pictures flipped at random.
     """
@@ -63,7 +63,7 @@ class StyleGANTrainer(GANTrainer):
         learning_rate: float = 1e-3,
         betas: tuple[float, float] = (0.0, 0.99),
         loss: Loss = "logistic",
-        r1_gamma: float = 10.0,
+        r1_gamma: float | None = None,
         style_mixing_prob: float = 0.9,
         mirror: bool = True,
     ) -> None:
@@ -76,7 +76,7 @@ class StyleGANTrainer(GANTrainer):
             grown_rates={resolution: min(factor, limit) for resolution, factor in GROWN_RATES.items()},
             betas=betas,
             loss=loss,
-            r1_gamma=r1_gamma,
+            r1_gamma=(0.0 if loss == "wgan-gp" else 10.0) if r1_gamma is None else r1_gamma,
             style_mixing_prob=style_mixing_prob,
             mirror=mirror,
         )
