@@ -306,6 +306,12 @@ def test_pick_draws_from_the_softmax() -> None:
         torch.testing.assert_close(counts, (logits[0] / temperature).softmax(0), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [1e-10, 1e-38, 1e-300])
+def test_a_temperature_near_zero_takes_the_likeliest_level(temperature: float) -> None:
+    logits = torch.tensor([[0.0, 10.0, 30.0, -20.0], [5.0, 4.0, -3.0, 0.0]])
+    assert pick(logits, torch.tensor([0.3, 0.9]), temperature).tolist() == [2, 0]
+
+
 def test_pick_never_leaves_the_range() -> None:
     uniform = torch.tensor([0.0, 1 - 2**-24])
     assert pick(torch.zeros(2, 256), uniform, 1.0).tolist() == [0, 255]

@@ -17,14 +17,18 @@ from zoo.nn.autoregressive import AutoregressiveModel, CachedNetwork
 from zoo.request import SampleRequest
 
 CAPTURE_LOCK = threading.Lock()
+LEAST_TEMPERATURE = 1e-30  # what float32 can divide by
 
 
 def pick(logits: torch.Tensor, uniform: torch.Tensor, temperature: float) -> torch.Tensor:
     """The level at which the cumulative distribution passes `uniform`: (B, L), (B,) -> (B,)."""
     if temperature == 0:
         return logits.argmax(1)
-    scaled = logits.float() if temperature == 1 else logits.float() / temperature
-    cumulative = (scaled - scaled.amax(1, keepdim=True)).exp_().cumsum(1)
+    scaled = logits.float()
+    scaled = scaled - scaled.amax(1, keepdim=True)  # before the division, whose results may be infinite
+    if temperature != 1:
+        scaled /= max(temperature, LEAST_TEMPERATURE)
+    cumulative = scaled.exp_().cumsum(1)
     passed = cumulative <= uniform[:, None] * cumulative[:, -1:]
     return passed.sum(1).clamp_(max=logits.shape[1] - 1)
 
