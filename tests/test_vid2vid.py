@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import zoo
 from zoo import building
 from zoo.errors import OptionError
+from zoo.nn.flow import match_blocks, warp
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 
@@ -224,6 +226,94 @@ def test_gradients_reach_every_parameter(config: dict[str, Any]) -> None:
 
     still = [k for k, p in model.named_parameters() if torch.equal(p, before[k]) and not re.match(unused, k)]
     assert still == []
+
+
+def gradients(trainer: Any, batch: dict[str, torch.Tensor], of: dict[str, Any]) -> dict[str, list[torch.Tensor]]:
+    """With which each player takes its step."""
+    found = {}
+    for name, player in trainer.players.items():
+
+        def keep(name: str = name, honest: Any = player.optimizer.step) -> None:
+            found[name] = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in of[name].parameters()]
+            honest()
+
+        player.optimizer.step = keep
+    trainer.step(batch, 0)
+    return found
+
+
+def judged(network: Any, true: torch.Tensor, made: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a generator and a discriminator minimise, by the words of the paper: least squares, features times 10."""
+    ours, theirs, matched = 0, 0, 0
+    scales = list(zip(network.features(true), network.features(made), strict=True))
+    for real, fake in scales:
+        ours = ours + (fake[-1] - 1).square().mean()
+        theirs = theirs + ((real[-1] - 1).square().mean() + fake[-1].square().mean()) / 2
+        layers = [(a.detach() - b).abs().mean() for a, b in zip(real[:-1], fake[:-1], strict=True)]
+        matched = matched + 4 / len(layers) * sum(layers) / len(scales)
+    return ours + 10 * matched, theirs
+
+
+def test_each_network_learns_from_its_own_loss() -> None:
+    """Eq. 1 and 7, written out frame by frame: what is drawn is drawn from labels and frames up to it."""
+    model = built(frames=7, strides=2, discriminator_scales=1)
+    other = copy.deepcopy(model).train()
+    batch = {**made_up(model), "flow": torch.randn(2, 7, 2, 16, 16)}
+    networks = {"generator": model.generators, "frames": model.frame_discriminator, "clips": model.clip_discriminators}
+    found = gradients(make_trainer(model.train(), l1_weight=3.0), batch, networks)
+    real, labels = (batch[key].float() / 127.5 - 1 for key in ("video", "condition"))
+    fake, flow_loss = [torch.zeros(2, 3, 16, 16)] * 2, 0
+    for t in range(7):
+        seen = torch.cat([labels[:, max(t - 2, 0)], labels[:, max(t - 1, 0)], labels[:, t]], 1)
+        past = torch.cat([fake[-2].detach(), fake[-1].detach()], 1)
+        drawn = other.generators[0](seen, past, raw=t == 0)
+        fake.append(drawn.frame)
+        if t:
+            moved = (warp(real[:, t - 1], drawn.flow) - real[:, t]).abs().mean()
+            flow_loss = flow_loss + (moved + (drawn.flow - batch["flow"][:, t]).abs().mean() / 20) / 6
+    made = torch.stack(fake[2:], 1)
+    loss, frames = judged(
+        other.frame_discriminator, *(torch.cat([labels, clip], 2).flatten(0, 1) for clip in (real, made))
+    )
+    clips = 0
+    for stride, network in zip((1, 3), other.clip_discriminators, strict=True):
+        rows: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        for t in range(7 - 2 * stride):
+            flows = [batch["flow"][:, t + 1], batch["flow"][:, t + 2]]
+            if stride == 3:
+                flows = [match_blocks(real[:, a], real[:, a + 3], reach=8, block=3) for a in (t, t + 3)]
+            for clip, row in zip((real, made), rows, strict=True):
+                row.append(torch.cat([*(clip[:, t + i * stride] for i in range(3)), *(flow / 20 for flow in flows)], 1))
+        ours, theirs = judged(network, *(torch.cat(row) for row in rows))
+        loss, clips = loss + ours, clips + theirs
+    total = loss + 10 * flow_loss + 3 * (made - real).abs().mean()
+    losses = {"generator": (total, other.generators), "frames": (frames, other.frame_discriminator)}
+    losses["clips"] = (clips, other.clip_discriminators)
+    for name, (value, network) in losses.items():
+        wanted = torch.autograd.grad(value, list(network.parameters()), retain_graph=True)
+        largest = max(float(x.abs().max()) for x in wanted)
+        assert largest > 0
+        for x, y in zip(found[name], wanted, strict=True):
+            assert (x - y).abs().max() < 1e-4 * largest, name
+
+
+def test_scales_see_what_the_picture_is_reduced_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And find flows in pixels of their own size."""
+    model = built(scales=3, width=8, image_shape=(3, 32, 32)).eval()
+    assert [generator.flow_scale for generator in model.generators] == [20, 40, 80]
+    sizes = []
+    for generator in model.generators:
+        forward = generator.forward
+        monkeypatch.setattr(
+            generator, "forward", lambda *a, forward=forward, **k: sizes.append([*a[:2]]) or forward(*a, **k)
+        )
+    state = model.start(1, torch.device("cpu"))
+    labels = torch.rand(1, 3, 32, 32)
+    model.next(model.after(state, torch.rand(1, 3, 32, 32), labels), labels)
+    whole = sizes[-1]
+    for (seen, past), share in zip(sizes, (4, 2, 1), strict=True):
+        for reduced, full in zip((seen, past), whole, strict=True):
+            assert torch.allclose(reduced, torch.nn.functional.avg_pool2d(full, share), atol=1e-6)
 
 
 def test_runs_have_the_frames_and_flows_between_them() -> None:
