@@ -184,6 +184,76 @@ def test_the_gradient_of_the_second_frame_flows_through_the_first() -> None:
     assert slope[:, 1].abs().max() == 0
 
 
+def judged(network: Any, true: torch.Tensor, made: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a generator and a discriminator minimise, by the words of the paper: least squares, features times 10."""
+    found = [network.features(x) for x in (true, made)]
+    ours, theirs, matched = torch.zeros(()), torch.zeros(()), torch.zeros(())
+    scales = list(zip(*(x if isinstance(x[0], list) else [x] for x in found), strict=True))
+    for real, fake in scales:
+        ours = ours + (fake[-1] - 1).square().mean()
+        theirs = theirs + ((real[-1] - 1).square().mean() + fake[-1].square().mean()) / 2
+        for a, b in zip(real[:-1], fake[:-1], strict=True):
+            matched = matched + 4 / (len(real) - 1) * (a.detach() - b).abs().mean() / len(scales)
+    return ours + 10 * matched, theirs
+
+
+@pytest.mark.parametrize("config", [{"window": 3}, {"people": 0, "reference": True, "window": 3, "joints": 0}])
+def test_each_network_learns_from_its_own_loss(config: dict[str, Any]) -> None:
+    """Eq. 6 and 7 of windows of frames, written out: each from the last, with detail; two judged by what they show."""
+    large = {"image_shape": (3, 32, 32), "scales": 2, **config}
+    model, other = build(**large).train(), build(**large).train()
+    batch = kit.random_batch(model, 2)
+    if model.joints:
+        batch["joints"] = torch.rand(2, 3, 3, 2) * 32
+    trainer, found = make_trainer(model, l1_weight=3.0), {}
+    for name, player in trainer.players.items():
+
+        def keep(name: str = name, honest: Any = player.optimizer.step) -> None:
+            found[name] = [p.grad.clone() for p in getattr(model, name).parameters()]
+            honest()
+
+        player.optimizer.step = keep
+    trainer.step(batch, 0)
+    real, figures = (batch[key].float() / 127.5 - 1 for key in ("video", "condition"))
+    label = batch.get("label")
+    if model.reference:
+        whom = real[:, :1].expand(-1, 2, -1, -1, -1)
+        real, figures = real[:, 1:], torch.cat([figures[:, 1:], whom], 2)
+    shown = figures
+    if model.people:
+        maps = torch.nn.functional.one_hot(label, 2).view(2, 1, 2, 1, 1).expand(2, 3, 2, 32, 32)
+        shown = torch.cat([figures, maps.float()], 2)
+    last, drawn, crops = torch.zeros(2, 3, 32, 32), [], []
+    for t in range(real.shape[1]):
+        frame = other.generator(torch.cat([figures[:, t], last], 1), label=label)
+        corners = other.corners(batch["joints"][:, t] if model.joints else None, 2)
+        size = other.detail_size
+        places = [(slice(None), slice(top, top + size), slice(left, left + size)) for top, left in corners]
+        seen = [torch.cat([figures[i, t], frame[i].detach()])[place] for i, place in enumerate(places)]
+        residual, better = other.detail(torch.stack(seen), label=label), frame.detach().clone()
+        for i, place in enumerate(places):
+            crops.append((shown[i, t][place], real[i, t][place], frame[i].detach()[place] + residual[i]))
+            better[i][place] += residual[i].detach()
+        last = frame + (better - frame.detach())
+        drawn.append(frame)
+    made = torch.stack(drawn, 1)
+    pair = [
+        torch.cat([torch.cat([shown[:, t], x[:, t], shown[:, t + 1], x[:, t + 1]], 1) for t in range(x.shape[1] - 1)])
+        for x in (real, made)
+    ]
+    losses = dict(zip(("generator", "discriminator"), judged(other.discriminator, *pair), strict=True))
+    losses["generator"] = losses["generator"] + 3 * (made - real).abs().mean()
+    where, true, refined = (torch.stack(x) for x in zip(*crops, strict=True))
+    both = judged(other.detail_discriminator, torch.cat([where, true], 1), torch.cat([where, refined], 1))
+    losses |= {"detail": both[0] + 3 * (true - refined).abs().mean(), "detail_discriminator": both[1]}
+    for name, value in losses.items():
+        wanted = torch.autograd.grad(value, list(getattr(other, name).parameters()), retain_graph=True)
+        largest = max(float(x.abs().max()) for x in wanted)
+        assert largest > 0
+        for x, y in zip(found[name], wanted, strict=True):
+            assert (x - y).abs().max() < 1e-4 * largest, name
+
+
 def test_each_person_trains_scales_and_shifts_of_their_own() -> None:
     model = build().train()
     batch = {**kit.random_batch(model, 2), "label": torch.tensor([1, 1])}

@@ -76,6 +76,52 @@ def test_gradients_reach_every_parameter() -> None:
     assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []
 
 
+def test_each_network_learns_from_its_own_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last frame of a window from all of its conditions, the oldest first: 100 L1 and a GAN that sees them too."""
+    monkeypatch.setattr("zoo_translation.deep_video_portraits.drop", lambda x, mask: x)
+    model, other = built().train(), built().train()
+    clips = head.render(head.motion(6, 0), 16)
+    batch = {name: clip.unflatten(0, (2, 3)) for name, clip in clips.items()}
+    trainer, found = make_trainer(model), {}
+    for name, player in trainer.players.items():
+
+        def keep(name: str = name, honest: Any = player.optimizer.step) -> None:
+            found[name] = [p.grad.clone() for p in getattr(model, name).parameters()]
+            honest()
+
+        player.optimizer.step = keep
+    trainer.step(batch, 0)
+    window = torch.cat([batch[name][:, t].float() / 127.5 - 1 for t in range(3) for name in head.CONDITIONS], 1)
+    real = batch["video"][:, 2].float() / 127.5 - 1
+    made = other.generator(window)
+    true, false = (other.discriminator(torch.cat([window, x], 1)) for x in (real, made))
+    losses = {"generator": torch.nn.functional.softplus(-false).mean() + 100 * (made - real).abs().mean()}
+    losses["discriminator"] = sum(torch.nn.functional.softplus(x).mean() for x in (-true, false)) / 2
+    for name, value in losses.items():
+        wanted = torch.autograd.grad(value, list(getattr(other, name).parameters()), retain_graph=True)
+        largest = max(float(x.abs().max()) for x in wanted)
+        assert largest > 0
+        for x, y in zip(found[name], wanted, strict=True):
+            assert (x - y).abs().max() < 1e-4 * largest, name
+
+
+def test_windows_are_drawn_from_as_they_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest condition first, and dropout: half of the features, the others doubled."""
+    model = built().eval()
+    given = model.examples(1)
+    clip = model.sample(1, seed=3, **given)
+    seen: list[torch.Tensor] = []
+    forward = model.generator.forward
+    monkeypatch.setattr(model.generator, "forward", lambda x, masks: seen.append(x) or forward(x, masks))
+    assert torch.equal(model.sample(1, seed=3, **given), clip)
+    assert torch.equal(seen[4], model.encode({name: x[:, 2:5] for name, x in given.items()}).flatten(1, 2))
+    shapes = model.generator.mask_shapes(16, 16)
+    even = {name: torch.full((1, *shape), 0.5) for name, shape in shapes.items()}
+    plain = forward(seen[4], even)
+    monkeypatch.setattr("zoo_translation.deep_video_portraits.DROPPING", 0)
+    assert torch.allclose(forward(seen[4], None), plain, atol=1e-6)
+
+
 def test_bad_conditions_are_named() -> None:
     model = built()
     given = model.examples(1)
