@@ -304,6 +304,13 @@ def test_jitter_moves_both_pictures_alike() -> None:
     assert {(True, False), (False, True)} == set(kinds)
 
 
+def test_jittered_label_maps_stay_label_maps() -> None:
+    model = build(condition_channels=1, condition_classes=4)
+    condition, image = make_trainer(model, jitter=4, mirror=True)._pairs(kit.random_batch(model, 2))
+    assert torch.equal(condition.sum(1), torch.ones(2, 16, 16))
+    assert (image.mul(127.5) % 1).abs().max() > 0  # which pictures need not
+
+
 def test_the_learning_rate_falls_at_the_end() -> None:
     assert [falling(seen, 100, 0.5) for seen in (0, 49, 50, 75, 100)] == [1, 1, 1, 0.5, 0]
     assert falling(100, 100, 1.0) == 1
