@@ -9,6 +9,7 @@ from typing import Any
 import datasets
 import pytest
 import torch
+from objectives import assert_gradients, judged, step_gradients
 from PIL import Image
 
 import zoo
@@ -184,19 +185,6 @@ def test_the_gradient_of_the_second_frame_flows_through_the_first() -> None:
     assert slope[:, 1].abs().max() == 0
 
 
-def judged(network: Any, true: torch.Tensor, made: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a generator and a discriminator minimise, by the words of the paper: least squares, features times 10."""
-    found = [network.features(x) for x in (true, made)]
-    ours, theirs, matched = torch.zeros(()), torch.zeros(()), torch.zeros(())
-    scales = list(zip(*(x if isinstance(x[0], list) else [x] for x in found), strict=True))
-    for real, fake in scales:
-        ours = ours + (fake[-1] - 1).square().mean()
-        theirs = theirs + ((real[-1] - 1).square().mean() + fake[-1].square().mean()) / 2
-        for a, b in zip(real[:-1], fake[:-1], strict=True):
-            matched = matched + 4 / (len(real) - 1) * (a.detach() - b).abs().mean() / len(scales)
-    return ours + 10 * matched, theirs
-
-
 @pytest.mark.parametrize("config", [{"window": 3}, {"people": 0, "reference": True, "window": 3, "joints": 0}])
 def test_each_network_learns_from_its_own_loss(config: dict[str, Any]) -> None:
     """Eq. 6 and 7 of windows of frames, written out: each from the last, with detail; two judged by what they show."""
@@ -205,15 +193,8 @@ def test_each_network_learns_from_its_own_loss(config: dict[str, Any]) -> None:
     batch = kit.random_batch(model, 2)
     if model.joints:
         batch["joints"] = torch.rand(2, 3, 3, 2) * 32
-    trainer, found = make_trainer(model, l1_weight=3.0), {}
-    for name, player in trainer.players.items():
-
-        def keep(name: str = name, honest: Any = player.optimizer.step) -> None:
-            found[name] = [p.grad.clone() for p in getattr(model, name).parameters()]
-            honest()
-
-        player.optimizer.step = keep
-    trainer.step(batch, 0)
+    trainer = make_trainer(model, l1_weight=3.0)
+    found = step_gradients(trainer, batch, dict(model.named_children()))
     real, figures = (batch[key].float() / 127.5 - 1 for key in ("video", "condition"))
     label = batch.get("label")
     if model.reference:
@@ -246,12 +227,7 @@ def test_each_network_learns_from_its_own_loss(config: dict[str, Any]) -> None:
     where, true, refined = (torch.stack(x) for x in zip(*crops, strict=True))
     both = judged(other.detail_discriminator, torch.cat([where, true], 1), torch.cat([where, refined], 1))
     losses |= {"detail": both[0] + 3 * (true - refined).abs().mean(), "detail_discriminator": both[1]}
-    for name, value in losses.items():
-        wanted = torch.autograd.grad(value, list(getattr(other, name).parameters()), retain_graph=True)
-        largest = max(float(x.abs().max()) for x in wanted)
-        assert largest > 0
-        for x, y in zip(found[name], wanted, strict=True):
-            assert (x - y).abs().max() < 1e-4 * largest, name
+    assert_gradients(found, losses, dict(other.named_children()))
 
 
 def test_each_person_trains_scales_and_shifts_of_their_own() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from objectives import assert_gradients, step_gradients
 from PIL import Image
 
 import zoo
@@ -82,27 +83,14 @@ def test_each_network_learns_from_its_own_loss(monkeypatch: pytest.MonkeyPatch) 
     model, other = built().train(), built().train()
     clips = head.render(head.motion(6, 0), 16)
     batch = {name: clip.unflatten(0, (2, 3)) for name, clip in clips.items()}
-    trainer, found = make_trainer(model), {}
-    for name, player in trainer.players.items():
-
-        def keep(name: str = name, honest: Any = player.optimizer.step) -> None:
-            found[name] = [p.grad.clone() for p in getattr(model, name).parameters()]
-            honest()
-
-        player.optimizer.step = keep
-    trainer.step(batch, 0)
+    found = step_gradients(make_trainer(model), batch, dict(model.named_children()))
     window = torch.cat([batch[name][:, t].float() / 127.5 - 1 for t in range(3) for name in head.CONDITIONS], 1)
     real = batch["video"][:, 2].float() / 127.5 - 1
     made = other.generator(window)
     true, false = (other.discriminator(torch.cat([window, x], 1)) for x in (real, made))
     losses = {"generator": torch.nn.functional.softplus(-false).mean() + 100 * (made - real).abs().mean()}
     losses["discriminator"] = sum(torch.nn.functional.softplus(x).mean() for x in (-true, false)) / 2
-    for name, value in losses.items():
-        wanted = torch.autograd.grad(value, list(getattr(other, name).parameters()), retain_graph=True)
-        largest = max(float(x.abs().max()) for x in wanted)
-        assert largest > 0
-        for x, y in zip(found[name], wanted, strict=True):
-            assert (x - y).abs().max() < 1e-4 * largest, name
+    assert_gradients(found, losses, dict(other.named_children()))
 
 
 def test_windows_are_drawn_from_as_they_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:

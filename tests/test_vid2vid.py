@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from objectives import assert_gradients, judged, step_gradients
 
 import zoo
 from zoo import building
@@ -228,39 +229,16 @@ def test_gradients_reach_every_parameter(config: dict[str, Any]) -> None:
     assert still == []
 
 
-def gradients(trainer: Any, batch: dict[str, torch.Tensor], of: dict[str, Any]) -> dict[str, list[torch.Tensor]]:
-    """With which each player takes its step."""
-    found = {}
-    for name, player in trainer.players.items():
-
-        def keep(name: str = name, honest: Any = player.optimizer.step) -> None:
-            found[name] = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in of[name].parameters()]
-            honest()
-
-        player.optimizer.step = keep
-    trainer.step(batch, 0)
-    return found
-
-
-def judged(network: Any, true: torch.Tensor, made: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a generator and a discriminator minimise, by the words of the paper: least squares, features times 10."""
-    ours, theirs, matched = 0, 0, 0
-    scales = list(zip(network.features(true), network.features(made), strict=True))
-    for real, fake in scales:
-        ours = ours + (fake[-1] - 1).square().mean()
-        theirs = theirs + ((real[-1] - 1).square().mean() + fake[-1].square().mean()) / 2
-        layers = [(a.detach() - b).abs().mean() for a, b in zip(real[:-1], fake[:-1], strict=True)]
-        matched = matched + 4 / len(layers) * sum(layers) / len(scales)
-    return ours + 10 * matched, theirs
-
-
 def test_each_network_learns_from_its_own_loss() -> None:
     """Eq. 1 and 7, written out frame by frame: what is drawn is drawn from labels and frames up to it."""
     model = built(frames=7, strides=2, discriminator_scales=1)
     other = copy.deepcopy(model).train()
     batch = {**made_up(model), "flow": torch.randn(2, 7, 2, 16, 16)}
-    networks = {"generator": model.generators, "frames": model.frame_discriminator, "clips": model.clip_discriminators}
-    found = gradients(make_trainer(model.train(), l1_weight=3.0), batch, networks)
+    mine, theirs = (
+        {"generator": x.generators, "frames": x.frame_discriminator, "clips": x.clip_discriminators}
+        for x in (model, other)
+    )
+    found = step_gradients(make_trainer(model.train(), l1_weight=3.0), batch, mine)
     real, labels = (batch[key].float() / 127.5 - 1 for key in ("video", "condition"))
     fake, flow_loss = [torch.zeros(2, 3, 16, 16)] * 2, 0
     for t in range(7):
@@ -284,17 +262,10 @@ def test_each_network_learns_from_its_own_loss() -> None:
                 flows = [match_blocks(real[:, a], real[:, a + 3], reach=8, block=3) for a in (t, t + 3)]
             for clip, row in zip((real, made), rows, strict=True):
                 row.append(torch.cat([*(clip[:, t + i * stride] for i in range(3)), *(flow / 20 for flow in flows)], 1))
-        ours, theirs = judged(network, *(torch.cat(row) for row in rows))
-        loss, clips = loss + ours, clips + theirs
+        of_made, of_both = judged(network, *(torch.cat(row) for row in rows))
+        loss, clips = loss + of_made, clips + of_both
     total = loss + 10 * flow_loss + 3 * (made - real).abs().mean()
-    losses = {"generator": (total, other.generators), "frames": (frames, other.frame_discriminator)}
-    losses["clips"] = (clips, other.clip_discriminators)
-    for name, (value, network) in losses.items():
-        wanted = torch.autograd.grad(value, list(network.parameters()), retain_graph=True)
-        largest = max(float(x.abs().max()) for x in wanted)
-        assert largest > 0
-        for x, y in zip(found[name], wanted, strict=True):
-            assert (x - y).abs().max() < 1e-4 * largest, name
+    assert_gradients(found, {"generator": total, "frames": frames, "clips": clips}, theirs)
 
 
 def test_scales_see_what_the_picture_is_reduced_to(monkeypatch: pytest.MonkeyPatch) -> None:

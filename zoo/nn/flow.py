@@ -40,7 +40,8 @@ def end_point_error(flow: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 def match_blocks(previous: torch.Tensor, current: torch.Tensor, *, reach: int = 4, block: int = 5) -> torch.Tensor:
     """The flow that moves one picture to another, in whole pixels: of all shifts the one under which blocks agree most.
 
-    Among shifts that agree equally, as on a plain ground, the shortest is taken.
+    Among shifts that agree equally, as on a plain ground, the shortest is taken. Memory grows with
+    the number of shifts, (2 reach + 1)^2.
 
     Args:
         previous, current: (B, C, H, W); `current` is about `warp(previous, flow)`.
