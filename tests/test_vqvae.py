@@ -18,6 +18,7 @@ from zoo import building
 from zoo.cli import main
 from zoo.errors import OptionError, PluginError, TrainingError, WeightsError
 from zoo.hub.imports import import_weights
+from zoo.precision import tf32
 from zoo.settings import Settings
 from zoo.train import loop
 from zoo.train.accelerator import make_accelerator
@@ -540,7 +541,8 @@ def test_a_run_shows_reconstructions_and_how_codes_are_used(tmp_path: Path) -> N
     sheets = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
     assert [f"{n:09d}-reconstructions.png" for n in (16, 32, 48, 64)] == [s for s in sheets if "-" in s]
     assert [f"{n:09d}.png" for n in (48, 64)] == [s for s in sheets if "-" not in s]  # before, no prior was trained
-    assert list((tmp_path / "run" / "codes").rglob("*.codes"))
+    released = zoo.load("vqvae2", weights=tmp_path / "run", device="cpu")
+    assert len(CodeStore(tmp_path / "run" / "codes", released.autoencoder)) > 0  # whose codes the priors have learned
 
 
 def test_weights_of_an_autoencoder_alone_draw_nothing(tmp_path: Path) -> None:
@@ -638,10 +640,57 @@ def test_pictures_codes_and_labels_of_another_model_are_one_line() -> None:
         model.decode(
             [torch.zeros(1, 4, 4, dtype=torch.int64), torch.full((1, 8, 8), 8).index_fill(1, torch.tensor(0), 0)]
         )
+    with pytest.raises(OptionError, match="must be of the same N on all levels, not of 2 and 3"):
+        model.decode([torch.zeros(n, side, side, dtype=torch.int64) for n, side in ((2, 4), (3, 8))])
     with pytest.raises(OptionError, match="takes a class from 0 to 2, not 3"):
         model.sample(2, label=3)
     with pytest.raises(OptionError, match="this model has no classes"):
         built().sample(2, label=0)
+    with pytest.raises(OptionError, match="this model has no classes"):
+        built().code_log_prob(model.encode(pictures(model)), label=0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.zeros(2, 1, 8, 8, dtype=torch.uint8),
+        torch.zeros(2, 3, 16, 16, dtype=torch.uint8),
+        torch.zeros(2, 16, 16, dtype=torch.uint8),
+        torch.zeros(2, 1, 16, 16),
+        torch.full((2, 1, 16, 16), 300),
+    ],
+)
+def test_pictures_to_complete_that_do_not_fit_are_one_line(given: torch.Tensor) -> None:
+    with pytest.raises(OptionError, match=r"option 'given' must be uint8 \(N, 1, 16, 16\), not torch"):
+        built().sample(2, given=given, given_rows=4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_models_of_any_type_encode_and_complete(dtype: torch.dtype) -> None:
+    model = built().to(dtype).eval()
+    images = pictures(model, 2)
+    assert torch.equal(model.decode(model.encode(images)), model.reconstruct(images))
+    assert torch.equal(model.sample(2, given=images, given_rows=6)[:, :, :6], images[:, :, :6])
+
+
+def test_codes_are_those_of_fp32_whatever_the_process_allows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By `encode` and by `decode`, and in a run that is in TF32, where they are kept and where they are measured."""
+    model = built()
+    images = pictures(model)
+    allowed: list[Any] = []
+    both = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    for part in (model.autoencoder.encoders[0], model.autoencoder.decoder):
+        part.register_forward_pre_hook(lambda *_: allowed.append([backend.allow_tf32 for backend in both]))
+    with tf32(True):
+        model.reconstruct(images)
+        CodeStore(tmp_path, model.autoencoder).codes(images)
+        make_trainer(model).evaluate({"image": images})
+        assert allowed == [[False, False]] * 5
+        honest = Quantiser._flat  # in the middle of what finds the nearest
+        spy = staticmethod(lambda z: (allowed.append(both[0].allow_tf32), honest(z))[1])
+        monkeypatch.setattr(Quantiser, "_flat", spy)
+        model.autoencoder(model._floats(images))
+        assert allowed[5:] == [[True, True], False, False, [True, True]]
 
 
 # Import

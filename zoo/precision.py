@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -57,9 +57,12 @@ def tf32(allowed: bool) -> Iterator[None]:
             backend.allow_tf32 = was
 
 
-def float32(device: torch.device) -> AbstractContextManager[Any]:
-    """No autocast while the block runs: for what papers keep in full precision."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+@contextmanager
+def float32(device: torch.device) -> Iterator[None]:
+    """Neither autocast nor TF32 while the block runs: for what papers keep in full precision."""
+    autocast = nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+    with tf32(False), autocast:
+        yield
 
 
 @contextmanager

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from zoo.precision import float32
+
 EPSILON = 1e-5  # of Laplace smoothing
 SEEDS = 2**14  # vectors out of which the first codebook is chosen
 DEAD = 0.01  # a code with less than this share of the average use counts as dead
@@ -49,10 +51,10 @@ class Quantiser(nn.Module):
 
         Distances are in float32 whatever the precision.
         """
-        with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
-            flat = self._flat(z)
+        with torch.no_grad(), float32(z.device):
+            flat, codebook = self._flat(z), self.codebook.float()
             # ||z||^2 is the same for all codes.
-            distance = self.codebook.square().sum(1) - 2 * flat @ self.codebook.T  # M K
+            distance = codebook.square().sum(1) - 2 * flat @ codebook.T  # M K
             codes = distance.argmin(1).view(len(z), *z.shape[2:])
             quantised = self.lookup(codes).to(z.dtype)
         return z + (quantised - z).detach(), codes

@@ -17,6 +17,7 @@ import torch
 
 from zoo.errors import TrainingError
 from zoo.nn.adversarial import from_pixels
+from zoo.precision import float32
 from zoo_vqvae.vqvae import Autoencoder
 
 KEY = 16  # bytes of a picture's digest
@@ -83,7 +84,7 @@ class CodeStore:
 
     @torch.no_grad()
     def _append(self, new: dict[bytes, int], pixels: torch.Tensor) -> None:
-        with torch.autocast(pixels.device.type, enabled=False):
+        with float32(pixels.device):
             levels = self.network.encode(from_pixels(pixels))[1]
         rows = torch.cat([level.flatten(1) for level in levels], 1).cpu().numpy().astype(self.dtype)
         first = len(self._files.get(self._own, ()))

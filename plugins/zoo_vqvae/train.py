@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from zoo.errors import OptionError
 from zoo.nn.adversarial import Player, from_pixels
+from zoo.precision import float32
 from zoo.settings import Settings
 from zoo.trainer import warm_cosine
 from zoo_vqvae.quantise import Quantiser, perplexity
@@ -109,6 +110,11 @@ class VQVAE2Trainer:
                 metrics |= self._step_priors(codes, batch, rate)
         return metrics
 
+    def settle(self, average: VQVAE2) -> None:
+        """When the priors learn alone, the average has the autoencoder whose codes they learn, not an average of it."""
+        if self.store is not None:
+            average.autoencoder.load_state_dict(self.model.autoencoder.state_dict())
+
     def _stage(self, seen: int) -> tuple[str, float, float]:
         """The stage, how many of its examples have been seen, and how many it has."""
         examples, first = self.settings.schedule, self.autoencoder_share * self.settings.schedule
@@ -181,7 +187,8 @@ class VQVAE2Trainer:
     def evaluate(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Of held-out pictures: squared error of -1 to 1, perplexity of each level's codes, nats for each code."""
         images = from_pixels(batch["image"])
-        coded = self.model.autoencoder(images)  # in fp32, as codes are kept and weights are used
+        with float32(images.device):  # as codes are kept and weights are used
+            coded = self.model.autoencoder(images)
         with self.accelerator.autocast():
             nats = self._nats(coded.codes, batch)
         levels = zip(self.model.level_names, coded.codes, strict=True)

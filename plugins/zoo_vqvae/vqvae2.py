@@ -26,6 +26,7 @@ from zoo.errors import OptionError
 from zoo.model import Model
 from zoo.nn.adversarial import from_pixels, to_pixels
 from zoo.nn.draw import draw
+from zoo.precision import precision as computing
 from zoo.request import SampleRequest
 from zoo.sampling import evaluating
 from zoo_vqvae import rejection
@@ -133,17 +134,17 @@ class VQVAE2(Model):
 
     @torch.no_grad()
     def encode(self, images: torch.Tensor, *, batch_size: int = 64) -> list[torch.Tensor]:
-        """Pictures (N, C, H, W), uint8, as maps of codes, (N, h, w) int64 each, from the top down."""
+        """Pictures (N, C, H, W), uint8, as maps of codes, (N, h, w) int64 each, from the top down; in fp32."""
         self._check_images(images)
-        with evaluating(self):
+        with evaluating(self), computing("fp32", self.device):
             parts = [self.autoencoder.encode(self._floats(part))[1] for part in images.split(batch_size)]
         return [torch.cat(level) for level in zip(*parts, strict=True)]
 
     @torch.no_grad()
     def decode(self, codes: list[torch.Tensor]) -> torch.Tensor:
-        """Maps of codes, as `encode` gives them, as pictures (N, C, H, W), uint8."""
+        """Maps of codes, as `encode` gives them, as pictures (N, C, H, W), uint8; in fp32."""
         self._check_codes(codes)
-        with evaluating(self):
+        with evaluating(self), computing("fp32", self.device):
             return to_pixels(self.autoencoder.decode([level.to(self.device).long() for level in codes]))
 
     def reconstruct(self, images: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
@@ -158,6 +159,8 @@ class VQVAE2(Model):
         It is no likelihood of pixels, and can't be compared with one, nor between autoencoders.
         """
         self._check_codes(codes)
+        if label is not None and not self.classes:
+            raise OptionError("this model has no classes; leave out the label")
         source = {"label": label, **{f"upper_{i}": level for i, level in enumerate(codes)}}
         columns = []
         for i, prior in enumerate(self.priors):
@@ -240,9 +243,10 @@ class VQVAE2(Model):
             raise OptionError("to complete pictures, give both options: given=PICTURES and given_rows=N")
         if given is None:
             return None
+        self._check_images(given, "option 'given'")
         known = given.to(self.device, copy=True)
         known[:, :, rows:] = known[:, :, rows - 1 : rows]
-        return self.autoencoder.encode(from_pixels(known))[1]
+        return self.autoencoder.encode(self._floats(known))[1]
 
     def _label(self, request: SampleRequest) -> torch.Tensor | None:
         """(n,): the classes of a request, drawn from its own noise where it has none."""
@@ -259,17 +263,21 @@ class VQVAE2(Model):
             raise OptionError(f"option 'label' takes a class from 0 to {self.classes - 1}, not {int(label.max())}")
         return label
 
-    def _check_images(self, images: torch.Tensor) -> None:
+    def _check_images(self, images: torch.Tensor, what: str = "images") -> None:
         if not isinstance(images, torch.Tensor) or images.dtype != torch.uint8 or images.shape[1:] != self.image_shape:
             found = (
                 f"{images.dtype} {tuple(images.shape)}" if isinstance(images, torch.Tensor) else type(images).__name__
             )
-            raise OptionError(f"images must be uint8 (N, {', '.join(map(str, self.image_shape))}), not {found}")
+            raise OptionError(f"{what} must be uint8 (N, {', '.join(map(str, self.image_shape))}), not {found}")
 
     def _check_codes(self, codes: list[torch.Tensor]) -> None:
         wanted = ", ".join(f"(N, {h}, {w})" for h, w in self.code_shapes)
         if [tuple(level.shape[1:]) for level in codes] != list(self.code_shapes):
             raise OptionError(f"codes must be {wanted}, not {', '.join(str(tuple(level.shape)) for level in codes)}")
+        if len(counts := {len(level) for level in codes}) > 1:
+            raise OptionError(
+                f"codes must be of the same N on all levels, not of {' and '.join(map(str, sorted(counts)))}"
+            )
         for level in codes:
             if level.numel() and not 0 <= int(level.min()) <= int(level.max()) < self.codes:
                 raise OptionError(
@@ -277,7 +285,8 @@ class VQVAE2(Model):
                 )
 
     def _floats(self, images: torch.Tensor) -> torch.Tensor:
-        return from_pixels(images.to(self.device))
+        """Bytes as -1 to 1, on the model's device and of its type."""
+        return from_pixels(images.to(self.device)).to(self.autoencoder.to_codes[0].weight.dtype)
 
 
 def _part(progress: Callable[[float], None], first: float, share: float) -> Callable[[float], None]:
