@@ -6,7 +6,7 @@ other name that `Model.batch_shapes` has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from zoo.data.source import Source
@@ -66,9 +66,12 @@ def find_columns(
         who: wants it, for errors.
 
     Raises:
-        DataError: a named or promised column that is not there or holds something else; nothing for a key other than
-            "label" and "caption".
+        DataError: a named or promised column that is not there or holds something else; a name for a key that nobody
+            takes, or pairs of a model that takes none; nothing for a key other than "label" and "caption".
     """
+    check_keys(named or {}, (*shapes, "label", "caption", *(optional or {})), who)
+    if pairs and not {"image", "condition"} <= set(shapes):
+        raise DataError(f"--pairs {pairs} is for models that draw a picture from a picture, and {who} does not")
     found: dict[str, Cells] = {}
     for key in dict.fromkeys((*shapes, "label", "caption")):
         column = _column(key, kinds, source, dict(named or {}))
@@ -94,6 +97,14 @@ def find_columns(
             mend = f"; say which it is with --column {key}=NAME: {' or '.join(fitting)}" if fitting else ""
             raise DataError(f"{who} needs '{key}', but {source.name} gives {_gives(kinds)}{mend}")
     return found
+
+
+def check_keys(named: Mapping[str, str], known: Collection[str], who: str) -> None:
+    """Raise DataError for a column that is named for a key of the batch that nobody takes."""
+    for key in named:
+        if key not in known:
+            keys = ", ".join(dict.fromkeys(known))
+            raise DataError(f"{who} takes no '{key}', for which column '{named[key]}' is named, but {keys}")
 
 
 def _fitting(key: str) -> Sequence[str]:

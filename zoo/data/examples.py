@@ -18,6 +18,7 @@ from zoo.errors import DataError, one_line
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of decoded pictures and clips kept
 THREADED_FROM = 128 * 128  # pixels of an example
+CLASSES_LIMIT = 2**20  # what is beyond is a number of something else
 AT_ONCE = 1024  # rows of a table read at once, fewer of clips
 
 # "image" (B, C, H, W) or "video" (B, T, C, H, W), uint8, and whatever else is wanted, such as "condition"; where
@@ -198,6 +199,8 @@ def _labels(table: Any, column: str | None, name: str) -> tuple[torch.Tensor | N
     if bad is not None:
         found = "no label" if values[bad] is None else f"label {values[bad]}"
         return None, (), f"row {bad} of {name} has {found} in column '{column}'"
+    if (most := max(values)) >= CLASSES_LIMIT:
+        return None, (), f"column '{column}' of {name} has values up to {most}, which are no numbers of classes"
     labels = torch.tensor(values, dtype=torch.int64)
     names = getattr(table.features[column], "names", None) or map(str, range(int(labels.max()) + 1))
     return labels, tuple(names), ""

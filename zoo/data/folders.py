@@ -1,7 +1,7 @@
 """A folder of pictures, clips or pairs as rows: what is in it, told by its names and by nothing else. Free of torch.
 
-Sub-folders are classes, or splits if all of them are named like splits; whatever lies deeper belongs to the class above
-it. Paths are paths, never patterns, and no word in a file's name means anything.
+Sub-folders are classes, or splits if all that hold pictures or clips are named like splits; whatever lies deeper
+belongs to the class above it. Paths are paths, never patterns, and no word in a file's name means anything.
 
 A clip is a video file, or a folder of numbered pictures. Pairs lie in folders that are called like the keys of a batch,
 `condition/` beside `image/` or `video/`, under equal names; or in `trainA/` beside `trainB/`, A being the condition.
@@ -62,18 +62,17 @@ def read_folder(folder: Path, wanted: Mapping[str, bool] | None = None) -> tuple
         wanted: keys of a batch, and whether each is a clip; pictures alone by default.
 
     Raises:
-        DataError: nothing of that kind; examples beside folders of classes, which would be without a class; pairs that
-            do not match.
+        DataError: nothing of that kind; examples beside folders of classes, which would be without a class; folders of
+            splits beside others, or several of one split; pairs that do not match.
     """
     if any(_is_table(path) for path in folder.iterdir()) or (folder / "data").is_dir():
         return None
     wanted, unused = dict(wanted or {"image": False}), list[str]()
     folders = _folders(folder)
-    names = {path.name.lower() for path in folders}
     if len(wanted) > 1:
         parts = _pairs(folder, folders, wanted, unused)
-    elif folders and names <= SPLITS.keys() and "train" in names:
-        parts = {SPLITS[path.name.lower()]: _rows(path, wanted, unused) for path in folders}
+    elif splits := _splits(folder, folders, unused):
+        parts = {split: _rows(path, wanted, unused) for split, path in splits.items()}
         _same_classes(folder, parts)
     else:
         parts = {"train": _rows(folder, wanted, unused)}
@@ -98,14 +97,47 @@ def _hint(folder: Path, wanted: Mapping[str, bool]) -> str:
     return ""
 
 
-def natural(path: Path) -> list[tuple[int, int | str]]:
-    """A key by which 2 comes before 10."""
+def natural(path: Path) -> tuple[list[tuple[int, int | str]], str]:
+    """A key by which 2 comes before 10, and no two names are alike: their order would be that of the disk."""
     words = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(word)) if word.isdecimal() else (1, word) for word in words]
+    return [(0, int(word)) if word.isdecimal() else (1, word) for word in words], path.name
 
 
 def _folders(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
+
+
+def _splits(folder: Path, folders: list[Path], unused: list[str]) -> dict[str, Path]:
+    """The folders of splits by the names of these; none where folders are classes. Files of folders without pictures
+    and clips, such as annotations, are added to `unused`."""
+    splits = [path for path in folders if path.name.lower() in SPLITS]
+    others = [path for path in folders if path not in splits]
+    classes = [path for path in others if not _is_other(path)]
+    if "train" not in [path.name.lower() for path in splits] or (classes and len(splits) == 1):
+        return {}  # a class may be called like a split
+    if classes:
+        names = ", ".join(path.name for path in splits)
+        raise DataError(f"'{folder}' has folders of splits ({names}) beside '{classes[0].name}'; put that elsewhere")
+    files = (file for path in others for file in path.rglob("*") if file.is_file())
+    unused += [file.name for file in files if not file.name.startswith(".")]
+    return _by_split(folder, splits)
+
+
+def _is_other(folder: Path) -> bool:
+    """Whether there is neither picture nor clip in a folder."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in PICTURES | CLIPS)
+    return all(any(part.startswith(".") for part in path.parts) for path in files)
+
+
+def _by_split(folder: Path, splits: Sequence[Path]) -> dict[str, Path]:
+    """Folders by the names of their splits; raises DataError for several of one split, such as val and validation."""
+    found: dict[str, Path] = {}
+    for path in splits:
+        split = SPLITS[path.name.lower()]
+        if split in found:
+            raise DataError(f"'{folder}' has two folders of split '{split}': {found[split].name} and {path.name}")
+        found[split] = path
+    return found
 
 
 def _rows(folder: Path, wanted: Mapping[str, bool], unused: list[str]) -> Rows:
@@ -197,15 +229,19 @@ def _pairs(folder: Path, folders: list[Path], wanted: Mapping[str, bool], unused
     named = {path.name.lower(): path for path in folders}
     drawn = next((key for key in ("video", "image") if key in wanted), None)
     sides = {"condition": "a", drawn: "b"} if set(wanted) == {"condition", drawn} else {}
-    parts: dict[str, Rows] = {}
+    places: dict[str, dict[str, Path]] = {}
     for name, split in ({"": "train"} | SPLITS).items():
         where = named.get(name, None if name else folder)
         inner = {path.name.lower(): path for path in _folders(where)} if where else {}
-        if all(key in inner for key in wanted):
-            parts[split] = _matched({key: inner[key] for key in wanted}, wanted, unused)
-        elif name and sides and all(name + side in named for side in sides.values()):
-            parts[split] = _matched({key: named[name + side] for key, side in sides.items() if key}, wanted, unused)
-    return parts
+        own = {key: inner[key] for key in wanted if key in inner}
+        if len(own) < len(wanted) and name and sides and all(name + side in named for side in sides.values()):
+            own = {key: named[name + side] for key, side in sides.items() if key}
+        if len(own) == len(wanted) and split in places:
+            first, second = (next(iter(found.values())) for found in (places[split], own))
+            raise DataError(f"'{folder}' has pairs of split '{split}' twice: '{first}' and '{second}'")
+        if len(own) == len(wanted):
+            places[split] = own
+    return {split: _matched(own, wanted, unused) for split, own in places.items()}
 
 
 def _matched(folders: Mapping[str, Path], wanted: Mapping[str, bool], unused: list[str]) -> Rows:
@@ -213,7 +249,12 @@ def _matched(folders: Mapping[str, Path], wanted: Mapping[str, bool], unused: li
     found: dict[str, dict[str, Entry]] = {}
     for key, folder in folders.items():
         entries = clips(folder, unused, deep=True) if wanted[key] else pictures(folder, unused, deep=True)
-        found[key] = {str(path.with_suffix("")): entry for path, entry in entries}
+        found[key] = {}
+        for path, entry in entries:
+            name = str(path.with_suffix("") if path.suffix.lower() in PICTURES | CLIPS else path)
+            if name in found[key]:
+                raise DataError(f"'{folder}' has '{name}' twice, and pairs are matched by their names without endings")
+            found[key][name] = entry
     for key, folder in folders.items():
         others = set().union(*(names for other, names in found.items() if other != key))
         if missing := sorted(others - set(found[key])):
@@ -224,9 +265,11 @@ def _matched(folders: Mapping[str, Path], wanted: Mapping[str, bool], unused: li
 
 
 def _same_classes(folder: Path, parts: dict[str, Rows]) -> None:
-    """Raise DataError if a split has classes that training has not; number those of all splits alike."""
+    """Raise DataError if a split has classes that training has not, or none; number those of all splits alike."""
     known = parts["train"].classes
     for split, rows in parts.items():
+        if known and len(rows) and not rows.classes:
+            raise DataError(f"split '{split}' of '{folder}' has no folders of classes, but 'train' has")
         if strange := [name for name in rows.classes if name not in known]:
             raise DataError(f"split '{split}' of '{folder}' has a class '{strange[0]}', which 'train' has not")
         rows.labels = [known.index(rows.classes[number]) for number in rows.labels]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import torch
 
 from zoo.data.examples import Batch, Examples
-from zoo.data.reader import Reader
-from zoo.errors import DataError
+from zoo.data.reader import Reader, UnreadableError
+from zoo.errors import DataError, one_line
 from zoo.seeds import derive_seed
 
 
@@ -18,12 +20,23 @@ class Stream:
 
     Block b holds BLOCK examples of the endless stream, in an order that follows from (seed, b). Its beginning is
     remembered, so that a resumed run reads the same block again and goes on exactly.
+
+    Args:
+        table: an iterable data set, undecoded.
+        reader: of its rows.
+        seed: of the order.
+        classes: how many there are; None where any label will do.
+        needed: keys without which a batch is of no use. Labels that are none are left out of batches that do not need
+            them, and else a DataError.
     """
 
     BLOCK = 4096
 
-    def __init__(self, table: Any, reader: Reader, seed: int) -> None:
+    def __init__(
+        self, table: Any, reader: Reader, seed: int, *, classes: int | None = None, needed: Collection[str] = ()
+    ) -> None:
         self.reader, self.source, self.seed = reader, reader.source, seed
+        self.classes, self.needed = classes, needed
         self._whole = {key: cells.column for key, cells in reader.cells.items() if key not in reader.decoded}
         # A buffer of 1 shuffles the order of the files alone; within them the blocks do. One file is read at a time:
         # the threads that read several end with a pause of 5 s.
@@ -46,8 +59,23 @@ class Stream:
         batch: Batch = {key: torch.stack([example[key] for example in examples]) for key in self.reader.decoded}
         for key, column in self._whole.items():
             values = [row[column] for row in rows]
-            batch[key] = torch.tensor(values) if key == "label" else values
+            if key != "label":
+                batch[key] = values
+            elif not (wrong := self._wrong(values, column)):
+                batch[key] = torch.tensor(values)
+            elif key in self.needed:
+                raise DataError(wrong)
         return batch
+
+    def _wrong(self, labels: list[int | None], column: str) -> str:
+        """What is wrong with the labels of a batch; empty if nothing is."""
+        for label in labels:
+            if label is None or label < 0:
+                found = "no label" if label is None else f"label {label}"
+                return f"a row of {self.source.name} has {found} in column '{column}'"
+            if self.classes is not None and label >= self.classes:
+                return f"a row of {self.source.name} has label {label}, but the classes are 0 to {self.classes - 1}"
+        return ""
 
     def _row(self, position: int) -> dict[str, Any]:
         number, offset = divmod(position, self.BLOCK)
@@ -62,14 +90,27 @@ class Stream:
         return self._block[offset]
 
     def _next(self) -> dict[str, Any]:
+        found = 0
         for _ in range(2):
             for row in self._rows:
-                if not self.reader.clips or self.reader.length(row) >= self.reader.window:
+                if self._is_long(row):
                     return dict(row)
+                found += 1
             self._epoch += 1
             self._table.set_epoch(self._epoch)
             self._rows = iter(self._table)
+        if found:
+            why = f"none that can be read has the {self.reader.window} frames of a window"
+            raise DataError(f"{self.source.name} has no clip that can be used: {why}")
         raise DataError(f"the training split of {self.source.name} is empty")
+
+    def _is_long(self, row: dict[str, Any]) -> bool:
+        """Whether a row is no clip, or one that can be read and holds a window."""
+        try:
+            return not self.reader.clips or self.reader.length(row) >= self.reader.window
+        except UnreadableError as error:
+            warnings.warn(f"{self.source.name}: a clip is left out: {one_line(error)}", stacklevel=2)
+            return False
 
     def _here(self) -> dict[str, Any]:
         return {"number": self._number, "epoch": self._epoch, "table": self._table.state_dict()}

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from zoo.data.columns import Cells
 from zoo.data.source import Source
 from zoo.errors import DataError
-from zoo.media.images import readable, to_array
+from zoo.media.images import as_numbers, readable, to_array
 
 MODES = {1: "L", 3: "RGB"}  # what a model of so many channels is given
 GREY = ("1", "L", "LA", "La")
@@ -28,11 +28,12 @@ def decode_picture(cell: dict[str, Any], cells: Cells, source: Source) -> Array:
     """
     is_file = cell and cell["path"] and not cell["bytes"]
     where = f"'{cell['path']}'" if is_file else f"column '{cells.column}' of {source.name}"
-    if not cell:
+    if not cell or not (cell["bytes"] or cell["path"]):
         raise DataError(f"{where} is empty in a row: there is no picture")
     with readable(where), Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as picture:
-        if cells.is_ids and picture.mode in ("P", "1"):  # the number of a class, not the colour it is shown in
-            mode, pixels = "L", np.array(picture, dtype=np.uint8)[:, :, None]
+        numbers = as_numbers(picture) if cells.is_ids else None
+        if numbers is not None:  # the number of a class, not the colour it is shown in
+            mode, pixels = "L", numbers[:, :, None]
         else:
             mode, pixels = picture.mode, to_array(picture, cells.shape[-3], where)
     if cells.half:

@@ -70,7 +70,8 @@ def load(
     tables = _tables(source, {key: shape for key, shape in shapes.items() if key not in (optional or {})}, pairs=pairs)
     holdout = source.spec.holdout
     ours = {own: name for name, own in source.spec.splits.items()}
-    splits = {ours.get(own, own) for own in tables} | ({"validation"} if holdout else set())
+    splits = {ours.get(own, own) for own in tables}
+    splits |= {"validation"} if holdout and "train" in splits else set()
     if split is None:
         split = "test" if "test" in splits else "validation"
     if split not in splits:
@@ -105,15 +106,19 @@ def stream(
     pairs: str | None = None,
     optional: Mapping[str, Shape] | None = None,
     who: str = "the model",
+    classes: int | None = None,
 ) -> tuple[Stream, Examples]:
     """The training split of a data set read as a stream, and its validation split in memory.
 
-    Without a validation split the first pictures of the stream are held out. Arguments and errors as of `load`.
+    Without a validation split the first pictures of the stream are held out. Arguments and errors as of `load`; labels
+    that are needed must be below `classes`, if that is given.
     """
     from datasets import Dataset
 
     source, shapes = find(data, resize=resize), _wanted(shapes)
     tables = _tables(source, shapes, pairs=pairs, streaming=True)
+    if source.spec.splits["train"] not in tables:
+        raise unknown(f"split of {data}", "train", tables)
     train, own = tables[source.spec.splits["train"]], source.spec.splits.get("validation", "validation")
     held = source.spec.holdout if source.spec.holdout > 0 else STREAM_HOLDOUT
     if own not in tables:
@@ -122,7 +127,7 @@ def stream(
     rows = list(_undecoded(tables[own].take(5000), source, shapes, columns, pairs, optional, who)[0])
     reader = Reader(cells, source, stride, seed)
     held_out = Examples(Dataset.from_list(rows, features=undecoded.features), reader, "validation", threads)
-    return Stream(undecoded, reader, seed), held_out
+    return Stream(undecoded, reader, seed, classes=classes, needed=shapes), held_out
 
 
 def _wanted(shapes: Mapping[str, Shape] | Shape) -> dict[str, Shape]:
@@ -144,17 +149,19 @@ def _tables(
         raise DataError("reading data needs the 'datasets' package: pip install datasets") from None
     datasets.disable_progress_bars()
     local = not source.path or Path(source.path).exists() or source.path in SUFFIXES.values()
-    trouble = None if local or datasets.config.HF_HUB_OFFLINE else unreachable()
+    offline = datasets.config.HF_HUB_OFFLINE
+    trouble = None if local or offline else unreachable()
+    if offline and streaming and not local:  # then the library does not look into its cache
+        trouble = "HF_HUB_OFFLINE is set"
     try:
         if not source.path:
-            made = _made(source)
-            loaded = {name: table.to_iterable_dataset() if streaming else table for name, table in made.items()}
+            loaded = _made(source)
         elif trouble:  # what is in the cache needs no network, and the library would retry for half a minute
             loaded = _from_cache(source)
         elif (Path(source.path) / "dataset_dict.json").is_file() or (Path(source.path) / "state.json").is_file():
             loaded = datasets.load_from_disk(source.path)
         elif (folder := _folder(source, shapes, pairs)) is not None:
-            loaded = {name: table.to_iterable_dataset() if streaming else table for name, table in folder.items()}
+            loaded = folder
         else:
             loaded = datasets.load_dataset(source.path, streaming=streaming, **source.arguments)
     except DataError:
@@ -168,6 +175,9 @@ def _tables(
             text += "; set HF_HOME to a folder that can be written, if it is the cache that can't"
         raise DataError(f"can't load '{source.name}': {text[:300]}") from error
     tables = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+    if streaming:
+        whole = {split: table for split, table in tables.items() if isinstance(table, datasets.Dataset)}
+        tables |= {split: table.to_iterable_dataset() for split, table in whole.items()}
     return {split: _captioned(table, source) for split, table in tables.items()}
 
 

@@ -269,7 +269,7 @@ def read_images(files: Sequence[Path], channels: int, *, ids: bool = False, clas
     Args:
         files: which.
         channels: C.
-        ids: of pictures with a palette take the numbers, not the colours.
+        ids: of pictures with a palette, or of 16 bits, take the numbers, not the colours, see `as_numbers`.
         classes: of label maps, which have one channel of numbers below this.
 
     Raises:
@@ -278,8 +278,9 @@ def read_images(files: Sequence[Path], channels: int, *, ids: bool = False, clas
     images: list[torch.Tensor] = []
     for file in files:
         with readable(f"'{file}'"), Image.open(file) as picture:
-            if ids and picture.mode in ("P", "1"):
-                images.append(torch.from_numpy(np.array(picture, dtype=np.uint8))[None])
+            numbers = as_numbers(picture) if ids else None
+            if numbers is not None:
+                images.append(torch.from_numpy(numbers)[None])
             else:
                 images.append(from_pil(picture, 3 if classes else channels, f"'{file}'"))
         if classes:
@@ -288,6 +289,17 @@ def read_images(files: Sequence[Path], channels: int, *, ids: bool = False, clas
             found, first = (f"{i.shape[2]}x{i.shape[1]}" for i in (images[-1], images[0]))
             raise DataError(f"'{file}' is {found}, but '{files[0]}' is {first}; all pictures must be of one size")
     return torch.stack(images)
+
+
+def as_numbers(image: Image.Image) -> np.ndarray[Any, Any] | None:
+    """The numbers (H, W), uint8, of a picture that may be a label map: those of its palette, or of 16 bits where all
+    are below 256, which as a picture would be black. None of other pictures, whose pixels are the numbers."""
+    if image.mode in ("P", "1"):
+        return np.array(image, dtype=np.uint8)
+    if not image.mode.startswith("I"):
+        return None
+    wide = np.asarray(image)
+    return wide.astype(np.uint8) if wide.size and wide.min() >= 0 and wide.max() < 256 else None
 
 
 def as_map(picture: torch.Tensor, classes: int, where: str) -> torch.Tensor:

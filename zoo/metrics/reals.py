@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from zoo.data.columns import check_keys
 from zoo.data.examples import Batch, Examples
 from zoo.data.source import Source
 from zoo.data.tables import load
@@ -53,8 +54,11 @@ class Reals:
         wanted = {name: shape for name, shape in shapes.items() if kinds.get(name) in ("image", "video")}
         others = {name: shape for name, shape in shapes.items() if wanted and kinds.get(name) in ("label", "tensor")}
         numbers = {name: shape for name, shape in others.items() if kinds[name] == "tensor"}
-        how = {"who": model.spec.name, "optional": numbers, **reading}
+        how: dict[str, Any] = {"who": model.spec.name, "optional": numbers, **reading}
         asked = {key: shapes[key], **wanted, **others}
+        columns = reading.get("columns") or {}
+        check_keys(columns, (*shapes, *model.optional_shapes, "label", "caption"), model.spec.name)
+        how["columns"] = {name: column for name, column in columns.items() if name in (*asked, "label", "caption")}
         parts = tuple(load(data, part.strip(), asked, **how) for part in split.split("+"))
         for part in parts if "label" in others else ():
             _check_labels(model, part)

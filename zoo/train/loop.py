@@ -137,8 +137,9 @@ class Run:
         feed: Stream | Shuffled
         validation = None
         if settings.stream:
-            feed, validation = stream(settings.data, shapes, **how)
+            feed, validation = stream(settings.data, shapes, classes=self.model.label_classes, **how)
             check_batch(self.model, feed)
+            name_classes(self.model, validation)
         else:
             train = load(settings.data, "train", shapes, **how)
             check_batch(self.model, train)

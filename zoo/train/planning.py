@@ -175,9 +175,9 @@ def check_captions(model: Model, data: Examples) -> None:
         raise DataError(f"a caption of {data.source.name} can't be read: {error}") from None
 
 
-def name_classes(model: Model, data: Examples | Stream) -> None:
+def name_classes(model: Model, data: Examples) -> None:
     """Give a model of labels the names of the data's classes, where they have any and there are as many."""
-    if "label" not in model.batch_shapes or not isinstance(data, Examples):
+    if "label" not in model.batch_shapes:
         return
     if len(data.classes) == model.label_classes and not all(name.isdecimal() for name in data.classes):
         model.class_names = data.classes
