@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import hub_server
 import pytest
 import torch
@@ -22,6 +23,7 @@ from conftest import ROOT, write_pictures
 from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
 import zoo
@@ -691,6 +693,69 @@ def test_both_parts_of_a_split_are_as_many_as_the_whole(tiny: zoo.Model, picture
         assert torch.equal(torch.cat([b for rows in shares for b in some.batches(rows, 5)]), whole[choose(40, 39, 0)])
 
 
+def test_a_batch_of_several_parts_is_in_the_order_asked_for(tiny: zoo.Model, pictures: Path) -> None:
+    """Past the last real example the first follows: sample i has the same one whatever the batch."""
+    both = samples.Reals.load(str(pictures), "train+validation", tiny, None, 0)
+    rows = [38, 39, 0, 1, 38]
+    whole = torch.cat(list(both.batches(range(40), 16)))
+    assert torch.equal(both.batch(rows)["image"], whole[rows])
+
+
+def test_controls_are_of_real_pictures_alone(pictures: Path, quarters: str) -> None:
+    """Not of paths, which are the model's, and with no options, since nothing is drawn; nor are likelihoods."""
+    model = zoo.build("stylegan2", preset="tiny", channels=1)
+    how: dict[str, Any] = {"data": str(pictures), "features": quarters, "count": 8}
+    for wrong, message in (
+        ({"metrics": ["pl"], "control": "real"}, "pl is of the model alone, so control=real is not for it"),
+        ({"metrics": ["fd", "pl"], "control": "real"}, "pl is of the model alone"),
+        (
+            {"metrics": ["fd"], "control": "real", "options": {"truncation": 0.5}},
+            "control=real draws nothing, so it takes no sampling options",
+        ),
+    ):
+        with pytest.raises(OptionError, match=message):
+            metrics.evaluate(model, **{**how, **wrong})
+    likely = zoo.build("pixelcnn", preset="tiny")
+    for wrong in ({"control": "real"}, {"options": {"temperature": 0.5}}):
+        with pytest.raises(OptionError, match=f"{next(iter(wrong))} is for metrics of samples, and nats are none"):
+            metrics.evaluate(likely, data=str(pictures), metrics=["nats"], **wrong)
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("batch_size", -1), ("seed", -1), ("limit", 0)])
+def test_numbers_that_make_no_sense_are_named_for_likelihoods_too(
+    name: str, value: int, tiny: zoo.Model, pictures: Path
+) -> None:
+    with pytest.raises(OptionError, match=f"{name} takes an integer of at least {max(0, value) + (name != 'seed')}"):
+        metrics.evaluate(tiny, data=str(pictures), metrics=["nats"], **{name: value})
+
+
+def test_likelihoods_are_given_what_the_named_columns_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    model = zoo.build("conditional_pixelcnn", preset="tiny").eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)  # so that the label matters
+    (tmp_path / "data").mkdir()
+    pixels = torch.randint(0, 256, (20, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    kinds = [i % 3 for i in range(20)]
+    table = {"image": [Image.fromarray(x.numpy()) for x in pixels], "label": [0] * 20, "kind": kinds}
+    rows = datasets.Dataset.from_dict(table).cast_column("image", datasets.Image())
+    rows.to_parquet(tmp_path / "data" / "train.parquet")
+    data, how = str(tmp_path / "data"), {"metrics": ["nats"], "split": "train"}
+    plain = metrics.evaluate(model, data=data, **how)[0]
+    [receipt] = metrics.evaluate(model, data=data, columns={"label": "kind"}, **how)
+    assert receipt["columns"] == "label=kind"
+    held = zoo.data.load(data, "train", model.batch_shapes, columns={"label": "kind"}).batch(range(receipt["count"]))
+    images = zoo.media.images.quantise(held["image"], model.levels)
+    assert receipt["value"] == pytest.approx(-float(model.log_prob(images, label=held["label"]).mean()), abs=1e-3)
+    assert abs(receipt["value"] - plain["value"]) > 1e-3
+    zoo.save(model, tmp_path / "weights", samples=0)
+    flags = ["--data", data, "--metric", "nats", "--split", "train", "--column", "label=kind", "--record"]
+    assert main(["eval", "conditional_pixelcnn", "--weights", str(tmp_path / "weights"), *flags]) == 0
+    command = f"zoo eval conditional_pixelcnn --weights OWNER/NAME --data {data} --split train --column label=kind\n"
+    assert command in (tmp_path / "weights" / "README.md").read_text()
+
+
 def test_shares_are_side_by_side_and_complete() -> None:
     for n in (0, 1, 5, 64):
         for count in (1, 2, 3, 8):
@@ -797,6 +862,8 @@ def test_the_command_on_the_card_measures_the_same_choice(
     assert main([*base, "--metric", "nats", "--split", "train", "--limit", "20", "--seed", "3"]) == 0
     assert main([*base, "--metric", "bits_per_dim", "--split", "train", "--limit", "20"]) == 0
     assert main([*base, "--metric", "fd", "--count", "9", "--limit", "9", "--seed", "4", "--features", quarters]) == 0
+    half = [*base, "--metric", "fd", "--count", "9", "--precision", "bf16", "--features", quarters]
+    assert main([*half, "--data", str(write_pictures(folder.parent / "wide", 9, (20, 12))), "--resize"]) == 0
     old = {**json.loads((folder / "config.json").read_text())["metrics"][1], "split": "validation[:9]"}
     hub.record(folder, [old])
     text = (folder / "README.md").read_text()
@@ -804,6 +871,8 @@ def test_the_command_on_the_card_measures_the_same_choice(
     assert f"{command} train --limit 20 --seed 3\n{command} train --limit 20\n" in text
     assert f"{command} train --limit 9 --count 9 --seed 4 --features quarters.pt --metric fd\n" in text
     assert f"{command} validation --limit 9\n" in text
+    resized = f"--data {folder.parent / 'wide'} --resize --split train --count 9 --seed 0 --precision bf16"
+    assert f"{resized} --features quarters.pt --metric fd\n" in text
     assert "| train[20 of 38, seed 3] | 20 |" in text
     assert yaml.safe_load(text.split("---")[1])["model-index"][0]["results"][0]["dataset"]["split"] == (
         "train[20 of 38, seed 3]"

@@ -110,13 +110,12 @@ def _arguments(
 
     wanted = [name.strip() for name in metric.split(",") if name.strip()] if metric is not None else None
     given = {name: value for name, value in drawing.items() if value not in (None, ())}
-    if columns := parse_columns(given.pop("column", ())):
-        given["columns"] = columns
+    columns = parse_columns(given.pop("column", ()))
     if wanted is not None and set(metrics.parse(wanted)) & set(OF_SAMPLES):
         given = _drawing(spec, given)
     elif unused := given.keys() - ({"seed"} if limit else set()):
         raise OptionError(f"--{min(unused)} is for metrics of samples: {', '.join(OF_SAMPLES)}")
-    given |= {"resize": True} if resize else {}
+    given |= {**({"resize": True} if resize else {}), **({"columns": columns} if columns else {})}
     return {"data": data, "split": split, "metrics": wanted, "limit": limit, "batch_size": batch_size, **given}
 
 

@@ -21,7 +21,7 @@ from zoo.spec import REPO, Weights
 
 def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     """Add figures to a weights folder's config and card, in place of older ones of the same name, data and split, and
-    of samples of the same features and options.
+    of samples of the same features, options and precision.
 
     The card is written anew; of what was added by hand, its section of limitations stays.
 
@@ -30,7 +30,7 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     """
     folder = Path(folder).expanduser()
     raw = dict(read_config(folder).raw)
-    same = ("name", "data", "split", "features", "options", "samples")
+    same = ("name", "data", "split", "features", "options", "samples", "precision")
     merged = {tuple(r.get(key) for key in same): dict(r) for r in (*raw.get("metrics", ()), *receipts)}
     raw["metrics"] = list(merged.values())
     shown = [name for name in ("samples.gif", "samples.png", "reconstructions.png") if (folder / name).is_file()]

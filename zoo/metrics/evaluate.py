@@ -65,7 +65,7 @@ def evaluate(
             "shuffled" one half whose frames are in an order of chance with the other, and "reconstructed" the pictures
             with what the model's encoder keeps of them.
         precision: that samples are drawn in, as of `model.sample`; features and likelihoods are computed in "fp32".
-        columns, pairs, stride: as of `zoo.data.load`.
+        columns, pairs, stride: as of `zoo.data.load`; of likelihoods too.
         progress: called with the share that is done.
 
     Raises:
@@ -75,8 +75,14 @@ def evaluate(
         HubError: a feature network that is not to be had.
     """
     names = parse(metrics) if metrics is not None else list(LIKELIHOODS)
-    if limit is not None and limit < 1:
-        raise OptionError(f"limit takes an integer of at least 1, not {limit}")
+    for name, value, least in (
+        ("limit", limit, 1),
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("count", count, 1),
+    ):
+        if value is not None and value < least:
+            raise OptionError(f"{name} takes an integer of at least {least}, not {value}")
     likelihoods = [name for name in names if name in LIKELIHOODS]
     of_samples = [name for name in names if name not in LIKELIHOODS]
     if likelihoods and precision != "fp32":
@@ -84,20 +90,23 @@ def evaluate(
     if likelihoods and not model.has_likelihood:
         hint = "" if metrics is not None else "; samples are measured by --metric fid,kid,precision_recall"
         raise OptionError(f"{model.spec.name} has no likelihood, so no {' or '.join(likelihoods)}{hint}")
+    for name, given in (("control", control), ("options", options)):
+        if given and not of_samples:
+            raise OptionError(f"{name} is for metrics of samples, and {' and '.join(likelihoods)} are none")
+    reading: dict[str, Any] = {"columns": columns, "pairs": pairs, "stride": stride}
     receipts: dict[str, Any] = {}
     if of_samples:
         if control not in (None, *CONTROLS):
             raise OptionError(f"control takes one of {', '.join(CONTROLS)}, not {control!r}")
         drawing = (resize, count, seed, features, dict(options or {}), control, precision)
-        reading = {"columns": columns, "pairs": pairs, "stride": stride}
         job = Job(model, data, split or "train", limit, batch_size, *drawing, reading)
         receipts |= job.measure(of_samples, progress)
         if not receipts:
             return []
     if likelihoods:
-        pictures = load(data, split, model.batch_shapes, resize=resize, who=model.spec.name)
+        pictures = load(data, split, model.batch_shapes, resize=resize, who=model.spec.name, **reading)
         nats, n = likelihood(model, pictures, limit=limit, seed=seed, batch_size=batch_size, progress=progress)
         if not math.isfinite(nats):
             raise DataError(f"the likelihood of {data} is {nats}; the weights are broken")
-        receipts |= {name: receipt(name, nats, model, pictures, n, seed) for name in likelihoods}
+        receipts |= {name: receipt(name, nats, model, pictures, n, seed, reading) for name in likelihoods}
     return [receipts[name] for name in names]

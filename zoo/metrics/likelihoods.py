@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from zoo.data.examples import Examples
 from zoo.media.images import quantise
-from zoo.metrics.choice import choose, named
+from zoo.metrics.choice import as_read, choose, named
 from zoo.model import Model
 
 LIKELIHOODS = ("nats", "bits_per_dim")
@@ -51,7 +52,15 @@ def in_unit(nats: float, metric: str, image_shape: tuple[int, ...]) -> float:
     return nats if metric == "nats" else nats / (math.prod(image_shape) * math.log(2))
 
 
-def receipt(metric: str, nats: float, model: Model, pictures: Examples, count: int, seed: int = 0) -> dict[str, Any]:
+def receipt(
+    metric: str,
+    nats: float,
+    model: Model,
+    pictures: Examples,
+    count: int,
+    seed: int = 0,
+    reading: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """One likelihood figure with all that it depends on; figures compare only where the rest is equal."""
     _, height, width = model.image_shape
     return {
@@ -63,5 +72,6 @@ def receipt(metric: str, nats: float, model: Model, pictures: Examples, count: i
         "count": count,
         "levels": model.levels,
         **({"given": ", ".join(given)} if (given := conditions_of(model, pictures)) else {}),
+        **as_read(reading),
         **({"resizer": resizer} if (resizer := pictures.source.resizer(width, height)) else {}),
     }

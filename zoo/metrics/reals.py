@@ -89,16 +89,20 @@ class Reals:
             yield self.batch(range(first, min(first + size, rows.stop)))[self.key]
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """Examples by their place among the chosen ones."""
+        """Examples by their place among the chosen ones, in the order of `rows`."""
+        numbers = [self.chosen[row] for row in rows]
         found: list[Batch] = []
+        places: list[int] = []  # in the batch, of what is found
         before = 0
         for part in self.parts:
-            numbers = [i - before for i in (self.chosen[row] for row in rows) if before <= i < before + len(part)]
-            if numbers:
-                found.append(part.batch(numbers))
+            own = [place for place, i in enumerate(numbers) if before <= i < before + len(part)]
+            if own:
+                found.append(part.batch([numbers[place] - before for place in own]))
+                places += own
             before += len(part)
+        order = torch.tensor(places, device="cpu").argsort()
         keys = (self.key, *self.conditions)
-        return {key: torch.cat([batch[key] for batch in found]) for key in keys}
+        return {key: torch.cat([batch[key] for batch in found])[order] for key in keys}
 
 
 def _check_labels(model: Model, part: Examples) -> None:

@@ -17,6 +17,7 @@ from zoo.data.source import Source, find
 from zoo.errors import DataError, OptionError
 from zoo.media.images import to_bytes
 from zoo.metrics import distances, processes
+from zoo.metrics.choice import as_read
 from zoo.metrics.distances import EPSILON, NEIGHBOURS, SUBSET_SIZE, SUBSETS
 from zoo.metrics.features import I3D, NETWORKS, Content, Network, mean_colour
 from zoo.metrics.features import load as load_network
@@ -114,15 +115,9 @@ class Job:
         if self.control == "reconstructed" and not self.model.has_encoder:
             raise OptionError(f"{spec.name} has no encoder, so it reconstructs nothing")
         check_precision(self.precision)
-        if self.control and self.precision != "fp32":
-            raise OptionError(f"control={self.control} draws nothing, so it takes no precision")
-        for name, value, least in (
-            ("count", self.count, 1),
-            ("seed", self.seed, 0),
-            ("batch_size", self.batch_size, 1),
-        ):
-            if value < least:
-                raise OptionError(f"{name} takes an integer of at least {least}, not {value}")
+        for name, given in (("precision", self.precision != "fp32"), ("sampling options", bool(self.options))):
+            if self.control and given:
+                raise OptionError(f"control={self.control} draws nothing, so it takes no {name}")
         for name in names:
             if self.count < (least := LEAST.get(name, 2)):
                 raise OptionError(f"{name} needs at least {least} samples, not {self.count}; ask for more with --count")
@@ -130,6 +125,8 @@ class Job:
                 distances.check_installed(name)
             if name in PATHS and not callable(getattr(self.model, "path_images", None)):
                 raise OptionError(f"{name} needs paths between samples, and {spec.name} has none (no 'path_images')")
+            if name in PATHS and self.control:
+                raise OptionError(f"{name} is of the model alone, so control={self.control} is not for it")
             if name in PATHS and (self.options or self.precision != "fp32"):
                 raise OptionError(f"{name} takes no sampling options and no precision; measure it apart")
         for option, values in self.options.items():
@@ -243,7 +240,7 @@ class Job:
             **({"given": given} if (given := self._given(real)) else {}),
             **({"options": options} if options else {}),
             **({"precision": self.precision} if self.precision != "fp32" else {}),
-            **({"columns": columns} if (columns := self._columns()) else {}),
+            **as_read(self.reading),
             **({"samples": f"real, {self.control}" if self.control != "real" else "real"} if self.control else {}),
             **figure,
         }
@@ -251,9 +248,6 @@ class Job:
     def _given(self, real: Reals | None) -> str:
         """What samples are drawn from besides pictures and clips."""
         return ", ".join(real.others) if real and not self.control else ""
-
-    def _columns(self) -> str:
-        return ", ".join(f"{key}={name}" for key, name in (self.reading.get("columns") or {}).items())
 
     def _of_clips(self, network: Any) -> dict[str, Any]:
         """What a receipt of clips says of frames."""

@@ -68,7 +68,10 @@ class HeldOut:
         if self._likelihood is None:
             return []
         nats, count = self._likelihood
-        return [metrics.receipt(name, nats, average, self.examples, count) for name in metrics.LIKELIHOODS]
+        reading = {"columns": self.settings.columns, "pairs": self.settings.pairs}
+        return [
+            metrics.receipt(name, nats, average, self.examples, count, reading=reading) for name in metrics.LIKELIHOODS
+        ]
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
