@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,9 @@ import huggingface_hub
 import pytest
 
 import zoo
+from zoo import hub
 from zoo.cli import main
+from zoo.errors import WeightsError
 from zoo.hub.config import CONFIG, TENSORS
 
 A, B = "a" * 40, "b" * 40
@@ -101,3 +104,29 @@ def test_there_may_be_no_cache_at_all(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "none"))
     assert run("--json") == "[]\n"
     assert "deleted 0 sets of weights" in run("--delete", "all", "--yes")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_copy_that_is_as_the_hub_sent_it_is_kept(
+    damaged: bool, tmp_path: Path, tiny: zoo.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of a later version are no damage: an older zoo that shares the cache must not delete them."""
+    weights = zoo.save(tiny, tmp_path / "weights")
+    raw = json.loads((weights / CONFIG).read_text())
+    (weights / CONFIG).write_text(json.dumps({**raw, "format": 2}))
+    root = tmp_path / "hub" / "models--me--later"
+    snapshot = root / "snapshots" / A
+    snapshot.mkdir(parents=True)
+    (root / "blobs").mkdir()
+    for name in (CONFIG, TENSORS):
+        content = (weights / name).read_bytes()
+        git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        blob = root / "blobs" / (git if name == CONFIG else hashlib.sha256(content).hexdigest())
+        blob.write_bytes(content[:-1] if damaged and name == TENSORS else content)
+        (snapshot / name).symlink_to(blob)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    said = "later than 1; update pixelzoo" + ("; the damaged copy was removed" if damaged else "$")
+    with pytest.raises(WeightsError, match=said):
+        hub.load("pixelcnn", weights=f"me/later@{A}")
+    assert len(list(snapshot.iterdir())) == (0 if damaged else 2)

@@ -600,6 +600,19 @@ def test_record_needs_a_folder(error, monkeypatch):
     assert "--record writes into a weights folder" in text
 
 
+def test_a_tag_comes_before_a_folder_of_its_name(folder, tmp_path, output, error, monkeypatch):
+    """In a folder with data called mnist, or a run that is still training, "mnist" means the tag all the same."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "run.json").write_text("{}")
+    rows = json.loads(output("check", "pixelcnn", "--weights", "mnist", "--json"))
+    assert [row["status"] for row in rows] == ["pass", "pass"]
+    assert "model_cards" in rows[0]["detail"]
+    assert "model_cards" in output("download", "pixelcnn:mnist")
+    text = error("eval", "pixelcnn", "--weights", "mnist", "--data", "mnist", "--record")
+    assert "--record writes into a weights folder, and 'mnist' is none" in text
+
+
 # Weights
 
 

@@ -748,6 +748,23 @@ def test_another_licence_keeps_its_name_and_link(tmp_path, tiny):
     assert "license_name" not in card.with_licence(text, "mit")
 
 
+def test_the_command_on_a_card_quotes_names_with_blanks(tiny, tmp_path):
+    from zoo import hub
+
+    folder = hub.save(tiny, tmp_path / "weights", samples=0)
+    receipt = {
+        "name": "nats",
+        "value": 1.0,
+        "data": "my photos",
+        "split": "test",
+        "count": 9,
+        "columns": "label=a kind",
+    }
+    hub.record(folder, [receipt])
+    command = "--weights OWNER/NAME --data 'my photos' --split test --column 'label=a kind'"
+    assert f"zoo eval pixelcnn {command}\n" in (folder / "README.md").read_text()
+
+
 def test_recording_a_figure_keeps_the_limitations(tiny, tmp_path):
     from zoo import hub
 

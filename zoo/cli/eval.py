@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import click
@@ -70,10 +69,10 @@ def evaluate(
     spec, weights = names.find(model, weights)
     if locked is None:
         weights = names.choose_weights(spec, weights)
-    if record and (locked is not None or not Path(weights or "").is_dir()):
+    if record and (locked is not None or not names.is_folder(spec, weights)):
         raise OptionError(f"--record writes into a weights folder, and '{locked or weights}' is none")
     if record:
-        names.check_finished(str(weights))
+        names.check_finished(spec, str(weights))
     arguments = _arguments(spec, metric, **how)
     from zoo import hub, metrics
     from zoo.cli import memory

@@ -94,9 +94,14 @@ def locked_weights(spec: ModelSpec, weights: str | None, path: str) -> str:
     return str(locks.download(found[0]))
 
 
-def check_finished(weights: str) -> None:
+def is_folder(spec: ModelSpec, weights: str | None) -> bool:
+    """Whether weights are a folder; what is named like a tag is the tag."""
+    return weights is not None and weights not in spec.weights and Path(weights).is_dir()
+
+
+def check_finished(spec: ModelSpec, weights: str) -> None:
     """Raise OptionError for the folder of a run that has checkpoints alone."""
-    if _is_unfinished(weights):
+    if is_folder(spec, weights) and _is_unfinished(weights):
         raise OptionError(
             f"the run in '{weights}' has no weights yet; they come when it ends or is stopped with Ctrl-C. If it was "
             f"killed: zoo train --resume --out {weights} --max-minutes 1"

@@ -16,8 +16,9 @@ from zoo.cli.console import (
     print_table,
     weights_option,
 )
-from zoo.cli.names import check_finished, choose_weights, find
+from zoo.cli.names import check_finished, choose_weights, find, is_folder
 from zoo.errors import OptionError
+from zoo.spec import ModelSpec
 
 
 @click.command()
@@ -44,7 +45,7 @@ def download(model: str | None, weights: str | None, locked: str | None, as_json
     else:
         spec, weights = find(model, weights)
         chosen = choose_weights(spec, weights)
-        check_finished(chosen)
+        check_finished(spec, chosen)
         folder = hub.download(spec.name, chosen)
     if as_json:
         from zoo.hub.config import read_config
@@ -79,8 +80,8 @@ def check(model: str, weights: str | None, as_json: bool) -> None:
         results = _conformance(spec.name)
     else:
         chosen = choose_weights(spec, weights)
-        check_finished(chosen)
-        results = _golden(spec.name, chosen)
+        check_finished(spec, chosen)
+        results = _golden(spec, chosen)
     if as_json:
         print_json(results)
     else:
@@ -95,14 +96,14 @@ def _conformance(model: str) -> list[dict[str, str]]:
     return [{"name": r.name, "status": r.status, "detail": r.detail} for r in testing.check(model)]
 
 
-def _golden(model: str, weights: str) -> list[dict[str, str]]:
+def _golden(spec: ModelSpec, weights: str) -> list[dict[str, str]]:
     from zoo import hub
     from zoo.hub.config import read_config
     from zoo.hub.golden import check_golden
 
-    folder = Path(weights) if Path(weights).is_dir() else hub.download(model, weights)
+    folder = Path(weights) if is_folder(spec, weights) else hub.download(spec, weights)
     golden = read_config(folder).golden
-    loaded = hub.load(model, weights=weights, device="cpu")
+    loaded = hub.load(spec.name, weights=weights, device="cpu")
     results = [{"name": "loads", "status": "pass", "detail": str(folder)}]
     if not golden:
         return [*results, {"name": "golden sample", "status": "n/a", "detail": "these weights come without one"}]

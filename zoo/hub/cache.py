@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zoo.errors import HubError, discreet
-from zoo.files import write_atomically
+from zoo.files import digest, write_atomically
 from zoo.hub.config import CONFIG, TENSORS
 from zoo.hub.network import endpoint, library, unreachable
 from zoo.spec import REVISION
@@ -99,11 +100,31 @@ def point(folder: Path, branch: str) -> None:
         write_atomically(path, folder.name.encode())
 
 
+def is_as_sent(folder: Path) -> bool:
+    """Whether the two files of a snapshot are what the Hub sent: their blobs are named by git's sha1, those of large
+    files by sha256. What is wrong with such files, another copy does not mend."""
+    try:
+        return all(path.name in (_git_sha1(path), digest(path)) for path in map(Path.resolve, _files(folder)))
+    except OSError:
+        return False
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / name for name in (CONFIG, TENSORS)]
+
+
+def _git_sha1(path: Path) -> str:
+    found = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
+
+
 def forget(folder: Path) -> None:
     """Remove the two files of a snapshot from the cache: the links and what they lead to."""
     root = folder.parent.parent.resolve()
-    for name in (CONFIG, TENSORS):
-        path = folder / name
+    for path in _files(folder):
         while path.parent.resolve().is_relative_to(root):
             target = path.parent / os.readlink(path) if path.is_symlink() else None
             with suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -203,18 +204,18 @@ def _command(spec: ModelSpec, receipt: Mapping[str, Any]) -> str:
     found = re.fullmatch(CHOICE, str(receipt["split"]))
     split, limit, seed = found.groups() if found else (receipt["split"], None, None)
     few = f" --limit {limit}" if limit else ""
-    columns = "".join(f" --column {column}" for column in receipt.get("columns", "").split(", ") if column)
+    columns = "".join(f" --column {shlex.quote(column)}" for column in receipt.get("columns", "").split(", ") if column)
     resize = " --resize" if "antialiased" in receipt.get("resizer", "") else ""  # boxes are for sets that say so
-    measured = f"zoo eval {spec.name} --weights {PLACE} --data {receipt['data']}{resize}"
+    measured = f"zoo eval {spec.name} --weights {PLACE} --data {shlex.quote(receipt['data'])}{resize}"
     if "features" not in receipt:
         return f"{measured} --split {split}{few}{f' --seed {seed}' if int(seed or 0) else ''}{columns}"
     columns += f" --pairs {receipt['pairs']}" if receipt.get("pairs") else ""
-    options = "".join(f" --option {option}" for option in receipt.get("options", "").split(", ") if option)
+    options = "".join(f" --option {shlex.quote(option)}" for option in receipt.get("options", "").split(", ") if option)
     options += f" --precision {receipt['precision']}" if receipt.get("precision") else ""
     stride = f" --frame-stride {receipt['stride']}" if receipt.get("stride", 1) != 1 else ""
     control = f" --control {receipt['samples'].split()[-1]}" if receipt.get("samples") else ""
     drawn = f"--count {receipt['count']} --seed {receipt['seed']}{options}{columns}{stride}{control}"
-    drawn += "" if receipt["features"] == "mean colour" else f" --features {receipt['features']}"
+    drawn += "" if receipt["features"] == "mean colour" else f" --features {shlex.quote(receipt['features'])}"
     return f"{measured}{f' --split {split}{few}' if receipt.get('real') else ''} {drawn} --metric "
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import WeightsError, one_line
-from zoo.spec import SHA256
+from zoo.spec import RESERVED, SHA256
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
@@ -179,6 +179,8 @@ def _golden_problem(golden: dict[str, Any]) -> str | None:
     needed = {"seed": int, "options": dict, "shape": list, "pixels": str}
     if set(golden) - {"examples"} != set(needed) or not all(is_a(golden[key], kind) for key, kind in needed.items()):
         return f"'golden' must hold {', '.join(needed)}"
+    if clash := sorted(set(golden["options"]) & set(RESERVED)):
+        return f"'golden' has an option {clash[0]!r}, which is no option of a model"
     shape = golden["shape"]
     if len(shape) > 5 or not all(is_a(n, int) and n > 0 for n in shape) or math.prod(shape) > SHAPE_LIMIT:
         return "the shape of 'golden' makes no sense"

@@ -58,7 +58,7 @@ def check_golden(model: Model, golden: Mapping[str, Any]) -> tuple[bool, str]:
     try:
         with usual_defaults("cpu"):
             shown = model.examples(1) if golden.get("examples") else {}
-            drawn = model.sample(1, seed=golden["seed"], **shown, **golden["options"])
+            drawn = model.sample(1, seed=golden["seed"], **(shown | golden["options"]))
     except ZooError as error:
         return False, f"the golden sample can't be drawn: {one_line(error)}"
     if drawn.shape != stored.shape:

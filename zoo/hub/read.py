@@ -60,11 +60,13 @@ def load_folder(
         device: "cpu", "cuda", or "auto" for CUDA where there is a device.
 
     Raises:
-        WeightsError: anything missing, damaged, or not made for this model.
+        WeightsError: anything missing, damaged, or not made for this model; or tensors that another process replaces
+            meanwhile.
         OptionError: no such device.
     """
     target = pick_device(device)
     folder = Path(folder).expanduser()
+    before = _identity(folder / TENSORS)
     config, path = verify(folder, pin)
     if expect is not None and config.model != expect.name:
         raise WeightsError(one_line(f"'{folder}': these are weights of '{config.model}', not of '{expect.name}'"))
@@ -75,6 +77,8 @@ def load_folder(
         with torch.random.fork_rng(devices=[]), usual_defaults("cpu"):
             model = building.build_from_config(spec, config.config)
             model.load_state_dict(load_file(path), strict=True)
+        if _identity(path) != before:  # what was loaded is not what was verified
+            raise WeightsError(f"'{path}' was replaced while it was loaded; load it again")
         model.class_names = tuple(config.raw.get("classes", ()))
         model.weights_sha256 = config.sha256
         return model.to(target).eval()
@@ -118,6 +122,15 @@ def verify(folder: Path, pin: Weights | None = None) -> tuple[WeightsConfig, Pat
         if found != expected_digest:
             raise DamagedError(f"'{path}' has sha256 {found[:12]}..., but {who} says {expected_digest[:12]}...{FETCH}")
     return config, path
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is replaced or written; None of a file that is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def spec_of(config: WeightsConfig, folder: Path) -> ModelSpec:

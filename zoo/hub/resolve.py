@@ -75,12 +75,13 @@ def _verified(folder: Path, pin: Weights | None) -> Path:
 
 
 def _use(find: Callable[[], Found], action: Callable[[Path, Weights | None], T]) -> T:
-    """`action` on the folder found; a damaged copy in the Hub's cache is thrown away and fetched once more."""
+    """`action` on the folder found; a copy in the Hub's cache that was damaged there is thrown away and fetched once
+    more."""
     folder, pin = find()
     try:
         return action(folder, pin)
     except DamagedError as error:
-        if not cache.holds(folder):
+        if not cache.holds(folder) or cache.is_as_sent(folder):
             raise
         cache.forget(folder)
         try:
