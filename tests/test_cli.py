@@ -25,7 +25,7 @@ from zoo.cli import app, console, main
 from zoo.cli.console import print_table, progress, size
 from zoo.cli.names import choose_weights
 from zoo.cli.options import clip_length, parse_options, table_columns
-from zoo.errors import OptionError, ZooError
+from zoo.errors import HubError, OptionError, ZooError
 from zoo.hub import config, golden, read
 from zoo.media.video import write_clip
 from zoo.plugins import PluginRecord
@@ -271,6 +271,64 @@ def test_bad_input_is_one_line(arguments, text, error, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "load", lambda *a, **k: pytest.fail("it loaded the model first"))
     assert text in error(*arguments.split())
     assert list(tmp_path.iterdir()) == []
+
+
+LONG = "x" * 300  # as long as no file's name may be
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (f"sample pixelcnn --weights {LONG}", "File name too long"),
+        (f"sample pixelcnn --weights FOLDER -o {LONG}.png", "File name too long"),
+        (f"train pixelcnn --preset tiny --data {LONG}", "File name too long"),
+        (f"info pixelcnn --weights ./{LONG}", "File name too long"),
+        ("train pixelcnn --preset tiny --data DATA --set width={[]:1}", "setting 'width' of pixelcnn must be int"),
+        (
+            "train pixelcnn --preset tiny --data DATA --set learning_rate=1 --learning-rate 2",
+            "--learning-rate and --set learning_rate are two answers",
+        ),
+        ("train pixelcnn --preset tiny --data DATA --frame-stride 2", "pixelcnn learns from pictures"),
+        ("sample pixelcnn --weights FOLDER -n 2 -o out/ --columns 2", "--columns is of a grid of samples"),
+        ("sample pixelcnn --weights FOLDER -n 2 -o x.npy --columns 2", "'x.npy' holds the values of the model"),
+        ("sample pixelcnn --weights FOLDER -n 2 -o x.npy --scale 2", "--scale is of a grid of samples"),
+        ("cache --yes", "--yes is for --delete"),
+    ],
+)
+def test_what_can_not_be_done_or_would_be_ignored_is_one_line(
+    arguments, text, folder, error, tmp_path, monkeypatch, pictures
+):
+    monkeypatch.chdir(tmp_path)
+    places = {"FOLDER": str(folder), "DATA": str(pictures)}
+    before = sorted(tmp_path.iterdir())
+    assert text in error(*(places.get(word, word) for word in arguments.split()))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_columns_of_a_picture_are_no_bar_to_files_of_one_sample_each(folder, tmp_path, output):
+    """What --like takes over from a grid was not typed."""
+    grid = tmp_path / "grid.png"
+    output("sample", "pixelcnn", "--weights", folder, "-n", "4", "--columns", "1", "--scale", "2", "-o", grid)
+    output("sample", "--like", grid, "--weights", folder, "-o", f"{tmp_path}/each/")
+    assert len(list((tmp_path / "each").glob("*.png"))) == 4
+
+
+def test_what_was_published_before_an_error_is_told_as_json(output, monkeypatch, capsys):
+    pin = zoo.Weights(repo="me/tiny", revision="a" * 40, sha256="0" * 64, size=1)
+    answers = iter([pin])
+
+    def send(*_, **how):
+        try:
+            return next(answers)
+        except StopIteration:
+            raise HubError("the Hub is gone") from None
+
+    monkeypatch.setattr(hub, "prepare", lambda *arguments: None)
+    monkeypatch.setattr(hub, "send", send)
+    assert main(["publish", "--all", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert [row["repo"] for row in json.loads(out)] == ["me/tiny"]
+    assert "the Hub is gone" in err
 
 
 def test_an_empty_output_is_refused(error):
@@ -525,6 +583,14 @@ def test_train_resumes_with_the_stored_settings(trained, tmp_path, output):
     assert resume
     assert (found.batch_size, found.seed, found.preset, found.out) == (7, 5, "tiny", str(tmp_path))
     assert (found.examples, found.max_minutes) == (99, 2)
+
+
+def test_the_precision_auto_of_a_resumed_run_is_the_one_it_began_with(trained, tmp_path, output):
+    (tmp_path / "run").mkdir()
+    stored = loop.Settings(model="pixelcnn", data="mnist", out="run", precision="bf16")
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"settings": vars(stored)}))
+    output("train", "--resume", "--out", "run", "--precision", "auto")
+    assert trained[0][0].precision == "bf16"
 
 
 def test_dry_run(trained, monkeypatch, output):

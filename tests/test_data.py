@@ -169,6 +169,8 @@ def test_bad_sources_are_named(tmp_path: Path, pictures: Path) -> None:
         data.load(str(tmp_path / "broken.parquet"), "train", SHAPE)
     with pytest.raises(DataError, match="1 or 3 channels"):
         data.load(str(pictures), "train", (2, 8, 8))
+    with pytest.raises(DataError, match="can't look for 'x*': File name too long"):
+        data.load("x" * 300, "train", SHAPE)
 
 
 def test_a_damaged_picture_is_named(pictures: Path) -> None:

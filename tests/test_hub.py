@@ -760,7 +760,7 @@ def test_the_command_on_a_card_quotes_names_with_blanks(tiny, tmp_path):
         "count": 9,
         "columns": "label=a kind",
     }
-    hub.record(folder, [receipt])
+    hub.record(folder, [{**receipt, "columns": "label=a kind"}])
     command = "--weights OWNER/NAME --data 'my photos' --split test --column 'label=a kind'"
     assert f"zoo eval pixelcnn {command}\n" in (folder / "README.md").read_text()
 
@@ -770,7 +770,7 @@ def test_recording_a_figure_keeps_the_limitations(tiny, tmp_path):
 
     folder = hub.save(tiny, tmp_path / "weights", limitations="Draws\n\nnothing at all.")
     receipt = {"name": "nats", "value": 1.5, "data": "mnist", "split": "test", "count": 10}
-    hub.record(folder, [receipt])
+    hub.record(folder, [{**receipt, "columns": "label=a kind"}])
     text = (folder / "README.md").read_text()
     assert text.endswith("## Limitations\n\nDraws\n\nnothing at all.\n")
     assert "| nats | 1.5 |" in text

@@ -179,3 +179,12 @@ def test_films_of_another_size_ask_for_resizing(tmp_path: Path) -> None:
     assert len(data.load(str(tmp_path), "train", {"video": (4, 3, 16, 16)}, resize=True)) == 2
     with pytest.warns(UserWarning, match="frames"), pytest.raises(DataError, match="none has the 9 frames of a window"):
         data.load(str(tmp_path), "train", {"video": (9, 3, 16, 16)}, resize=True)
+
+
+def test_the_still_picture_of_an_apng_is_no_frame(tmp_path: Path) -> None:
+    """It is for programs that can't show animations."""
+    frames = [Image.new("L", (8, 8), value) for value in (10, 20, 30)]
+    still = Image.new("L", (8, 8), 255)
+    still.save(tmp_path / "a.png", save_all=True, append_images=frames, default_image=True, duration=100)
+    assert video.read_clip(tmp_path / "a.png", 1)[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert video.clip_fps(tmp_path / "a.png") == pytest.approx(10)

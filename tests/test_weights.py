@@ -419,6 +419,12 @@ def test_what_a_config_cannot_hold_is_not_written(model, tmp_path, info):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_that_is_too_long_is_one_line():
+    for names in (("pixelcnn", "x" * 300), ("x" * 300, None)):
+        with pytest.raises(WeightsError, match="can't look for 'x*': File name too long"):
+            zoo.load(*names)
+
+
 def test_devices(original):
     assert read.load_folder(original, device="auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     for device in ("tpu", "cuda") if not torch.cuda.is_available() else ("tpu",):

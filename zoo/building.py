@@ -198,7 +198,7 @@ def literal(text: str) -> Any:
         return {"true": True, "false": False}.get(text.lower())
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return text
 
 

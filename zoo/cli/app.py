@@ -24,6 +24,9 @@ COMPLETE = "_ZOO_COMPLETE"  # set by a shell that wants to know what could come 
 # A disk that is full, a limit on the size of files, a terminal that is gone, a stream that can't be written.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
+# Places that a user named and may not use: of somebody else, on a disk that can't be written, with a name that is none.
+UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR)
+
 VERBS: dict[str, click.Command] = {
     "list": show.list_models,
     "info": show.info,
@@ -125,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = _message(error)
         if message is None:
             raise
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
             _silence()
         if debug:
             traceback.print_exc()
@@ -169,6 +172,8 @@ def _message(error: Exception) -> str | None:
         return _usage(error)
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return f"can't write the output: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in UNUSABLE and error.filename:
+        return f"can't use '{error.filename}': {error.strerror}"
     if is_shortage(error):
         return "the device has too little memory; try a smaller --batch-size or model, or --device cpu"
     return None

@@ -27,6 +27,8 @@ def cache(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """
     from zoo.hub import kept
 
+    if yes and not names:
+        raise OptionError("--yes is for --delete, which says what")
     if names:
         _delete(names, yes, as_json)
         return

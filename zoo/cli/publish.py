@@ -66,15 +66,17 @@ def publish(
         print_json([{"repo": package.repo, "title": package.title, "files": _sizes(package)} for package in packages])
         return
     pins = []
-    for package in packages:
-        if dry_run:
-            _show(package)
-            continue
-        pins.append(hub.send(package, private=private, message=message, force=force))
-        if not as_json:
-            click.echo(hub.pin_text(pins[-1]))
-    if as_json:
-        print_json([dataclasses.asdict(pin) for pin in pins])
+    try:
+        for package in packages:
+            if dry_run:
+                _show(package)
+                continue
+            pins.append(hub.send(package, private=private, message=message, force=force))
+            if not as_json:
+                click.echo(hub.pin_text(pins[-1]))
+    finally:
+        if as_json:  # what was sent before an error is at the Hub
+            print_json([dataclasses.asdict(pin) for pin in pins])
 
 
 def _bundled() -> Iterator[tuple[Path, str]]:

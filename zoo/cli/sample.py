@@ -31,6 +31,7 @@ from zoo.cli.plan import Plan, make_plan
 from zoo.device import check_device
 from zoo.errors import OptionError
 from zoo.media.origin import Origin
+from zoo.media.output import Target
 from zoo.settings import PRECISIONS
 from zoo.spec import ModelSpec
 
@@ -121,6 +122,7 @@ def _sample(
     choose("--precision", precision, PRECISIONS)
     check_device(device)
     target = plan.check(spec)
+    _check_grid(ctx, spec, target)
     if target.to_stdout and (as_json or sidecar):
         raise OptionError("--json and --sidecar are for files, and -o - writes the samples to stdout")
     if not is_main_process():  # of a launch of several: one draws and writes
@@ -154,6 +156,22 @@ def _sample(
         note(text)
     else:
         click.echo(text)
+
+
+def _check_grid(ctx: click.Context, spec: ModelSpec, target: Target) -> None:
+    """Raise OptionError for flags of a grid that the user typed where there is none."""
+    unused: tuple[str, ...]
+    if target.is_array:
+        what, unused = "holds the values of the model", ("columns", "scale", "show_given")
+    elif target.each:
+        what, unused = "has a file for each sample", ("columns",)
+    elif spec.is_video and target.animation is None:
+        what, unused = "has a row of frames for each clip", ("columns",)
+    else:
+        return
+    for name in unused:
+        if again.given(ctx, name):
+            raise OptionError(f"--{name.replace('_', '-')} is of a grid of samples, and '{target.path}' {what}")
 
 
 def draw(model: Model, plan: Plan, pictures: dict[str, torch.Tensor], precision: str) -> torch.Tensor:

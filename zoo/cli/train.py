@@ -130,6 +130,8 @@ def _settings(given: dict[str, Any], assignments: Sequence[str] | None, *, resum
 
     chosen = building.parse(assignments or ())
     if "learning_rate" in given:
+        if "learning_rate" in chosen:
+            raise OptionError("--learning-rate and --set learning_rate are two answers; give one")
         chosen["learning_rate"] = given.pop("learning_rate")
         if not chosen["learning_rate"] > 0:
             raise OptionError(f"learning_rate must be positive, not {chosen['learning_rate']}")
@@ -140,6 +142,8 @@ def _settings(given: dict[str, Any], assignments: Sequence[str] | None, *, resum
         if chosen:
             spec = registry.model_spec(given.get("model", stored.model))
             given["overrides"], given["recipe"] = building.split(spec, chosen)
+        if given.get("precision") == AUTO:  # the run has resolved it when it began
+            del given["precision"]
         settings = dataclasses.replace(stored, **{"max_minutes": None, **given})
         settings.check_folder(resume=True)
         return settings

@@ -36,7 +36,10 @@ class Source:
 
 def find(data: str, *, resize: bool = False) -> Source:
     """What a `--data` argument means, see `_find`; with `resize` pictures are brought to the model's size."""
-    source = _find(data)
+    try:
+        source = _find(data)
+    except OSError as error:  # no permission, or a name that is too long
+        raise DataError(f"can't look for '{data}': {error.strerror or error}") from None
     return replace(source, spec=replace(source.spec, resize="antialias")) if resize else source
 
 

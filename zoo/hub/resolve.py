@@ -96,6 +96,7 @@ def resolve(spec: ModelSpec, weights: str | Path) -> Found:
 
     Raises:
         UnknownNameError: neither a tag nor a folder nor "owner/repo[@revision]".
+        WeightsError: a folder that may not be looked into.
         HubError: not to be had.
     """
     if isinstance(weights, str) and weights in spec.weights:
@@ -138,7 +139,11 @@ def _unnamed(source: str | Path) -> Found:
 def _elsewhere(source: str | Path) -> Path | None:
     """The folder of "owner/repo[@revision]" or of a path; None for a text that is neither."""
     text = str(source)
-    if isinstance(source, Path) or text.startswith((".", "/", "~")) or Path(text).is_dir():
+    try:
+        is_folder = Path(text).is_dir()
+    except OSError as error:  # no permission, or a name that is too long
+        raise WeightsError(f"can't look for '{text}': {error.strerror or error}") from None
+    if isinstance(source, Path) or text.startswith((".", "/", "~")) or is_folder:
         return Path(text).expanduser()
     match = REPO_AT.fullmatch(text)
     if not match:

@@ -67,7 +67,7 @@ def clip_fps(path: Path) -> float | None:
     """Frames a second of a video file, on average; None where it does not say."""
     if path.suffix.lower() in ANIMATED:
         with readable(f"'{path}'"), Image.open(path) as picture:
-            times = [_milliseconds(frame) for frame in ImageSequence.Iterator(picture)]
+            times = [_milliseconds(frame) for frame in _moving(picture)]
         return 1000 * len(times) / sum(times) if sum(times) else None
     with _opened(path, f"'{path}'") as stream:
         return float(stream.average_rate) if stream.average_rate else None
@@ -81,6 +81,11 @@ def is_moving(path: Path) -> bool:
         return bool(getattr(picture, "is_animated", False))
 
 
+def _moving(picture: Image.Image) -> Iterator[Image.Image]:
+    """The frames of an animation, without a picture that an APNG shows to those alone who can't show animations."""
+    return itertools.islice(ImageSequence.Iterator(picture), 1 if picture.info.get("default_image") else 0, None)
+
+
 def _milliseconds(frame: Image.Image) -> float:
     """How long a frame is shown, which WebP tells of decoded frames alone; 0 if unknown."""
     frame.load()
@@ -89,7 +94,7 @@ def _milliseconds(frame: Image.Image) -> float:
 
 def _animated(path: Path, channels: int, where: str) -> Iterator[np.ndarray[Any, Any]]:
     with readable(where), Image.open(path) as picture:
-        for frame in ImageSequence.Iterator(picture):
+        for frame in _moving(picture):
             yield to_array(frame, channels, where)
 
 

@@ -105,7 +105,10 @@ def recipe(settings: Settings) -> dict[str, Any]:
 
 
 def reading(settings: Settings, model: Model) -> dict[str, Any]:
-    """How the data of a run are read: the keywords of `load` and `stream`."""
+    """How the data of a run are read: the keywords of `load` and `stream`. OptionError for a stride between frames of a
+    model that learns from pictures."""
+    if settings.frame_stride != 1 and not any(len(shape) == 4 for shape in model.batch_shapes.values()):
+        raise OptionError(f"frame_stride is of clips, and {model.spec.name} learns from pictures")
     return {
         "threads": settings.workers,
         "resize": settings.resize,
