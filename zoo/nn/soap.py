@@ -67,6 +67,7 @@ class SOAP(torch.optim.Optimizer):
 
     def _step(self, weights: list[torch.Tensor], group: dict[str, Any]) -> None:
         """One step of weights of the same shape."""
+        mean_decay, square_decay = group["betas"]
         rows = weights[0].shape[0] if weights[0].ndim > 1 else 1
         shape = (rows, weights[0].numel() // rows)
         gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
@@ -76,12 +77,11 @@ class SOAP(torch.optim.Optimizer):
             state.update(step=0, mean=torch.zeros_like(gradient), square=torch.zeros_like(gradient))
             for side, size in zip(SIDES, shape, strict=True):
                 if weights[0].ndim > 1 and 1 < size <= group["largest"]:
-                    state[f"{side}_covariance"] = _covariance(gradient, side)
+                    state[f"{side}_covariance"] = _covariance(gradient, side).mul_(1 - square_decay)
                     state[f"{side}_basis"] = torch.linalg.eigh(state[f"{side}_covariance"])[1].flip(-1)  # falling
             if len(state) > 3:
                 return
         state["step"] += 1
-        mean_decay, square_decay = group["betas"]
         state["mean"].lerp_(gradient, 1 - mean_decay)
         turned = _turn(gradient, state)
         state["square"].lerp_(turned.square_(), 1 - square_decay)
