@@ -137,6 +137,16 @@ def test_saved_and_loaded_it_goes_on_to_the_bit() -> None:
     assert all(map(torch.equal, weights, copies))
 
 
+@pytest.mark.parametrize("when", [0, 7, 10])
+def test_a_gradient_that_is_not_finite_shows_in_its_weight_alone(when: int) -> None:
+    weights = [parameter(4, 3), parameter(4, 3)]
+    gradients = drawn(22, (4, 3), (4, 3))
+    gradients[when][0][1, 2] = float("nan")
+    stepped(SOAP(weights), weights, gradients)
+    assert weights[0].isnan().any()
+    assert weights[1].isfinite().all()
+
+
 @pytest.mark.parametrize("wrong", [{"betas": (0.9, 1.0)}, {"betas": (-0.1, 0.9)}, {"every": 0}])
 def test_wrong_options_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"betas|every"):

@@ -136,6 +136,18 @@ def test_stopped_and_resumed_equals_uninterrupted(finished: Path, tmp_path: Path
     assert_same_run(finished / "run", tmp_path / "run")
 
 
+def test_a_run_with_soap_resumes_exactly(finished: Path, tmp_path: Path) -> None:
+    whole, run = (
+        settings(finished / "pictures", tmp_path / name, recipe={"learning_rate": 0.02, "optimizer": "soap"})
+        for name in ("whole", "run")
+    )
+    summary = loop.train(whole)
+    assert summary["metrics"]["train/bits_per_dim"] < 1.5
+    loop.train(dataclasses.replace(run, max_minutes=1e-9))
+    assert loop.train(run, resume=True)["seen"] == 96
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
 def test_a_streamed_run_resumes_exactly(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.data.tables.STREAM_HOLDOUT", 5)
     monkeypatch.setattr("zoo.data.Stream.BLOCK", 20)

@@ -78,7 +78,7 @@ class SOAP(torch.optim.Optimizer):
             for side, size in zip(SIDES, shape, strict=True):
                 if weights[0].ndim > 1 and 1 < size <= group["largest"]:
                     state[f"{side}_covariance"] = _covariance(gradient, side).mul_(1 - square_decay)
-                    state[f"{side}_basis"] = torch.linalg.eigh(state[f"{side}_covariance"])[1].flip(-1)  # falling
+                    state[f"{side}_basis"] = _eigenvectors(state[f"{side}_covariance"])
             if len(state) > 3:
                 return
         state["step"] += 1
@@ -100,6 +100,13 @@ class SOAP(torch.optim.Optimizer):
 def _covariance(gradient: torch.Tensor, side: str) -> torch.Tensor:
     """N R R, or N C C."""
     return gradient @ gradient.mT if side == "rows" else gradient.mT @ gradient
+
+
+def _eigenvectors(covariance: torch.Tensor) -> torch.Tensor:
+    """N k k, those of the largest eigenvalues first; of what is not finite, any: the weights will tell."""
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    finite = covariance.isfinite().all((1, 2), keepdim=True)
+    return torch.linalg.eigh(torch.where(finite, covariance, identity))[1].flip(-1)
 
 
 def _turn(x: torch.Tensor, state: dict[str, Any], *, back: bool = False) -> torch.Tensor:
