@@ -106,7 +106,8 @@ def _eigenvectors(covariance: torch.Tensor) -> torch.Tensor:
     """N k k, those of the largest eigenvalues first; of what is not finite, any: the weights will tell."""
     identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     finite = covariance.isfinite().all((1, 2), keepdim=True)
-    return torch.linalg.eigh(torch.where(finite, covariance, identity))[1].flip(-1)
+    vectors: torch.Tensor = torch.linalg.eigh(torch.where(finite, covariance, identity))[1]
+    return vectors.flip(-1)
 
 
 def _turn(x: torch.Tensor, state: dict[str, Any], *, back: bool = False) -> torch.Tensor:
