@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import write_pictures
+from objectives import assert_gradients, step_gradients
 from PIL import Image
 
 import zoo
@@ -23,6 +25,7 @@ from zoo.settings import Settings
 from zoo.train import loop
 from zoo.train.accelerator import make_accelerator
 from zoo.train.state import load_state, take_state
+from zoo.trainer import warm_cosine
 
 zoo.models()  # puts plugins/ on the path
 from zoo_vqvae.prior import Prior  # noqa: E402
@@ -149,6 +152,46 @@ def test_two_processes_move_the_codebook_as_one_does() -> None:
     others = iter(sent)
     two.update(z[:2], codes[:2], total=lambda tensor: tensor + next(others))
     torch.testing.assert_close(two.codebook, one.codebook)
+
+
+def test_processes_begin_codes_anew_at_the_same_vectors() -> None:
+    """Those of the first one; each process has its own random numbers."""
+    both = Quantiser(6, 3), Quantiser(6, 3)
+    both[1].load_state_dict(both[0].state_dict())
+    vectors = torch.randn(2, 1, 3, 5, 5)
+    sent: list[list[torch.Tensor]] = [[], []]
+
+    def update(rank: int, quantiser: Quantiser, exchange: Any) -> None:
+        torch.manual_seed(rank)
+        how = {"restart_below": 0.5, "total": exchange, "is_main": rank == 0}
+        quantiser.update(vectors[rank], both[0](vectors[rank])[1], **how)
+
+    for rank in (0, 1):
+        probe = Quantiser(6, 3)
+        probe.load_state_dict(both[0].state_dict())
+        update(rank, probe, lambda x, rank=rank: (sent[rank].append(x.clone()), x)[1])
+    codebooks = []
+    for rank in (0, 1):
+        mine = Quantiser(6, 3)
+        mine.load_state_dict(both[0].state_dict())
+        others = iter(sent[1 - rank])
+        update(rank, mine, lambda x, others=others: x + next(others))
+        codebooks.append(mine.codebook)
+    assert torch.equal(codebooks[0], codebooks[1])
+    known = {tuple(v) for v in vectors[0].movedim(1, -1).reshape(-1, 3).tolist()}
+    assert {tuple(v) for v in codebooks[0].tolist()} <= known
+
+
+def test_counts_are_smoothed() -> None:
+    """Appendix A.1: a code that nobody takes any more keeps a finite vector, and others hardly move for it."""
+    quantiser = Quantiser(4, 2)
+    quantiser.counts.zero_()
+    quantiser.sums.zero_()
+    z, codes = torch.full((1, 2, 2, 2), 3.0), torch.zeros(1, 2, 2, dtype=torch.int64)
+    quantiser.update(z, codes, decay=0)
+    n = (4 + 1e-5) / (4 + 4e-5) * 4
+    assert quantiser.codebook[0].tolist() == pytest.approx([12 / n] * 2, rel=1e-6)
+    assert quantiser.codebook[1:].eq(0).all()
 
 
 def test_dead_codes_begin_anew_at_vectors_of_the_batch() -> None:
@@ -411,6 +454,84 @@ def test_a_sample_is_the_candidate_that_the_classifier_is_surest_of(tmp_path: Pa
 
 
 # Training
+
+
+def nearest(z: torch.Tensor, codebook: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The code vectors nearest to (B, D, h, w), and the codes (B, h, w)."""
+    codes = (z.movedim(1, -1)[..., None, :] - codebook).square().sum(-1).argmin(-1)
+    return codebook[codes].movedim(-1, 1), codes
+
+
+def test_a_step_goes_down_the_losses_of_the_papers() -> None:
+    """Eq. 2 of VQ-VAE-2 with means over elements, and nats for each code of the priors, written out a second time."""
+    model = built(classes=3, dropout=0.0)
+    trainer = make_trainer(model, stage="joint", commitment=0.7)
+    networks = {"autoencoder": model.autoencoder, "top": model.priors[0], "bottom": model.priors[1]}
+    again = copy.deepcopy(networks)
+    batch = {"image": pictures(model), "label": torch.arange(4) % 3}
+    x, part = batch["image"] / 127.5 - 1, again["autoencoder"]
+    losses: dict[str, torch.Tensor] = {}
+    below = part.encoders[1](x)
+    z = [part.to_codes[0](part.encoders[0](below))]
+    e, top = nearest(z[0], part.quantisers[0].codebook)
+    straight = z[0] + (e - z[0]).detach()
+    z.append(part.to_codes[1](torch.cat([part.conditioners[0](straight), below], 1)))
+    e_below, bottom = nearest(z[1], part.quantisers[1].codebook)
+    straight_below = z[1] + (e_below - z[1]).detach()
+    made = part.decoder(torch.cat([part.ups[0](straight), straight_below], 1))
+    commitment = (z[0] - e).square().mean() + (z[1] - e_below).square().mean()
+    losses["autoencoder"] = (made - x).square().mean() + 0.7 * commitment
+    of_top = again["top"](top[:, None], label=batch["label"])[:, :, 0]
+    of_bottom = again["bottom"](bottom[:, None], upper_0=top, label=batch["label"])[:, :, 0]
+    losses["top"] = torch.nn.functional.cross_entropy(of_top, top)
+    losses["bottom"] = torch.nn.functional.cross_entropy(of_bottom, bottom)
+    assert_gradients(step_gradients(trainer, batch, networks), losses, again)
+
+
+def test_the_prior_drops_features_in_training_alone() -> None:
+    prior = make_prior(dropout=0.5).train()
+    codes = torch.randint(0, 5, (1, 1, 4, 4))
+    assert not torch.equal(prior(codes), prior(codes))
+    prior.eval()
+    assert torch.equal(prior(codes), prior(codes))
+
+
+def test_each_part_has_a_rate_of_its_own_over_its_own_examples(tmp_path: Path) -> None:
+    model = built()
+    trainer = make_trainer(model, 80, tmp_path, stage="all", learning_rate=3e-3, prior_learning_rate=1e-3)
+
+    def rates(seen: int) -> list[float]:
+        trainer.step({"image": pictures(model)}, seen)
+        return [player.optimizer.param_groups[0]["lr"] for player in trainer.players.values()]
+
+    assert rates(16)[0] == pytest.approx(3e-3 * warm_cosine(16, 32))  # 0.4 of the examples are its share
+    last, *priors = rates(44)
+    assert last == pytest.approx(3e-3 * warm_cosine(16, 32))
+    assert priors == pytest.approx([1e-3 * warm_cosine(12, 48)] * 2)
+
+
+def test_mirrored_pictures_are_flipped_from_left_to_right() -> None:
+    model = built()
+    trainer, images = make_trainer(model, stage="joint", mirror=True), pictures(model, 16)
+    torch.manual_seed(0)
+    shown = trainer._pixels({"image": images})
+    same, flipped = ((shown == x).flatten(1).all(1) for x in (images, images.flip(3)))
+    assert bool((same | flipped).all())
+    assert 0 < int(flipped.sum()) < 16
+
+
+def test_codebooks_are_moved_with_the_sums_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the second of two processes."""
+    model = built()
+    kind = type(make_trainer(model).accelerator)
+    monkeypatch.setattr(kind, "num_processes", 2)
+    monkeypatch.setattr(kind, "is_main_process", False)
+    honest: list[dict[str, Any]] = []
+    monkeypatch.setattr(kind, "reduce", lambda self, x, reduction="sum": 2 * x if reduction == "sum" else x)
+    monkeypatch.setattr(Quantiser, "update", lambda self, z, codes, **how: honest.append(how) or torch.zeros(()))
+    make_trainer(model, stage="autoencoder", decay=0.6, restart_below=0.2).step({"image": pictures(model)}, 0)
+    assert [(how["decay"], how["restart_below"], how["is_main"]) for how in honest] == [(0.6, 0.2, False)] * 2
+    assert all(torch.equal(how["total"](torch.ones(3)), torch.full((3,), 2.0)) for how in honest)
 
 
 def test_the_stages_train_one_part_each(tmp_path: Path) -> None:
