@@ -28,6 +28,7 @@ from zoo.train.state import load_state, take_state
 from zoo.trainer import warm_cosine
 
 zoo.models()  # puts plugins/ on the path
+from zoo_vqvae import vqvae2  # noqa: E402
 from zoo_vqvae.prior import Prior  # noqa: E402
 from zoo_vqvae.quantise import Quantiser, perplexity  # noqa: E402
 from zoo_vqvae.store import CodeStore  # noqa: E402
@@ -182,6 +183,22 @@ def test_processes_begin_codes_anew_at_the_same_vectors() -> None:
     assert {tuple(v) for v in codebooks[0].tolist()} <= known
 
 
+def test_what_is_not_known_is_the_mean_of_what_was_quantised() -> None:
+    quantiser = Quantiser(4, 2)
+    z = torch.randn(1, 2, 5, 5)
+    quantiser.update(z, quantiser(z)[1], decay=0)
+    torch.testing.assert_close(quantiser.mean(), z.mean((0, 2, 3)))
+
+
+def test_a_code_that_begins_anew_counts_as_little_more_than_a_dead_one() -> None:
+    quantiser = Quantiser(4, 2)
+    codes = torch.zeros(1, 4, 4, dtype=torch.int64)
+    quantiser.updates.add_(1)  # in the beginning, all would begin anew
+    quantiser.update(torch.randn(1, 2, 4, 4), codes, decay=0, restart_below=0.1)
+    assert quantiser.counts.tolist() == pytest.approx([16, *[2 * 0.1 * 16 / 4] * 3])
+    torch.testing.assert_close(quantiser.sums, quantiser.codebook * quantiser.counts[:, None], atol=1e-4, rtol=1e-4)
+
+
 def test_counts_are_smoothed() -> None:
     """Appendix A.1: a code that nobody takes any more keeps a finite vector, and others hardly move for it."""
     quantiser = Quantiser(4, 2)
@@ -266,6 +283,23 @@ def test_the_bottom_depends_on_the_map_above_around_it_and_on_no_future_code() -
         later = codes.flatten().clone()
         later[j:] = (later[j:] + 1) % 5
         assert torch.equal(prior(later.view(1, 1, 4, 4), upper_0=upper).flatten(2)[..., : j + 1], base[..., : j + 1])
+
+
+@pytest.mark.parametrize(
+    ("layers", "attention", "wanted"), [(20, 4, [4, 9, 14, 19]), (5, 2, [1, 4]), (3, 1, [2]), (2, 0, [])]
+)
+def test_attention_is_spread_evenly_over_the_layers(layers: int, attention: int, wanted: list[int]) -> None:
+    prior = make_prior(n_layers=layers, n_attention=attention)
+    assert [i for i, layer in enumerate(prior.layers) if layer.attention is not None] == wanted
+
+
+@torch.no_grad()
+def test_a_code_above_is_one_square_of_those_below() -> None:
+    prior = make_prior((4, 6), upper=((2, 3),), n_attention=0, n_condition=0)
+    upper = torch.tensor([[[0, 1, 2], [3, 4, 0]]])
+    found = prior.condition_map(upper_0=upper)
+    squares = upper.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert torch.equal(found, prior.upper_embeddings[0](squares).movedim(-1, 1))
 
 
 @torch.no_grad()
@@ -380,6 +414,17 @@ def test_a_picture_is_completed_by_what_is_given_alone() -> None:
     for wrong, text in (({"given_rows": 4}, "give both options"), ({"given": given, "given_rows": 17}, "have 16 rows")):
         with pytest.raises(OptionError, match=text):
             model.sample(2, **wrong)
+
+
+@pytest.mark.parametrize(("given_rows", "whole"), [(1, [0, 0]), (7, [1, 3]), (8, [2, 4]), (16, [4, 8])])
+def test_codes_that_are_given_in_part_are_drawn(
+    given_rows: int, whole: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, kept = built().eval(), []
+    honest = vqvae2.draw
+    monkeypatch.setattr(vqvae2, "draw", lambda p, r: (kept.append(r.options["given_rows"]), honest(p, r))[1])
+    model.sample(1, given=pictures(model, 1), given_rows=given_rows)
+    assert kept == whole
 
 
 def test_a_drawing_shows_the_top_level_and_then_the_details(tmp_path: Path) -> None:
