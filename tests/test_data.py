@@ -303,6 +303,8 @@ def test_a_stream_without_a_validation_split_holds_its_first_pictures_out(
     monkeypatch.setattr("zoo.data.tables.STREAM_HOLDOUT", 10)
     stream, held_out = data.stream(str(shards), SHAPE, seed=0)
     assert levels(held_out) == list(range(10))
+    assert held_out.split == "train[:10]"  # and not "validation", which has others, that were trained on
+    assert levels(data.load(str(shards), "train[:10]", SHAPE)) == list(range(10))
     assert not set(read(stream, 0, 104)) & set(range(10))
 
 

@@ -870,7 +870,7 @@ def test_the_command_on_the_card_measures_the_same_choice(
     command = f"zoo eval pixelcnn --weights OWNER/NAME --data {pictures} --split"
     assert f"{command} train --limit 20 --seed 3\n{command} train --limit 20\n" in text
     assert f"{command} train --limit 9 --count 9 --seed 4 --features quarters.pt --metric fd\n" in text
-    assert f"{command} validation --limit 9\n" in text
+    assert f"{command} 'validation[:9]'\n" in text
     resized = f"--data {folder.parent / 'wide'} --resize --split train --count 9 --seed 0 --precision bf16"
     assert f"{resized} --features quarters.pt --metric fd\n" in text
     assert "| train[20 of 38, seed 3] | 20 |" in text

@@ -765,13 +765,21 @@ def test_the_command_on_a_card_quotes_names_with_blanks(tiny, tmp_path):
     assert f"zoo eval pixelcnn {command}\n" in (folder / "README.md").read_text()
 
 
-def test_recording_a_figure_keeps_the_limitations(tiny, tmp_path):
+def test_recording_a_figure_keeps_the_limitations_and_the_pictures(tiny, tmp_path):
+    """A picture that the card shows is published with it, so that it must not vanish; one that is not there is left
+    out."""
     from zoo import hub
 
     folder = hub.save(tiny, tmp_path / "weights", limitations="Draws\n\nnothing at all.")
+    shown = "![samples](samples.png)\n\n![walk](walk.gif)"
+    text = (folder / "README.md").read_text().replace("![samples](samples.png)", f"{shown}\n\n![lost](lost.png)")
+    (folder / "README.md").write_text(text)
+    (folder / "walk.gif").write_bytes((folder / "samples.png").read_bytes())
     receipt = {"name": "nats", "value": 1.5, "data": "mnist", "split": "test", "count": 10}
-    hub.record(folder, [{**receipt, "columns": "label=a kind"}])
+    hub.record(folder, [receipt])
     text = (folder / "README.md").read_text()
+    assert f"{shown}\n" in text
+    assert "lost" not in text
     assert text.endswith("## Limitations\n\nDraws\n\nnothing at all.\n")
     assert "| nats | 1.5 |" in text
 

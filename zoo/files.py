@@ -23,6 +23,12 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote left in a folder, which none writes into now."""
+    for stray in folder.glob(".*.part*"):
+        stray.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     with whole(path) as part:

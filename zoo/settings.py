@@ -6,6 +6,7 @@ import json
 import os
 import re
 from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,9 @@ class Settings:
             return
         if folder.exists() and not folder.is_dir():
             raise TrainingError(f"'{folder}' is a file; choose another --out")
-        found = {path.name for path in folder.iterdir()} - {LOCK} if folder.exists() else set()
+        found = _names(folder) - {LOCK}
+        if "run.json" not in found:  # of a run that was killed before it wrote that
+            found -= {name for name in ("checkpoints", "samples") if not _names(folder / name)}
         if found and "run.json" not in found:
             raise TrainingError(f"'{folder}' is not empty; choose another --out")
         if found - LEFT or any((folder / "checkpoints").glob("*.pt")):
@@ -166,6 +169,12 @@ class Settings:
         if self.pairs not in (None, *PAIRS):
             raise OptionError(f"pairs takes one of {', '.join(PAIRS)}, not {self.pairs!r}")
         check_device(self.device)
+
+
+def _names(folder: Path) -> set[str]:
+    """What is in a folder, if there is one, but for what a process that was killed while it wrote left there."""
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    return {name for name in names if not fnmatch(name, ".*.part*")}
 
 
 def _same_place(first: Any, second: Any) -> bool:

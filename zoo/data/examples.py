@@ -31,7 +31,7 @@ class Examples:
 
     Attributes:
         source: where it comes from.
-        split: "train", "validation" or "test".
+        split: "train", "validation", "test", or the first examples of one, "train[:1000]".
         labels: (N,), int64, and `classes` their names; None and () if there are none, or none that can be used, of
             which `trouble` says why.
         captions: N texts, or None if there are none.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import pkgutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from zoo.data.order import Stream
 from zoo.data.pictures import MODES
 from zoo.data.reader import Reader
 from zoo.data.source import SUFFIXES, Source, find
+from zoo.data.splits import pick
 from zoo.errors import DataError, one_line, unknown
 from zoo.hub.network import unreachable
-from zoo.seeds import choose
 
 STREAM_HOLDOUT = 1000
 TEXTS = ("string", "large_string")
@@ -47,8 +47,8 @@ def load(
 
     Args:
         data: a registered name, a Hub id, a folder of pictures or clips, a folder or file of tables.
-        split: "train", "validation" or "test". A set without validation split gives a share of its training split.
-            None is "test", or "validation" where there is no test split.
+        split: "train", "validation" or "test"; "train[:N]" is the first N examples. A set without validation split
+            gives a share of its training split. None is "test", or "validation" where there is no test split.
         shapes: what a batch is to hold, key by key, and the shape of one example of it, as `Model.batch_shapes` has it;
             or (C, H, W) of pictures alone. Pictures must have that size, or be brought to it.
         threads: decoding threads.
@@ -68,28 +68,7 @@ def load(
     shapes = _wanted(shapes)
     source = find(data, resize=resize)
     tables = _tables(source, {key: shape for key, shape in shapes.items() if key not in (optional or {})}, pairs=pairs)
-    holdout = source.spec.holdout
-    ours = {own: name for name, own in source.spec.splits.items()}
-    splits = {ours.get(own, own) for own in tables}
-    splits |= {"validation"} if holdout and "train" in splits else set()
-    if split is None:
-        split = "test" if "test" in splits else "validation"
-    if split not in splits:
-        raise unknown(f"split of {data}", split, splits)
-    own = source.spec.splits.get(split, split)
-    table = tables[own] if own in tables else tables[source.spec.splits["train"]]
-    if holdout and source.spec.splits.get("validation", "validation") not in tables:
-        held = holdout if holdout > 0 else min(5000, max(1, len(table) // 20))
-        if holdout > 0:
-            validation: Sequence[int] = range(max(0, len(table) - held), len(table))
-        else:  # of one picture alone nothing
-            validation = choose(len(table), held, 0, "holdout") if len(table) > 1 else ()
-        if split == "validation":
-            table = table.select(validation)
-        elif split == "train":
-            table = table.select(sorted(set(range(len(table))) - set(validation)))
-    if not len(table):
-        raise DataError(f"split '{split}' of {data} is empty")
+    table, split = pick(tables, source, split)
     undecoded, cells = _undecoded(table, source, shapes, columns, pairs, optional, who)
     return Examples(undecoded, Reader(cells, source, stride, seed), split, threads)
 
@@ -110,8 +89,8 @@ def stream(
 ) -> tuple[Stream, Examples]:
     """The training split of a data set read as a stream, and its validation split in memory.
 
-    Without a validation split the first pictures of the stream are held out. Arguments and errors as of `load`; labels
-    that are needed must be below `classes`, if that is given.
+    Without a validation split the first pictures of the stream are held out, which are split "train[:N]" of `load`.
+    Arguments and errors as of `load`; labels that are needed must be below `classes`, if that is given.
     """
     from datasets import Dataset
 
@@ -121,12 +100,14 @@ def stream(
         raise unknown(f"split of {data}", "train", tables)
     train, own = tables[source.spec.splits["train"]], source.spec.splits.get("validation", "validation")
     held = source.spec.holdout if source.spec.holdout > 0 else STREAM_HOLDOUT
-    if own not in tables:
+    has_own = own in tables
+    if not has_own:
         tables[own], train = train.take(held), train.skip(held)
     undecoded, cells = _undecoded(train, source, shapes, columns, pairs, optional, who)
     rows = list(_undecoded(tables[own].take(5000), source, shapes, columns, pairs, optional, who)[0])
     reader = Reader(cells, source, stride, seed)
-    held_out = Examples(Dataset.from_list(rows, features=undecoded.features), reader, "validation", threads)
+    split = "validation" if has_own else f"train[:{len(rows)}]"
+    held_out = Examples(Dataset.from_list(rows, features=undecoded.features), reader, split, threads)
     return Stream(undecoded, reader, seed, classes=classes, needed=shapes), held_out
 
 

@@ -36,7 +36,7 @@ LICENCE_ROW = "licence of the weights"  # in the table of the training
 ORDER = ["license", "license_name", "license_link", "library_name", "pipeline_tag", "tags", "datasets", "base_model"]
 CLASSES_SHOWN = 100
 RECEIPT = ("name", "value", "data", "split", "count")
-CHOICE = r"(.*)\[:?(\d+)(?: of \d+, seed (\d+))?\]"  # "test[9 of 99, seed 0]"; "test[:9]" was the first 9
+CHOICE = r"(.*)\[(\d+) of \d+, seed (\d+)\]"  # "test[9 of 99, seed 0]"; "test[:9]" is a split, the first 9
 
 
 def render(
@@ -203,7 +203,7 @@ def _command(spec: ModelSpec, receipt: Mapping[str, Any]) -> str:
     """The command that measures a receipt's figure again; of a metric of samples it ends before the metric's name."""
     found = re.fullmatch(CHOICE, str(receipt["split"]))
     split, limit, seed = found.groups() if found else (receipt["split"], None, None)
-    few = f" --limit {limit}" if limit else ""
+    split, few = shlex.quote(split), f" --limit {limit}" if limit else ""
     columns = "".join(f" --column {shlex.quote(column)}" for column in receipt.get("columns", "").split(", ") if column)
     resize = " --resize" if "antialiased" in receipt.get("resizer", "") else ""  # boxes are for sets that say so
     measured = f"zoo eval {spec.name} --weights {PLACE} --data {shlex.quote(receipt['data'])}{resize}"

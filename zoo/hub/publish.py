@@ -23,7 +23,7 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     """Add figures to a weights folder's config and card, in place of older ones of the same name, data and split, and
     of samples of the same features, options and precision.
 
-    The card is written anew; of what was added by hand, its section of limitations stays.
+    The card is written anew; of what was added by hand, its section of limitations and its pictures stay.
 
     Raises:
         WeightsError: no weights folder, or one that can't be written.
@@ -33,13 +33,14 @@ def record(folder: str | Path, receipts: Sequence[Mapping[str, Any]]) -> None:
     same = ("name", "data", "split", "features", "options", "samples", "precision")
     merged = {tuple(r.get(key) for key in same): dict(r) for r in (*raw.get("metrics", ()), *receipts)}
     raw["metrics"] = list(merged.values())
-    shown = [name for name in ("samples.gif", "samples.png", "reconstructions.png") if (folder / name).is_file()]
     try:
-        kept = card.limitations((folder / CARD).read_text(encoding="utf-8"))
+        before = (folder / CARD).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        kept = None
+        before = ""
+    names = dict.fromkeys(("samples.gif", "samples.png", "reconstructions.png", *card.pictures(before)))
+    shown = [name for name in names if (folder / name).is_file()]
     spec = registry.model_spec(raw["model"])
-    text = card.render(spec, raw, samples=shown, limitations=kept)
+    text = card.render(spec, raw, samples=shown, limitations=card.limitations(before))
     for tag, pin in spec.weights.items():
         if pin.sha256 == raw.get("weights", {}).get("sha256"):  # weights with a name are told by it
             text = text.replace(card.PLACE, tag)

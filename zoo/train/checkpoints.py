@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from zoo.errors import TrainingError
-from zoo.files import write_atomically
+from zoo.files import sweep, write_atomically
 
 NAME = re.compile(r"(\d{12})\.pt")
 
@@ -43,8 +43,7 @@ class Checkpoints:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
             raise TrainingError(f"can't write checkpoint '{path}': {error.strerror or error}") from None
-        for stray in self.folder.glob(".*.part*"):  # of a process that was killed while it wrote
-            stray.unlink(missing_ok=True)
+        sweep(self.folder)
         for old in self._paths()[: -self.KEEP]:
             old.unlink(missing_ok=True)
         return path

@@ -14,7 +14,7 @@ from PIL import Image
 
 from zoo import media
 from zoo.errors import TrainingError
-from zoo.files import write_atomically
+from zoo.files import sweep, write_atomically
 from zoo.media import video
 from zoo.settings import LOCK
 
@@ -45,6 +45,8 @@ class RunFolder:
         with self._writing():
             for name in ("checkpoints", "samples"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
+            for folder in (self.path, self.path / "checkpoints", self.path / "samples"):
+                sweep(folder)
             write_atomically(self.path / "run.json", json.dumps(run, indent=2).encode())
             metrics = self.path / "metrics.jsonl"
             if metrics.exists():
