@@ -95,6 +95,9 @@ def test_with_classes_w_starts_at_the_mean_of_the_class() -> None:
     assert not torch.allclose(first.w[0], first.w[1])
     with pytest.raises(OptionError, match="needs the label of each picture"):
         project(built, pictures)
+    for label in (torch.tensor([1]), torch.tensor([0, 1, 2]), torch.tensor(1), torch.tensor([0.0, 1.0])):
+        with pytest.raises(OptionError, match=r"takes labels \(2,\) of integers, one for each picture, not "):
+            project(built, pictures, label=label)
     with pytest.raises(OptionError, match="from 0 to 2, not 3"):
         project(built, pictures, label=torch.tensor([0, 3]))
 

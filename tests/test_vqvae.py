@@ -420,11 +420,41 @@ def test_a_picture_is_completed_by_what_is_given_alone() -> None:
 def test_codes_that_are_given_in_part_are_drawn(
     given_rows: int, whole: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, kept = built().eval(), []
+    """And no code knows what is to be drawn: below the given rows stands the last of them."""
+    model, requests = built().eval(), drawn_by(monkeypatch)
+    seen: list[torch.Tensor] = []
+    honest = model.autoencoder.encode
+    monkeypatch.setattr(model.autoencoder, "encode", lambda images: (seen.append(images), honest(images))[1])
+    given = pictures(model, 1)
+    model.sample(1, given=given, given_rows=given_rows)
+    assert [request.options["given_rows"] for request in requests] == whole
+    known = given[:, :, [min(row, given_rows - 1) for row in range(16)]]
+    assert torch.equal(seen[0], known / 127.5 - 1)
+
+
+def drawn_by(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The requests by which maps of codes are drawn from now on."""
     honest = vqvae2.draw
-    monkeypatch.setattr(vqvae2, "draw", lambda p, r: (kept.append(r.options["given_rows"]), honest(p, r))[1])
-    model.sample(1, given=pictures(model, 1), given_rows=given_rows)
-    assert kept == whole
+    requests: list[Any] = []
+    monkeypatch.setattr(vqvae2, "draw", lambda prior, request: (requests.append(request), honest(prior, request))[1])
+    return requests
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_every_level_and_candidate_has_a_temperature_and_noise_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch.jit.script(Bright()).save(str(tmp_path / "bright.pt"))
+    model, requests = built(classes=3).eval(), drawn_by(monkeypatch)
+    shares: list[float] = []
+    how = {"candidates": 3, "classifier": str(tmp_path / "bright.pt"), "temperature": 0.5, "progress": shares.append}
+    model.sample(2, **how)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    model.sample(1, temperature=0.5, detail_temperature=0.2)
+    parts = [(*before, level) for before in ((), ("candidate 1",), ("candidate 2",)) for level in ("top", "bottom")]
+    assert [request.path for request in requests] == [*parts, ("top",), ("bottom",)]
+    assert [request.options["temperature"] for request in requests] == [0.5] * 7 + [0.2]
 
 
 def test_a_drawing_shows_the_top_level_and_then_the_details(tmp_path: Path) -> None:
@@ -470,6 +500,23 @@ class Bright(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bright = x.float().mean([1, 2, 3]) / 16
         return torch.stack([torch.zeros_like(bright), bright, -bright], 1)
+
+
+class Doubtful(torch.nn.Module):
+    """The brighter, the larger the logit of class 1, and the less likely it is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = x.float().mean([1, 2, 3]) / 16
+        return torch.stack([2 * bright, bright, torch.zeros_like(bright)], 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_candidates_are_judged_by_the_probability_of_their_class(tmp_path: Path) -> None:
+    torch.jit.script(Doubtful()).save(str(tmp_path / "doubtful.pt"))
+    model = built(classes=3).eval()
+    plain = model.sample(6, label=1)
+    best = model.sample(6, label=1, candidates=4, classifier=str(tmp_path / "doubtful.pt"))
+    assert float(best.float().mean()) < float(plain.float().mean())
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -630,7 +677,9 @@ def trained(**config: Any) -> Any:
 def test_codes_are_made_once_and_kept(tmp_path: Path, codes: int) -> None:
     model = trained(codes=codes)
     images = pictures(model, 6)
+    model.autoencoder.quantisers[0].codebook[:-1] = 1000  # so that the last code is taken, the largest number
     store = CodeStore(tmp_path, model.autoencoder)
+    assert int(store.codes(images[:4])[0].max()) == codes - 1
     assert all(torch.equal(a, b) for a, b in zip(store.codes(images[:4]), model.encode(images[:4]), strict=True))
     assert (store.encoded, len(store)) == (4, 4)
     store.codes(images[[3, 0, 5, 5]])

@@ -80,6 +80,11 @@ def project(
     if steps < 1:
         raise OptionError(f"steps takes an integer of at least 1, not {steps}")
     if label is not None:
+        if label.shape != pictures.shape[:1] or label.is_floating_point():
+            raise OptionError(
+                f"projection takes labels ({len(pictures)},) of integers, one for each picture, not "
+                f"{tuple(label.shape)} of {str(label.dtype).removeprefix('torch.')}"
+            )
         label = check_labels(label, model.classes)
     elif model.classes:
         raise OptionError(f"this model has {model.classes} classes; projection needs the label of each picture")
