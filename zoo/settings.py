@@ -149,7 +149,7 @@ class Settings:
             found -= {name for name in ("checkpoints", "samples") if not _names(folder / name)}
         if found and "run.json" not in found:
             raise TrainingError(f"'{folder}' is not empty; choose another --out")
-        if found - LEFT or any((folder / "checkpoints").glob("*.pt")):
+        if found - LEFT or any(name.endswith(".pt") for name in _names(folder / "checkpoints")):
             raise TrainingError(f"'{folder}' is not empty; resume it with --resume, or choose another --out")
 
     def check(self) -> None:
