@@ -701,6 +701,24 @@ def test_a_batch_of_several_parts_is_in_the_order_asked_for(tiny: zoo.Model, pic
     assert torch.equal(both.batch(rows)["image"], whole[rows])
 
 
+def test_halves_have_no_example_in_common(tiny: zoo.Model, pictures: Path) -> None:
+    real = samples.Reals.load(str(pictures), "train+validation", tiny, 39, 0)
+    first, second = real.halves(0)
+    assert (len(first), len(second)) == (19, 19)
+    assert not set(first.chosen) & set(second.chosen)
+    assert set(first.chosen) | set(second.chosen) <= set(real.chosen)
+    assert list(real.halves(1)[0].chosen) != list(first.chosen)
+
+
+def test_frames_are_shuffled_alike_in_any_batch(tiny: zoo.Model) -> None:
+    job = samples.Job(tiny, "-", "train", None, 8, False, 8, 3, None, {}, "shuffled")
+    clips = torch.arange(6).view(1, 6, 1, 1, 1).expand(4, -1, -1, -1, -1)
+    whole = job._control(clips, 0)
+    assert torch.equal(job._control(clips[2:], 2), whole[2:])
+    assert all(sorted(clip.flatten().tolist()) == list(range(6)) for clip in whole)
+    assert len({tuple(clip.flatten().tolist()) for clip in whole}) > 1
+
+
 def test_controls_are_of_real_pictures_alone(pictures: Path, quarters: str) -> None:
     """Not of paths, which are the model's, and with no options, since nothing is drawn; nor are likelihoods."""
     model = zoo.build("stylegan2", preset="tiny", channels=1)

@@ -48,6 +48,12 @@ def test_beyond_the_border_is_its_pixel() -> None:
     assert torch.allclose(moved, images[..., -1:].expand_as(images), atol=1e-5)
 
 
+def test_the_error_of_a_flow_is_the_mean_length_of_the_difference() -> None:
+    flow = constant(3, 4, noise(1, 1, 4, 4))
+    flow[:, :, :2] = 0
+    assert float(end_point_error(flow, torch.zeros_like(flow))) == pytest.approx(2.5)
+
+
 def test_each_component_grows_with_its_own_axis() -> None:
     flow = constant(2, 3, noise(1, 1, 8, 8))
     larger = resize_flow(flow, 16, 32)

@@ -13,6 +13,8 @@ from zoo.errors import OptionError
 
 zoo.models()  # puts plugins/ on the path
 from zoo.nn.adversarial import from_pixels, to_pixels  # noqa: E402
+from zoo.seeds import derive_seed  # noqa: E402
+from zoo_stylegan import project as projection  # noqa: E402
 from zoo_stylegan.project import Projection, project, pyramid_distance  # noqa: E402
 
 
@@ -70,6 +72,35 @@ def test_noise_stays_noise() -> None:
         assert float(noise.mean()) == pytest.approx(0, abs=1e-5)
         assert float(noise.square().mean()) == pytest.approx(1, abs=1e-4)
         assert abs(float((noise * noise.roll(1, 3)).mean())) < 0.35
+
+
+def test_w_is_jittered_less_and_less_and_in_the_last_quarter_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Appendix D: 0.05 of the deviation of w, times t^2, t from 1 to 0 over three quarters of the steps."""
+    monkeypatch.setattr(projection, "RATE", 0.0)  # w stays where it starts
+    built = model()
+    seen: list[torch.Tensor] = []
+    honest = built.pictures
+    monkeypatch.setattr(built, "pictures", lambda w, noise: (seen.append(w.detach()), honest(w, noise))[1])
+    project(built, drawn(model(), 2), steps=8)
+    start, deviation = projection._statistics(built, None, 2, 0)
+    for i in range(2):
+        draw = torch.Generator().manual_seed(derive_seed(0, "project", i))
+        for size in built.noise_sizes:
+            torch.randn(1, size, size, generator=draw)
+        for step in range(8):
+            factor = 0.05 * max(0.0, 1 - step / 6) ** 2
+            moved = factor * deviation[i] * torch.randn(start.shape[1], generator=draw)
+            torch.testing.assert_close(seen[step][i], start[i] + moved, atol=1e-5, rtol=1e-4)
+
+
+def test_the_rate_rises_in_a_line_and_falls_in_a_cosine() -> None:
+    found = [projection._schedule(share) for share in (0, 0.025, 0.05, 0.75, 0.875, 1)]
+    assert found == pytest.approx([0, 0.5, 1, 1, 0.5, 0])
+
+
+def test_noise_is_compared_with_itself_at_scales_of_the_same_variance() -> None:
+    """A plain map of ones is one of twos at half the size: 2 * 1^4, and 2 * 2^4."""
+    assert projection._autocorrelation(torch.ones(1, 1, 16, 16)).tolist() == [34]
 
 
 def test_weights_are_left_alone_and_any_distance_will_do() -> None:
