@@ -80,15 +80,23 @@ def test_axes_do_not_matter() -> None:
     assert not torch.allclose(path(adam, True), rows @ path(adam, False) @ columns, rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.3])
 @pytest.mark.parametrize("shape", [(6,), (1, 6, 1, 1), (), (3, 5)])
-def test_sides_without_a_covariance_are_adams(shape: tuple[int, ...]) -> None:
+def test_sides_without_a_covariance_are_adams(shape: tuple[int, ...], decay: float) -> None:
     """Biases, sides of length 1, and (3, 5) where at most 2 are turned."""
     gradients = [(g.reshape(shape),) for (g,) in drawn(9, shape or (1,))]
     ours, theirs = parameter(*shape), parameter(*shape)
     largest = 2 if shape == (3, 5) else 5
-    stepped(SOAP([ours], lr=0.01, betas=(0.9, 0.95), largest=largest), [ours], gradients)
-    stepped(torch.optim.Adam([theirs], lr=0.01, betas=(0.9, 0.95)), [theirs], gradients)
+    how = {"lr": 0.01, "betas": (0.9, 0.95), "weight_decay": decay}
+    stepped(SOAP([ours], largest=largest, **how), [ours], gradients)
+    stepped(torch.optim.AdamW([theirs], **how), [theirs], gradients)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_weights_decay_beside_their_steps() -> None:
+    weight = parameter(4, 3)
+    stepped(SOAP([weight], lr=0.1, weight_decay=0.5), [weight], [(torch.zeros(4, 3, dtype=torch.float64),)] * 4)
+    torch.testing.assert_close(weight.detach(), parameter(4, 3).detach() * 0.95**3)  # the first step only measures
 
 
 def test_a_convolution_is_a_matrix_of_its_output_features() -> None:
@@ -147,9 +155,9 @@ def test_a_gradient_that_is_not_finite_shows_in_its_weight_alone(when: int) -> N
     assert weights[1].isfinite().all()
 
 
-@pytest.mark.parametrize("wrong", [{"betas": (0.9, 1.0)}, {"betas": (-0.1, 0.9)}, {"every": 0}])
+@pytest.mark.parametrize("wrong", [{"betas": (0.9, 1.0)}, {"betas": (-0.1, 0.9)}, {"every": 0}, {"weight_decay": -0.1}])
 def test_wrong_options_are_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match=r"betas|every"):
+    with pytest.raises(ValueError, match=r"betas|every|weight_decay"):
         SOAP([parameter(2, 2)], **wrong)
 
 

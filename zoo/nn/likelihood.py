@@ -27,6 +27,7 @@ class LikelihoodTrainer:
         learning_rate: the peak of the schedule.
         optimizer: "adam", or "soap", which learns as much from less than half the pictures (docs/training.md).
         betas: of either.
+        weight_decay: share of the learning rate by which weights shrink at a step (AdamW's), against overfitting.
         warm_up: share of the run in which the learning rate rises.
         last_rate: share of the peak at which the learning rate ends.
         clip_norm: gradients are clipped to this norm.
@@ -41,6 +42,7 @@ class LikelihoodTrainer:
         learning_rate: float = 1e-3,
         optimizer: Literal["adam", "soap"] = "adam",
         betas: tuple[float, float] = (0.9, 0.95),
+        weight_decay: float = 0.0,
         warm_up: float = 0.01,
         last_rate: float = 0.02,
         clip_norm: float = 1.0,
@@ -55,10 +57,11 @@ class LikelihoodTrainer:
             raise ValueError(f"last_rate must be from 0 to 1, not {last_rate}")
         self.accelerator, self.settings = accelerator, settings
         self.base_rate, self.warm_up, self.last_rate, self.clip_norm = learning_rate, warm_up, last_rate, clip_norm
-        make = SOAP if optimizer == "soap" else torch.optim.Adam
+        make = SOAP if optimizer == "soap" else torch.optim.AdamW
+        made = make(model.parameters(), lr=learning_rate, betas=betas, weight_decay=weight_decay)
         self.levels, self.nats, self.conditions = model.levels, model.nats, model.conditions
         self.dims = math.prod(model.image_shape)
-        self.model, self.optimizer = accelerator.prepare(model, make(model.parameters(), lr=learning_rate, betas=betas))
+        self.model, self.optimizer = accelerator.prepare(model, made)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}

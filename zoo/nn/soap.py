@@ -31,6 +31,7 @@ class SOAP(torch.optim.Optimizer):
         lr: learning rate, about Adam's.
         betas: of Adam's moments; the covariances decay as the second.
         eps: of Adam.
+        weight_decay: share of the learning rate by which weights shrink at a step, as AdamW's.
         every: steps between two updates of the eigenvectors.
         largest: longest side whose covariance is kept.
     """
@@ -41,6 +42,7 @@ class SOAP(torch.optim.Optimizer):
         lr: float = 3e-3,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
+        weight_decay: float = 0.0,
         every: int = 10,
         largest: int = 1024,
     ) -> None:
@@ -48,7 +50,10 @@ class SOAP(torch.optim.Optimizer):
             raise ValueError(f"betas must be at least 0 and less than 1, not {betas}")
         if every < 1:
             raise ValueError(f"every must be at least 1, not {every}")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "every": every, "largest": largest})
+        if weight_decay < 0:
+            raise ValueError(f"weight_decay must be at least 0, not {weight_decay}")
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "every": every, "largest": largest})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -89,7 +94,7 @@ class SOAP(torch.optim.Optimizer):
         change = _turn(_turn(state["mean"], state).div_(deviation), state, back=True)
         rate = group["lr"] / (1 - mean_decay ** state["step"])
         for weight, each in zip(weights, change, strict=True):
-            weight.add_(each.view_as(weight), alpha=-rate)
+            weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(each.view_as(weight), alpha=-rate)
         for side in SIDES:
             if f"{side}_covariance" in state:
                 state[f"{side}_covariance"].lerp_(_covariance(gradient, side), 1 - square_decay)
