@@ -58,7 +58,7 @@ class Trainer(Protocol):
 
 
 def warm_cosine(seen: int, examples: int, warm: float = 0.01, last: float = 0.02) -> float:
-    """Factor of the learning rate: linear over the first `warm` share, from a small one, then a half cosine to `last`."""
+    """Factor of the learning rate: linear over the first `warm` share, then a half cosine down to `last`."""
     share = min(1.0, seen / examples)
     if share < warm:
         return (share + 1e-3) / (warm + 1e-3)
