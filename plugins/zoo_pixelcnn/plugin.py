@@ -143,9 +143,9 @@ CONDITIONAL_PIXELCNN = ModelSpec(
         "mnist": Weights(
             repo="pixelzoo/conditional-pixelcnn-mnist",
             revision=None,
-            sha256="67b3130eca9e1f06f1de1ddf9e7ba0096e7863bbc83c33ffa60add24966aa6ff",
+            sha256="008523ce08a6c148939d1a838b033bba4bd457d61e71a3d43cdaccc7da043c7b",
             size=2085472,
-            summary="MNIST in 16 levels with its classes, 200,000 examples on a CPU",
+            summary="MNIST in 16 levels with its classes, 110,000 examples on a CPU",
         ),
         "emoji": Weights(
             repo="pixelzoo/conditional-pixelcnn-emoji",
