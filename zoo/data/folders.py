@@ -111,9 +111,11 @@ def _splits(folder: Path, folders: list[Path], unused: list[str]) -> dict[str, P
     """The folders of splits by the names of these; none where folders are classes. Files of folders without pictures
     and clips, such as annotations, are added to `unused`."""
     splits = [path for path in folders if path.name.lower() in SPLITS]
+    if "train" not in [path.name.lower() for path in splits]:
+        return {}
     others = [path for path in folders if path not in splits]
     classes = [path for path in others if not _is_other(path)]
-    if "train" not in [path.name.lower() for path in splits] or (classes and len(splits) == 1):
+    if classes and len(splits) == 1:
         return {}  # a class may be called like a split
     if classes:
         names = ", ".join(path.name for path in splits)

@@ -84,7 +84,7 @@ class SOAP(torch.optim.Optimizer):
                 if weights[0].ndim > 1 and 1 < size <= group["largest"]:
                     state[f"{side}_covariance"] = _covariance(gradient, side).mul_(1 - square_decay)
                     state[f"{side}_basis"] = _eigenvectors(state[f"{side}_covariance"])
-            if len(state) > 3:
+            if len(state) > 3:  # of a matrix the first gradient chooses the axes, and no more
                 return
         state["step"] += 1
         state["mean"].lerp_(gradient, 1 - mean_decay)
