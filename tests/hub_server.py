@@ -283,6 +283,8 @@ class Handler(BaseHTTPRequestHandler):
             value = item["value"]
             if item["key"] == "header":
                 title = value["summary"]
+                if value.get("parentCommit", found.branches[revision]) != found.branches[revision]:
+                    raise Answer(412, {"error": "the branch has moved"})
             elif item["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif item["key"] == "lfsFile":

@@ -12,8 +12,10 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import hub_server
 import pytest
@@ -127,6 +129,23 @@ def scenario_publish(folder: Path) -> None:
         one_line_error(HubError, lambda: hub.push(changed, "me/tiny"), "holds other weights", pin.sha256, "--force")
         assert hub.push(saved, "me/tiny") == pin
         assert hub.push(changed, "me/tiny", force=True).sha256 != pin.sha256
+        hub.push(saved, "me/tiny", force=True)
+
+        import huggingface_hub
+
+        # Nor do they replace what somebody else has published since they were compared, even if they are meant to.
+        api = huggingface_hub.HfApi()
+        for name, weights in (("me/tiny", changed), ("me/empty", saved)):
+            api.create_repo(name, exist_ok=True)
+            theirs = server.repos[f"models/{name}"]
+
+            def meanwhile(*_: object, theirs: hub_server.Repo = theirs, **__: object) -> None:
+                theirs.add("main", "theirs", {**theirs.find("main")[1], "notes.txt": b"new"})
+
+            with mock.patch.object(type(api), "create_repo", meanwhile):
+                late = partial(hub.push, weights, name, force=True)
+                one_line_error(HubError, late, "somebody else has published to main meanwhile")
+            assert theirs.commits[theirs.branches["main"]][0] == "theirs"
         hub.push(saved, "me/tiny", force=True)
 
         # Another revision, as a branch.

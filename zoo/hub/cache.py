@@ -61,15 +61,18 @@ def commit(repo: str, revision: str = "main") -> str:
         return str(hub.HfApi().model_info(repo, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT).sha)
 
 
-def remote_digest(repo: str, revision: str, token: str | None) -> str | None:
-    """sha256 of the tensors that a branch holds at the Hub now; None if it holds none."""
+def remote_head(repo: str, revision: str, token: str | None) -> tuple[str | None, str | None]:
+    """sha256 of the tensors that a branch holds at the Hub now, and its commit; None of what there is none."""
     hub = library()
     errors = hub.errors
     try:
-        address = hub.hf_hub_url(repo, TENSORS, revision=revision)
-        return str(hub.get_hf_file_metadata(address, token=token).etag)  # of a large file its sha256
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError):
-        return None
+        found = hub.get_hf_file_metadata(hub.hf_hub_url(repo, TENSORS, revision=revision), token=token)
+        return str(found.etag), found.commit_hash  # the etag of a large file is its sha256
+    except errors.EntryNotFoundError as error:
+        response = getattr(error, "response", None)
+        return None, response and response.headers.get(hub.constants.HUGGINGFACE_HEADER_X_REPO_COMMIT)
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        return None, None
 
 
 def cached(repo: str, revision: str) -> Path | None:
@@ -177,6 +180,8 @@ def _reason(error: BaseException, repo: str, revision: str) -> str:
         return f"the Hub does not accept the token; {login}"
     if status == 403:
         return f"the token may not do that; {login} with the right to write to '{repo.partition('/')[0]}'"
+    if status == 412:
+        return f"somebody else has published to {revision} meanwhile; look at what it holds now, and publish again"
     if status == 429 or status >= 500:
         return f"{at} answers {status}; try again later"
     if isinstance(error, OSError) and error.strerror:

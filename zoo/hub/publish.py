@@ -149,14 +149,16 @@ def send(
             raise WeightsError(f"'{package.folder / TENSORS}' has changed since it was checked; publish it again")
     failed = f"can't publish to '{repo}'"
     with cache.translated(failed, repo, revision):
-        there = cache.remote_digest(repo, revision, token)
+        there, head = cache.remote_head(repo, revision, token)
     if there not in (None, config.sha256) and not force:
         raise HubError(f"{failed}: it holds other weights already, with sha256 {there}; --force replaces them")
     with cache.translated(failed, repo, revision):
         api.create_repo(repo, private=private, exist_ok=True)
         if revision != "main":
             api.create_branch(repo, branch=revision, exist_ok=True)
-        commit = api.create_commit(repo, operations, commit_message=message or package.title, revision=revision)
+        title = message or package.title
+        # On the commit that was looked at, so that nothing published since is replaced.
+        commit = api.create_commit(repo, operations, commit_message=title, revision=revision, parent_commit=head)
     with suppress(OSError):  # the folder then is what the repository holds
         for name, content in package.files.items():
             if isinstance(content, bytes):
