@@ -388,8 +388,8 @@ def test_the_graph_on_a_gpu_draws_the_same_pictures() -> None:
 # Conditional PixelCNN
 
 
-def conditional(condition: str, size: int, shape: tuple[int, int, int] = (1, 5, 4)) -> zoo.Model:
-    return build(shape, 8, "conditional_pixelcnn", condition=condition, condition_size=size)
+def conditional(condition: str, size: int, shape: tuple[int, int, int] = (1, 5, 4), **more: int) -> zoo.Model:
+    return build(shape, 8, "conditional_pixelcnn", condition=condition, condition_size=size, **more)
 
 
 def test_without_v_the_conditional_model_is_the_unconditional_one() -> None:
@@ -412,9 +412,12 @@ def test_the_condition_enters_every_gate() -> None:
         assert model.get_parameter(name).grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize(("condition", "shape"), [("label", ()), ("vector", (5,)), ("map", (5, 5, 4))])
-def test_conditional_cached_equals_naive(condition: str, shape: tuple[int, ...]) -> None:
-    model = conditional(condition, 5)
+@pytest.mark.parametrize(
+    ("condition", "shape", "maps"),
+    [("label", (), 0), ("label", (), 3), ("vector", (5,), 0), ("vector", (5,), 3), ("map", (5, 5, 4), 0)],
+)
+def test_conditional_cached_equals_naive(condition: str, shape: tuple[int, ...], maps: int) -> None:
+    model = conditional(condition, 5, location_maps=maps)
     h = [0, 4, 2, 2] if condition == "label" else torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
     naive = model.sample(4, seed=1, method="naive", **{condition: h})
     assert torch.equal(naive, model.sample(4, seed=1, batch_size=3, **{condition: h}))
@@ -430,6 +433,31 @@ def test_a_map_acts_where_it_is() -> None:
         moved = ((model(images, h.double()) - before).abs() > 1e-10).any(1)[0, 0]
     assert moved[2, 1]
     assert not moved[:2].any()
+
+
+@pytest.mark.parametrize("given", [{"label": [2, 0]}, {"vector": [[1.0, 2, 3], [3, 2, 1]]}, {"text": ["cat", "a dog"]}])
+@pytest.mark.parametrize("shape", [(1, 5, 4), (3, 9, 17)])
+def test_a_condition_that_knows_where_is_a_map_that_follows_from_it(
+    given: dict[str, Any], shape: tuple[int, int, int]
+) -> None:
+    """Equation 5: with s = m(h) the network is the one that is given s, which is another at every pixel."""
+    (condition,) = given
+    model, same = conditional(condition, 3, shape, location_maps=8), conditional("map", 8, shape)
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith(("locate.", "encoder."))}
+    same.load_state_dict(own)
+    images = random_images(shape, 8, n=2)
+    with torch.no_grad():
+        s = model._h(model.conditions(given, 2)["condition"])
+        assert s.shape == (2, 8, *shape[1:])
+        assert (s[0].flatten(1).std(1) > 0).all()
+        assert not s[0].isclose(s[1]).any()
+        torch.testing.assert_close(model.log_prob(images, **given), same.log_prob(images, map=s))
+
+
+def test_locations_need_a_condition_that_is_none_yet() -> None:
+    for condition, maps in (("map", 2), ("label", -1)):
+        with pytest.raises(OptionError, match="location_maps must be at least 0, and 0 with a condition of maps"):
+            conditional(condition, 3, location_maps=maps)
 
 
 def test_without_a_label_the_model_is_the_mixture_of_its_classes() -> None:

@@ -162,10 +162,12 @@ def test_batches_of_one_size_share_a_network(name: str, monkeypatch: pytest.Monk
     assert len(asked) == 3  # nothing outlives a call, so weights that have changed are seen
 
 
-@pytest.mark.parametrize("condition", ["label", "vector", "map", "text"])
-def test_a_shared_network_takes_the_conditions_of_its_batch(condition: str) -> None:
+@pytest.mark.parametrize(
+    ("condition", "maps"), [("label", 0), ("vector", 0), ("map", 0), ("text", 0), ("label", 2), ("text", 2)]
+)
+def test_a_shared_network_takes_the_conditions_of_its_batch(condition: str, maps: int) -> None:
     torch.manual_seed(1)
-    sizes = {"n_layers": 3, "width": 6, "head_width": 8, "condition_size": 3}
+    sizes = {"n_layers": 3, "width": 6, "head_width": 8, "condition_size": 3, "location_maps": maps}
     model = zoo.build("conditional_pixelcnn", image_shape=(1, 5, 4), levels=8, condition=condition, **sizes).eval()
     with torch.no_grad():
         for parameter in model.parameters():

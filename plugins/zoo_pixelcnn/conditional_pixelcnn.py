@@ -3,11 +3,12 @@ Generation with PixelCNN Decoders, NeurIPS 2016, arXiv 1606.05328, section 2.3.
 
 Against Gated PixelCNN: a vector h enters every gate of both stacks, y = tanh(W x + V^T h) * sigmoid(W x + V^T h) (eq. 3
 and 4), V without bias. With V = 0 it is Gated PixelCNN. h is a class in one-hot form, a vector that is given, or a map
-with one vector a pixel, on which V is a 1x1 convolution (eq. 5, with s given). Beyond the paper, h may be a caption,
-read by an encoder of ours that is trained jointly (`text_encoder.py`). Left out: the deconvolutional network for s.
+with one vector a pixel, on which V is a 1x1 convolution (eq. 5, with s given); or a network makes a map s = m(h) of it,
+so that h may say something else at every pixel (`location.py`). Beyond the paper, h may be a caption, read by an
+encoder of ours that is trained jointly (`text_encoder.py`).
 
-Shapes: B batch, N pictures, C colour channels, H, W height and width, L levels, K classes, F features of h, T
-characters.
+Shapes: B batch, N pictures, C colour channels, H, W height and width, L levels, K classes, F features of h, S maps of
+s, T characters.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from zoo.request import SampleRequest
 from zoo.seeds import derive_seed
 from zoo_pixelcnn.cached import CachedGatedPixelCNN
 from zoo_pixelcnn.gated_pixelcnn import GatedPixelCNN
+from zoo_pixelcnn.location import LocationNetwork
 from zoo_pixelcnn.text_encoder import TextEncoder, check_text, encode
 
 CONDITIONS = ("label", "vector", "map", "text")
@@ -38,6 +40,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
     Args:
         condition: "label", "vector", "map" or "text".
         condition_size: K for "label", else F.
+        location_maps: S of s = m(h), which the gates read in place of h; 0 for h itself, the same at all pixels.
         sample_texts: for "text", the captions whose pictures `sample` draws in turn if it is given none.
         image_shape: (C, H, W).
         levels: L, values of a sub-pixel.
@@ -53,6 +56,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
         *,
         condition: Literal["label", "vector", "map", "text"] = "label",
         condition_size: int = 10,
+        location_maps: int = 0,
         sample_texts: tuple[str, ...] = (),
         image_shape: tuple[int, int, int] = (3, 32, 32),
         levels: int = 256,
@@ -66,8 +70,10 @@ class ConditionalPixelCNN(GatedPixelCNN):
             raise ValueError(f"condition_size must be at least 1, not {condition_size}")
         if sample_texts and condition != "text":
             raise ValueError(f"sample_texts are for a model conditioned on a text, not on a {condition}")
+        if location_maps < 0 or (location_maps and condition == "map"):
+            raise ValueError(f"location_maps must be at least 0, and 0 with a condition of maps, not {location_maps}")
         encode(sample_texts)  # raises OptionError
-        self.condition_features = condition_size
+        self.condition_size, self.condition_features = condition_size, location_maps or condition_size
         super().__init__(
             image_shape=image_shape,
             levels=levels,
@@ -82,11 +88,12 @@ class ConditionalPixelCNN(GatedPixelCNN):
         self.label_classes = condition_size if condition == "label" else None
         if condition == "text":
             self.encoder = TextEncoder(condition_size)
+        self.locate = LocationNetwork(condition_size, location_maps, image_shape[1:]) if location_maps else None
 
     @property
     def batch_shapes(self) -> dict[str, tuple[int, ...]]:
         place = {"vector": (), "map": self.image_shape[1:]}
-        own = {self.condition: (self.condition_features, *place[self.condition])} if self.condition in place else {}
+        own = {self.condition: (self.condition_size, *place[self.condition])} if self.condition in place else {}
         return {**super().batch_shapes, **own}
 
     def examples(self, n: int, seed: int = 0) -> dict[str, Any]:
@@ -134,14 +141,15 @@ class ConditionalPixelCNN(GatedPixelCNN):
         return CachedConditionalPixelCNN(self, batch, condition)
 
     def _h(self, condition: torch.Tensor | None) -> torch.Tensor | None:
-        if self.condition != "text" or condition is None:
-            return condition
-        return self.encoder(condition)[:, :, None, None]  # B F 1 1
+        """What the gates read of what `conditions` gives: h (B, F, 1, 1) or (B, F, H, W), or s (B, S, H, W)."""
+        if condition is not None and self.condition == "text":
+            condition = self.encoder(condition)[:, :, None, None]  # B F 1 1
+        return condition if condition is None or self.locate is None else self.locate(condition)
 
     def _one_hot(self, given: Any, n: int) -> torch.Tensor:
         labels = given if isinstance(given, torch.Tensor) else torch.as_tensor(given, device="cpu")
         labels = labels.expand(n) if labels.ndim == 0 or len(labels) == 1 else labels
-        last = self.condition_features - 1
+        last = self.condition_size - 1
         if labels.shape != (n,) or labels.is_floating_point():
             found = f"{tuple(labels.shape)} of {labels.dtype}"
             raise OptionError(f"label must be one class, or one for each of the {n} pictures, not {found}")
@@ -163,7 +171,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
 
     def _features(self, given: Any, n: int) -> torch.Tensor:
         place = self.image_shape[1:] if self.condition == "map" else ()
-        wanted = (n, self.condition_features, *place)
+        wanted = (n, self.condition_size, *place)
         h = torch.as_tensor(given, dtype=self.dtype, device=self.device)
         if tuple(h.shape) != wanted:
             raise OptionError(f"{self.condition} must be {wanted}, not {tuple(h.shape)}")
@@ -183,18 +191,18 @@ class ConditionalPixelCNN(GatedPixelCNN):
         self.check_names(name for name, value in conditions.items() if value is not None)
         if self.condition == "label" and conditions.get("label") is None:
             joint = self.class_log_probs(images, batch_size=batch_size)  # N K
-            return joint.logsumexp(1) - math.log(self.condition_features)
+            return joint.logsumexp(1) - math.log(self.condition_size)
         return super().log_prob(images, batch_size=batch_size, **conditions)
 
     def class_log_probs(self, images: torch.Tensor, *, batch_size: int = 128) -> torch.Tensor:
         """log p(x | class) of every class, (N, K) nats; its softmax is the class posterior by Bayes' rule."""
-        classes = range(self.condition_features)
+        classes = range(self.condition_size)
         columns = [super(ConditionalPixelCNN, self).log_prob(images, batch_size=batch_size, label=k) for k in classes]
         return torch.stack(columns, 1)
 
 
 class CachedConditionalPixelCNN(CachedGatedPixelCNN):
-    """The stepwise form of a `ConditionalPixelCNN`; texts are read by its encoder first."""
+    """The stepwise form of a `ConditionalPixelCNN`, whose h or s is made once for all sub-pixels."""
 
     def __init__(self, model: ConditionalPixelCNN, batch: int, condition: torch.Tensor | None) -> None:
         self.read = model._h
@@ -213,6 +221,6 @@ def complete(model: ConditionalPixelCNN, request: SampleRequest) -> None:
         options["text"] = [model.sample_texts[i % len(model.sample_texts)] for i in request.indices]
     if model.condition != "label":
         return
-    drawn = (request.uniform() * model.condition_features).long().clamp_(max=model.condition_features - 1)
+    drawn = (request.uniform() * model.condition_size).long().clamp_(max=model.condition_size - 1)
     if options["label"] is None:
         options["label"] = drawn.tolist()
