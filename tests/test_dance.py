@@ -487,3 +487,30 @@ def test_figures_are_measured_with_the_person_and_the_keypoints_that_belong_to_t
     [receipt] = metrics.evaluate(model, data=str(tmp_path / "folder"), **{**how, "columns": None, "count": 3})
     assert "given" not in receipt
     assert not {"label", "joints"} & set(drawn[-1])
+
+
+def test_who_is_drawn_in_a_measurement_is_whom_each_clip_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in training the first frame is given, and those after it are drawn and compared."""
+    from test_distances import OfFrames, script
+
+    model = build(people=0, reference=True, window=3, joints=0)
+    network = script(OfFrames(), tmp_path / "frames.pt")
+    for i, clip in enumerate(model.examples(4)["condition"]):
+        for t, frame in enumerate(clip[:3]):
+            for key, shown in (("condition", frame), ("video", 255 - frame.roll(i, 2))):
+                (folder := tmp_path / "train" / key / str(i)).mkdir(parents=True, exist_ok=True)
+                write_image(shown, folder / f"{t}.png")
+    batch = zoo.data.load(str(tmp_path), "train", model.batch_shapes).batch(range(3))
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(model, "sample", lambda n, **how: drawn.append(how) or batch["video"][:, 1:])
+    [receipt] = metrics.evaluate(model, data=str(tmp_path), metrics=["fd"], features=network, count=3)
+    assert torch.equal(drawn[0]["reference"], batch["video"][:, 0])
+    assert torch.equal(drawn[0]["condition"], batch["condition"][:, 1:])
+    assert receipt["value"] == pytest.approx(0, abs=1e-3)
+    assert (receipt["given"], receipt["frames"]) == ("reference", 2)
+    whom = batch["video"][:1, 2]
+    [receipt] = metrics.evaluate(
+        model, data=str(tmp_path), metrics=["fd"], features=network, count=3, options={"reference": whom}
+    )
+    assert drawn[1]["reference"] is whom  # who is asked for comes first
+    assert "given" not in receipt

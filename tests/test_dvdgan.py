@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import zoo
-from zoo import building
+from zoo import building, data, metrics
 from zoo.errors import OptionError
+from zoo.media.video import write_clip
 from zoo.nn.adversarial import measuring
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
@@ -158,6 +159,26 @@ def test_clips_go_on_with_given_frames() -> None:
         model.sample(2, given=given[:, :1])
     with pytest.raises(OptionError, match="not from given frames"):
         built().sample(2, given=given)
+
+
+def test_a_measurement_gives_the_first_frames_of_each_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the class that is that clip's."""
+    from test_distances import OfFrames, script
+
+    model = trained(given_frames=2, frames=8, classes=3)
+    network = script(OfFrames(), tmp_path / "frames.pt")
+    for i in range(4):
+        (folder := tmp_path / "clips" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        frames = [torch.full((3, 8, 8), 20 * i + 10 * t, dtype=torch.uint8) for t in range(8)]
+        write_clip(frames, folder / f"{i}.gif", [100] * 8)
+    batch = data.load(str(tmp_path / "clips"), "train", model.batch_shapes).batch(range(3))
+    drawn: list[dict[str, Any]] = []
+    sample = model.sample
+    monkeypatch.setattr(model, "sample", lambda n, **how: drawn.append(how) or sample(n, **how))
+    [receipt] = metrics.evaluate(model, data=str(tmp_path / "clips"), metrics=["fd"], features=network, count=3)
+    assert torch.equal(drawn[0]["given"], batch["video"][:, :2])
+    assert torch.equal(torch.as_tensor(drawn[0]["label"]), batch["label"])
+    assert (receipt["given"], receipt["frames"]) == ("label, given", 8)
 
 
 def test_given_frames_are_seen_in_the_dark_too() -> None:

@@ -34,6 +34,7 @@ class Model(nn.Module):
             inputs that are pictures are not in it.
         least_frames: that a clip must have for others to be drawn from it.
         condition_names: keys of a batch, besides "image" or "video", that training and `log_prob` need.
+        shown: options that show a part of a clip itself, such as its first frames, and are no keys of a batch.
         channels_last: whether its convolutions are faster in that layout on a CPU too, when it is trained.
         has_noise: whether a sample depends on its seed; without noise it follows from its options alone.
         weights_sha256: of the file of weights it was loaded from, or None.
@@ -52,6 +53,7 @@ class Model(nn.Module):
     input_classes: Mapping[str, int] = MappingProxyType({})
     least_frames: int = 1
     condition_names: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     weights_sha256: str | None = None
     spec: ModelSpec
     config: dict[str, Any]
@@ -88,6 +90,10 @@ class Model(nn.Module):
         nothing without options has to have them.
         """
         return {}
+
+    def show(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch of real clips with the options `shown`, to measure samples: what it keeps in "video" is compared."""
+        return batch
 
     def check_captions(self, captions: Sequence[str | None]) -> None:
         """Raise OptionError for captions of the data that training could not read; only for models that read them."""

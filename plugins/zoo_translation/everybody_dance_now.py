@@ -135,6 +135,7 @@ class EverybodyDanceNow(AdversarialModel):
         self.image_shape, self.condition_channels, self.classes = image_shape, condition_channels, condition_classes
         self.window, self.people, self.reference = window, people, reference
         self.detail_size, self.joints, self.head = detail, joints, head
+        self.shown = ("reference",) if reference else ()
         inputs = (condition_classes or condition_channels) + channels * reference
         self.figure_channels = inputs
         sizes: dict[str, Any] = {"width": width, "width_max": width_max, "norm": norm, "biases": biases}
@@ -233,6 +234,12 @@ class EverybodyDanceNow(AdversarialModel):
             for i in range(n):
                 options["reference"][i] = moving(self.image_shape[0], False, 1, *size, seed + 1, i)[0]
         return options
+
+    def show(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if not self.reference:
+            return batch
+        rest = {name: x if name == "label" else x[:, 1:] for name, x in batch.items()}
+        return {**rest, "reference": batch["video"][:, 0]}
 
     def encode(
         self, condition: torch.Tensor, label: torch.Tensor | None = None, reference: torch.Tensor | None = None

@@ -172,6 +172,7 @@ class DVDGAN(AdversarialModel):
             )
         self.image_shape, self.frames = (channels, resolution, resolution), frames
         self.classes, self.latent_size, self.given_frames = classes, latent_size, given_frames
+        self.shown = ("given",) if given_frames else ()
         widths = [width * min(8, 1 << (levels - i)) for i in range(levels + 1)]
         made = frames - given_frames
         self.generator = Generator(latent_size, class_size, classes, widths, channels, made, normalised)
@@ -210,6 +211,9 @@ class DVDGAN(AdversarialModel):
                 left = (t + (i + seed) * side // 2) % (width - side)
                 clips[i, t, :, side : 2 * side, left : left + side] = 255
         return {"given": clips}
+
+    def show(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {**batch, "given": batch["video"][:, : self.given_frames]} if self.given_frames else batch
 
     def draw(self, request: SampleRequest) -> Iterator[torch.Tensor]:
         """The frames of a request one by one, (B, C, H, W), uint8; the given ones first."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ class Reals:
         key: "image" or "video".
         conditions: the keys of a batch that the model's samples are drawn from, such as "condition".
         others: those of them that are labels or numbers, which are taken where the data have them.
+        shown: what samples are drawn from besides, which `show` makes of the clips: `Model.shown` and `Model.show`.
+        frames: of a clip that are compared; 0 of pictures.
     """
 
     parts: tuple[Examples, ...]
@@ -34,6 +36,9 @@ class Reals:
     key: str
     conditions: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    show: Callable[[Batch], Batch] = field(default=lambda batch: batch)
+    frames: int = 0
 
     @classmethod
     def load(
@@ -52,7 +57,9 @@ class Reals:
         kinds = {option.name: option.type for option in model.spec.sample_options if option.name not in (key, *options)}
         shapes: Mapping[str, tuple[int, ...]] = model.batch_shapes
         wanted = {name: shape for name, shape in shapes.items() if kinds.get(name) in ("image", "video")}
-        others = {name: shape for name, shape in shapes.items() if wanted and kinds.get(name) in ("label", "tensor")}
+        shown = tuple(name for name in model.shown if name in kinds)
+        numbered = ("label", "tensor") if wanted or shown else ()
+        others = {name: shape for name, shape in shapes.items() if kinds.get(name) in numbered}
         numbers = {name: shape for name, shape in others.items() if kinds[name] == "tensor"}
         how: dict[str, Any] = {"who": model.spec.name, "optional": numbers, **reading}
         asked = {key: shapes[key], **wanted, **others}
@@ -65,7 +72,10 @@ class Reals:
         whole = sum(map(len, parts))
         chosen = choose(whole, limit, seed)
         held = tuple(name for name in others if all(name in part.given for part in parts))
-        return cls(parts, named(split, len(chosen), whole, seed), chosen, key, (*wanted, *held), held)
+        one = model.show({name: torch.empty(1, *shape, device="meta") for name, shape in asked.items()})[key]
+        frames = one.shape[1] if key == "video" else 0
+        split = named(split, len(chosen), whole, seed)
+        return cls(parts, split, chosen, key, (*wanted, *held), held, shown, model.show, frames)
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -102,7 +112,7 @@ class Reals:
             before += len(part)
         order = torch.tensor(places, device="cpu").argsort()
         keys = (self.key, *self.conditions)
-        return {key: torch.cat([batch[key] for batch in found])[order] for key in keys}
+        return self.show({key: torch.cat([batch[key] for batch in found])[order] for key in keys})
 
 
 def _check_labels(model: Model, part: Examples) -> None:

@@ -169,7 +169,8 @@ class Job:
             if self.control and real:
                 yield self._control(batch[real.key], first)
                 continue
-            options: dict[str, Any] = {n: value for n, value in batch.items() if real and n in real.conditions}
+            given = (*real.conditions, *real.shown) if real else ()
+            options: dict[str, Any] = {name: batch[name] for name in given if name in batch}
             options |= {k: v[first:last] if isinstance(v, list) else v for k, v in self.options.items()}
             images = self.model.sample(last - first, seed=self.seed, start=first, precision=self.precision, **options)
             yield to_bytes(images, self.model.levels)
@@ -181,7 +182,7 @@ class Job:
         return shuffled(images, self.seed, first) if self.control == "shuffled" else images
 
     def _is_given(self, real: Reals) -> bool:
-        return bool(self.control or real.conditions)
+        return bool(self.control or real.conditions or real.shown)
 
     def _steps(self, network: Network, ours: Processes, meter: Meter) -> torch.Tensor:
         """Lengths (N,) of this process's steps; all blocks are whole, so there may be more than `count` of them."""
@@ -234,7 +235,7 @@ class Job:
             **({"real": len(real)} if real else {}),
             "features": network.name,
             **({"features_sha256": sha256} if (sha256 := network.sha256.partition(" ")[0]) else {}),
-            **self._of_clips(network),
+            **self._of_clips(network, real),
             "resizer": f"{resized if real else ''}the network's own",
             "seed": self.seed,
             **({"given": given} if (given := self._given(real)) else {}),
@@ -247,14 +248,15 @@ class Job:
 
     def _given(self, real: Reals | None) -> str:
         """What samples are drawn from besides pictures and clips."""
-        return ", ".join(real.others) if real and not self.control else ""
+        return ", ".join((*real.others, *real.shown)) if real and not self.control else ""
 
-    def _of_clips(self, network: Any) -> dict[str, Any]:
+    def _of_clips(self, network: Any, real: Reals | None) -> dict[str, Any]:
         """What a receipt of clips says of frames."""
         if not self.model.spec.is_video:
             return {}
         seen = "clips" if getattr(network, "takes_clips", True) else "single frames"
-        frames = self.model.batch_shapes["video"][0]  # of a window; the model may draw clips of any length
+        # Of a window; the model may draw clips of any length.
+        frames = real.frames if real else self.model.batch_shapes["video"][0]
         stride = self.reading.get("stride", 1)
         return {"of": seen, "frames": frames, "stride": stride, "window": "one a clip, by its number"}
 
