@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from objectives import assert_gradients, step_gradients
 from torch import nn
 
 import zoo
 from zoo import building, data, metrics
 from zoo.errors import OptionError
 from zoo.media.video import write_clip
-from zoo.nn.adversarial import measuring
+from zoo.nn.adversarial import Player, measuring
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 from zoo.train.state import MovingAverage, load_state, take_state
@@ -322,6 +323,59 @@ def test_gradients_reach_every_parameter(config: dict[str, Any], size: dict[str,
     for update in range(3):
         trainer.step(made_up(model, update), 4 * update)
     assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []
+
+
+def test_a_step_in_bf16_sees_the_weights_of_the_one_before() -> None:
+    """Autocast keeps casts of weights until its block ends, in which the discriminators take several steps."""
+    settings = Settings(model="dvdgan", data="-", out="-", batch_size=2, device="cpu", precision="bf16")
+    accelerator, layer = make_accelerator(settings), nn.Linear(3, 1)
+    player = Player(torch.optim.SGD(layer.parameters(), lr=1.0), accelerator)
+    with accelerator.autocast():
+        before = layer(torch.ones(2, 3))
+        player.update(before.float().sum())
+        after = layer(torch.ones(2, 3))
+    assert after.dtype == torch.bfloat16
+    assert torch.allclose(after.float(), before.float() - 8, atol=0.1)  # slopes of 2, of three weights and an offset
+
+
+@pytest.mark.parametrize("config", [{}, {"classes": 3}, {"classes": 3, "given_frames": 2, "frames": 8}])
+def test_each_network_learns_from_its_own_loss(config: dict[str, Any]) -> None:
+    """Hinges of both discriminators, which know the class; the generator's by discriminators that have just learned."""
+    model, other = built(**config), built(**config)
+    rate, batch = 1e-3, made_up(model)
+    mine, theirs = (
+        {
+            "generator": nn.ModuleList([x.generator, *([x.encoder] if x.encoder is not None else [])]),
+            "discriminators": x.discriminators,
+        }
+        for x in (model, other)
+    )
+    torch.manual_seed(1)
+    trainer = make_trainer(model, discriminator_rate=rate, discriminator_steps=1, spatial_frames=model.frames)
+    found = step_gradients(trainer, batch, mine)
+    torch.manual_seed(1)
+    real, label = batch["video"] / 127.5 - 1, batch.get("label")
+
+    def made() -> torch.Tensor:
+        condition = other.generator.condition(torch.randn(4, 4), label)
+        if other.encoder is None:
+            return other.generator(condition, 4)[0]
+        return torch.cat([real[:, :2], other.generator(condition, 6, other.encoder(real[:, :2]))[0]], 1)
+
+    def judged(clips: torch.Tensor) -> list[torch.Tensor]:
+        torch.rand(clips.shape[:2])  # by which frames are picked, here all of them
+        classes = None if label is None else label.repeat(len(clips) // 4)
+        return [judge(clips, classes) for judge in (other.discriminators.spatial, other.discriminators.temporal)]
+
+    with torch.no_grad():
+        fake = made()
+    scores = [score.chunk(2) for score in judged(torch.cat([real, fake]))]
+    loss = sum((1 - true).relu().mean() + (1 + false).relu().mean() for true, false in scores)
+    assert_gradients({"discriminators": found.pop("discriminators")}, {"discriminators": loss}, theirs)
+    optimizer = torch.optim.Adam(other.discriminators.parameters(), lr=rate, betas=(0.0, 0.999))
+    loss.backward()
+    optimizer.step()
+    assert_gradients(found, {"generator": -sum(score.mean() for score in judged(made()))}, theirs)
 
 
 def test_each_discriminator_step_has_real_clips_of_its_own() -> None:

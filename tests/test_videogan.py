@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT
+from objectives import assert_gradients, step_gradients
 from torch import nn
+from torch.nn import functional as F
 
 import zoo
 from zoo import building
@@ -246,6 +248,84 @@ def test_gradients_reach_every_parameter(name: str, config: dict[str, Any], size
     for update in range(2):
         trainer.step(made_up(model), 4 * update)
     assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []
+
+
+def test_each_network_of_vgan_learns_from_its_own_loss() -> None:
+    """Equation 2 with eq. 4 and the penalty on the mask; the generator's by the discriminator that has just learned."""
+    model, other = built("vgan"), built("vgan")
+    batch = made_up(model)
+    networks = {"generator": model.generator, "discriminator": model.discriminator}
+    torch.manual_seed(1)
+    found = step_gradients(make_trainer(model, mask_weight=3.0), batch, networks)
+    torch.manual_seed(1)
+    video, mask, background = other.generator(torch.randn(4, 8))
+    real, fake = batch["video"].transpose(1, 2) / 127.5 - 1, mask * video + (1 - mask) * background
+    losses = {"generator": -F.logsigmoid(model.discriminator(fake)).mean() + 3 * mask.mean()}
+    scores = other.discriminator(real), other.discriminator(fake.detach())
+    losses["discriminator"] = -F.logsigmoid(scores[0]).mean() - F.logsigmoid(-scores[1]).mean()
+    assert_gradients(found, losses, {"generator": other.generator, "discriminator": other.discriminator})
+
+
+def test_each_network_of_tgan_learns_from_its_own_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The critic widens the distance of means, from uniform latents; the generator lessens it."""
+    monkeypatch.setattr("zoo_videogan.train.clip_singular_values", lambda critic: None)
+    model, other = built("tgan"), built("tgan")
+    batch = made_up(model)
+    mine, theirs = (
+        {"generator": nn.ModuleList([x.temporal, x.image]), "discriminator": x.discriminator} for x in (model, other)
+    )
+    torch.manual_seed(1)
+    found = step_gradients(make_trainer(model), batch, mine)
+    torch.manual_seed(1)
+    z = 2 * torch.rand(4, 8) - 1
+    real, fake = batch["video"].transpose(1, 2) / 127.5 - 1, other.image(z, other.temporal(z))
+    losses = {"generator": -model.discriminator(fake).mean()}
+    losses["discriminator"] = other.discriminator(fake.detach()).mean() - other.discriminator(real).mean()
+    assert_gradients(found, losses, theirs)
+
+
+@pytest.mark.parametrize("config", [{}, {"categories": 3}, LABELLED])
+def test_each_network_of_mocogan_learns_from_its_own_loss(config: dict[str, Any]) -> None:
+    """Equations 6 and 7: one frame of each clip, whole clips, and categories, which labels teach if there are any."""
+    model, other = (built("mocogan", noise=0, **config) for _ in range(2))
+    batch = made_up(model)
+    mine, theirs = (
+        {
+            "generator": nn.ModuleList([x.generator, x.recurrence]),
+            "frames": x.frame_discriminator,
+            "clips": x.clip_discriminator,
+        }
+        for x in (model, other)
+    )
+    torch.manual_seed(1)
+    found = step_gradients(make_trainer(model, category_weight=2.0), batch, mine)
+    torch.manual_seed(1)
+    constant = [torch.randn(4, 6)]
+    category = batch.get("label")
+    if config:
+        category = torch.randint(3, (4,)) if category is None else category
+        constant.append(torch.eye(3)[category])
+    state, noise, latents = torch.randn(4, 4), torch.randn(4, 8, 4), []
+    for t in range(8):
+        state = other.recurrence(noise[:, t], state)
+        latents.append(torch.cat([*constant, state], 1))
+    frames = other.generator(torch.cat(latents))  # normalised together
+    real, fake = batch["video"].transpose(1, 2) / 127.5 - 1, frames.unflatten(0, (8, 4)).permute(1, 2, 0, 3, 4)
+    one = [clip[torch.arange(4), :, torch.randint(8, (4,))] for clip in (real, fake)]
+    losses = {name: torch.zeros(()) for name in found}
+    for name, true, made in (("frames", one[0], one[1].detach()), ("clips", real, fake.detach())):
+        (true, logits), (made, of_made) = (
+            network(x) if name == "clips" else (network(x), None)
+            for network, x in ((theirs[name], true), (theirs[name], made))
+        )
+        losses[name] = -F.logsigmoid(true).mean() - F.logsigmoid(-made).mean()
+        if category is not None and name == "clips":
+            losses[name] = losses[name] + 2 * F.cross_entropy(logits if model.labelled else of_made, category)
+    scores, logits = model.clip_discriminator(fake)
+    losses["generator"] = -F.logsigmoid(model.frame_discriminator(one[1])).mean() - F.logsigmoid(scores).mean()
+    if category is not None:
+        losses["generator"] = losses["generator"] + 2 * F.cross_entropy(logits, category)
+    assert_gradients(found, losses, theirs)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -117,6 +117,7 @@ class Player:
             share(gradients(self.optimizer), self.accelerator)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        torch.clear_autocast_cache()  # a block of autocast keeps casts of the weights as they were before this step
 
     def update_alone(self, loss: torch.Tensor) -> None:
         """As `update`, with gradients for its own weights alone; the graph stays for the other players."""
