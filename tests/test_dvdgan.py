@@ -15,6 +15,7 @@ from zoo import building, data, metrics
 from zoo.errors import OptionError
 from zoo.media.video import write_clip
 from zoo.nn.adversarial import Player, measuring
+from zoo.request import SampleRequest
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 from zoo.train.state import MovingAverage, load_state, take_state
@@ -22,7 +23,7 @@ from zoo.train.state import MovingAverage, load_state, take_state
 zoo.models()  # puts plugins/ on the path
 from zoo_videogan.dvd_layers import ConvGRU, FrameBatchNorm  # noqa: E402
 from zoo_videogan.dvd_train import pick_frames  # noqa: E402
-from zoo_videogan.dvdgan import DVDGAN, truncated  # noqa: E402
+from zoo_videogan.dvdgan import DVDGAN, normalised_by, truncated  # noqa: E402
 from zoo_videogan.spectral import SpectralNorm  # noqa: E402
 
 
@@ -103,6 +104,28 @@ def test_standing_statistics_belong_to_the_truncation_alone() -> None:
     assert torch.equal(model.sample(3, seed=2), before)
     assert (model.sample(1, seed=2, start=1, truncation=0.5, label=1)[0].int() - narrow[1].int()).abs().max() <= 1
     assert not torch.equal(model.sample(3, seed=2, truncation=1.0, label=1), narrow)
+
+
+def test_standing_statistics_are_those_of_truncated_latents() -> None:
+    """With them truncated samples come out of each batch normalisation with mean 0 and deviation 1."""
+    model = trained(classes=3).eval()
+    z = truncated(torch.randn(256, 4, generator=torch.Generator().manual_seed(0)), 0.5)
+    off: list[list[float]] = []
+
+    def note(norm: Any, inputs: Any, _: Any) -> None:
+        y = (inputs[0] - norm.mean[0, :, None, None]) / (norm.var[0, :, None, None] + 1e-5).sqrt()
+        off[-1] += [float(y.mean((0, 1, 3, 4)).abs().max()), float((y.var((0, 1, 3, 4)) - 1).abs().max())]
+
+    with torch.no_grad():
+        standing = model._standing(SampleRequest(0, range(1), model.device, {}), 0.5)
+        for norm in (module for module in model.modules() if isinstance(module, FrameBatchNorm)):
+            norm.register_forward_hook(note)
+        for statistics in (None, standing):
+            off.append([])
+            with normalised_by(model.generator, statistics):
+                model.generator(model.generator.condition(z, torch.arange(256) % 3), 1)
+    assert max(off[1]) < 0.5
+    assert max(off[0]) > 2 * max(off[1])
 
 
 def test_classes_are_asked_for_or_drawn() -> None:
@@ -233,6 +256,13 @@ def test_a_recurrent_unit_follows_its_equations() -> None:
         state = u * state + (1 - u) * c
         assert torch.allclose(states[:, t], state, atol=1e-5)
     assert torch.allclose(unit.spread(x[:, 0], 3, None), unit(x[:, :1].expand(-1, 3, -1, -1, -1), None), atol=1e-5)
+
+
+def test_recurrent_units_remember_for_two_frames_up_to_all_at_first() -> None:
+    """Tallec and Ollivier: what is kept of a state after n frames is (1 - 1/m)^n in a unit that remembers for m."""
+    unit = ConvGRU(5, 16)
+    update = unit.of_input.bias.detach()[5:10].sigmoid()
+    assert (1 / (1 - update)).tolist() == pytest.approx([2, 5.5, 9, 12.5, 16], rel=1e-4)
 
 
 def test_spectral_norms_are_one_after_a_warm_up() -> None:

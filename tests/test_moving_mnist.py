@@ -65,6 +65,7 @@ def test_where_digits_overlap_the_brighter_pixel_is_seen() -> None:
         assert set(np.unique(frames)) <= {0, 100, 200}
         assert ((frames > 0).sum((1, 2)) <= 2 * 28 * 28).all()
         assert ((frames > 0).sum((1, 2)) >= 28 * 28).all()
+        assert not (frames == 200).any() or ((frames == 200).sum((1, 2)) >= 28 * 28).all()  # nothing lies on it
 
 
 def test_a_clip_follows_from_split_and_number() -> None:

@@ -13,7 +13,7 @@ from objectives import assert_gradients, step_gradients
 from PIL import Image
 
 import zoo
-from zoo import building, data
+from zoo import building, data, sampling
 from zoo.errors import OptionError
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
@@ -55,6 +55,11 @@ def test_a_frame_depends_on_its_window_alone() -> None:
 
 
 def test_dropout_is_the_samples_own() -> None:
+    model = built(width=32, width_max=64)
+    request = sampling.request_for(model, 5, options=model.examples(5))
+    for mask in model.begin(request).masks.values():
+        assert set(mask.unique().tolist()) == {0, 1}
+        assert mask.mean().item() == pytest.approx(0.5, abs=0.05)
     model = built()
     given = model.examples(3)
     together = model.sample(3, seed=4, **given)
@@ -225,6 +230,28 @@ def test_parameters_that_draw_no_head_are_named() -> None:
             head.render(wrong, 16)
         with pytest.raises(OptionError, match=message):
             head.transfer(wrong, neutral)
+
+
+def test_heads_that_cannot_be_written_are_named_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["head", "new", "--clips", "1", "--frames", "2", "--size", "8"])
+    head.main()
+    assert len(list(Path("new/train/gaze/0000").iterdir())) == 2
+    for arguments, message in (
+        (["new"], "'new' exists and is not empty; choose another folder"),  # older clips would stay among the new ones
+        (["full/file"], "'full/file' exists and is not empty"),
+        (["other", "--frames", "0"], "--frames takes an integer of at least 1, not 0"),
+        (["full/file/other"], "can't write 'full/file/other': Not a directory"),
+    ):
+        monkeypatch.setattr("sys.argv", ["head", *arguments])
+        with pytest.raises(SystemExit, match="2"):
+            head.main()
+        assert capsys.readouterr().err.splitlines()[-1].partition("error: ")[2].startswith(message)
+    assert not Path("other").exists()
 
 
 def test_a_folder_of_heads_is_read_as_clips(tmp_path: Path) -> None:

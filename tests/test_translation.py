@@ -139,6 +139,13 @@ def test_half_of_the_features_are_dropped() -> None:
     model = build(image_shape=(3, 32, 32))
     shapes = model.generator.mask_shapes(32, 32)
     assert shapes == {"decoder 0": (16, 2, 2), "decoder 1": (16, 4, 4), "decoder 2": (16, 8, 8)}
+    drawn: list[dict[str, torch.Tensor]] = []
+    model.generator.register_forward_pre_hook(lambda module, inputs: drawn.append(inputs[1]))
+    model.sample(8, **model.examples(8))
+    for name, mask in drawn[0].items():
+        assert mask.shape == (8, *shapes[name])
+        assert set(mask.unique().tolist()) == {0, 1}
+        assert mask.mean().item() == pytest.approx(0.5, abs=0.1)
     kept = {name: torch.full((1, *shape), 0.5) for name, shape in shapes.items()}  # half of it, doubled: as it is
     x = torch.randn(1, 3, 32, 32)
     model.generator.dropout = set()

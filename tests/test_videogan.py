@@ -225,6 +225,8 @@ def test_categories_are_asked_for_or_drawn() -> None:
     assert torch.equal(model.sample(2, label=[1, 1]), model.sample(2, label=1))
     assert not torch.equal(model.sample(1, label=0), model.sample(1, label=1))
     assert len({model.sample(1, seed=s).numpy().tobytes() for s in range(4)}) == 4
+    drawn = model.draw_z(300, frames=1)[:, 0, model.content_size : -model.motion_size].sum(0)  # how often each
+    assert (drawn - 100).abs().max() < 35  # over four deviations
     with pytest.raises(OptionError, match="takes an integer from 0 to 2, not 3"):
         model.sample(1, label=3)
     with pytest.raises(OptionError, match="knows no categories"):

@@ -167,7 +167,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    write(options.folder, options.clips, options.frames, options.size, options.seed)
+    for name in ("clips", "frames", "size"):
+        if (value := getattr(options, name)) < 1:
+            parser.error(f"--{name} takes an integer of at least 1, not {value}")
+    try:
+        if options.folder.exists() and (not options.folder.is_dir() or any(options.folder.iterdir())):
+            parser.error(f"'{options.folder}' exists and is not empty; choose another folder")
+        write(options.folder, options.clips, options.frames, options.size, options.seed)
+    except OSError as error:
+        parser.error(f"can't write '{options.folder}': {error.strerror or error}")
     print(f"wrote {options.clips} clips to {options.folder}")
 
 

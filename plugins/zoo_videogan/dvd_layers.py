@@ -93,7 +93,7 @@ class ConvGRU(nn.Module):
 
     Each W is in two parts, that for x and that for h, so that x of all frames is convolved at once.
 
-    At first features remember for 1 to T frames, evenly spread, T the length of a clip (after Tallec and Ollivier,
+    At first features remember for 2 to T frames, evenly spread, T the length of a clip (after Tallec and Ollivier,
     arXiv 1804.11188, section 2, who draw them): the input of the first unit is the same at all frames, and without that
     all frames but the first few would be.
     """
