@@ -266,6 +266,31 @@ def test_an_unknown_option_gives_the_nearest_name(tiny: zoo.Model) -> None:
         tiny.sample(1, temprature=1.0)
 
 
+def test_none_is_as_if_an_option_were_not_given(tiny: zoo.Model) -> None:
+    for spec in zoo.models():
+        assert spec.parse_options({option.name: None for option in spec.sample_options}) == spec.parse_options({})
+    options = dict.fromkeys(option.name for option in tiny.spec.sample_options)
+    assert torch.equal(tiny.sample(2, **options), tiny.sample(2))
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, None])
+def test_a_number_of_pictures_that_is_none_is_named(tiny: zoo.Model, size: Any) -> None:
+    with pytest.raises(OptionError, match=f"batch_size takes an integer of at least 1, not {size}"):
+        tiny.log_prob(random_images((1, 8, 8), 4), batch_size=size)
+
+
+def test_a_model_is_in_evaluation_mode_meanwhile_and_as_it_was_afterwards(tiny: zoo.Model) -> None:
+    modes = []
+    tiny.register_forward_pre_hook(lambda module, inputs: modes.append(module.training))
+    for training in (True, False):
+        tiny.train(training)
+        drawn = tiny.sample(1, method="naive")
+        assert tiny.training is training
+        tiny.log_prob(drawn)
+        assert tiny.training is training
+    assert not any(modes)
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
@@ -495,8 +520,13 @@ def test_class_posteriors_follow_bayes_rule() -> None:
         ("label", {"label": -1}, "label must be from 0 to 2, not -1$"),
         ("label", {"label": torch.zeros(3, dtype=torch.int64)}, r"one for each of the 2 pictures, not \(3,\)"),
         ("label", {"label": torch.zeros(2)}, "of torch.float32"),
+        ("label", {"label": [True, False]}, "of torch.bool"),
+        ("label", {"label": "cat"}, "label must be numbers, not 'cat'"),
+        ("label", {"label": [[0], [1, 2]]}, r"label must be numbers, not \[\[0\], \[1, 2\]\]"),
         ("vector", {}, "conditioned on a vector; give vector"),
         ("vector", {"vector": torch.zeros(2, 4)}, r"vector must be \(2, 3\), not \(2, 4\)"),
+        ("vector", {"vector": "up"}, "vector must be numbers, not 'up'"),
+        ("map", {"map": object()}, "map must be numbers, not <object"),
         ("map", {"map": torch.zeros(2, 3, 4, 5)}, r"map must be \(2, 3, 5, 4\), not \(2, 3, 4, 5\)"),
     ],
 )

@@ -80,6 +80,28 @@ def test_what_is_no_latent_is_one_line(models: dict[str, Any]) -> None:
             model.sample(3, z=wrong)
 
 
+@pytest.mark.parametrize("name", sorted(set.union(*CLASSES.values())))
+def test_a_sample_whose_class_is_drawn_is_that_of_the_class_given(models: dict[str, Any], name: str) -> None:
+    model = models[name]
+    drawn = model.sample(8, seed=5)
+    given = [model.sample(8, seed=5, label=k) for k in range(3)]
+    matches = [{k for k in range(3) if torch.equal(drawn[i], given[k][i])} for i in range(8)]
+    assert all(matches)
+    assert len(set.union(*matches)) > 1
+
+
+@pytest.mark.parametrize("name", sorted(set.union(*CLASSES.values())))
+def test_a_class_that_is_none_is_named_before_anything_is_drawn(
+    models: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when its batch comes."""
+    model, batches = models[name], []
+    monkeypatch.setattr(model, "draw_batch", batches.append)
+    with pytest.raises(OptionError, match="option 'label' takes an integer from 0 to 2, not 3"):
+        model.sample(label=[0, 1, 3], batch_size=1)
+    assert not batches
+
+
 @pytest.mark.parametrize("name", WITH_W)
 def test_the_w_of_a_seed_draws_its_samples(models: dict[str, Any], name: str) -> None:
     """In one for all layers, or one for each; the classes are in it."""

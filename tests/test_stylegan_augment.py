@@ -71,6 +71,14 @@ def test_a_sample_for_which_nothing_is_drawn_stays_as_it_is() -> None:
     assert 0.3 < same.double().mean() < 0.8  # of 13 draws, some leave nothing changed: 0.9 ** 13 = 0.25 at the least
 
 
+def test_transforms_are_in_full_precision_whatever_the_rest_is() -> None:
+    images, pipe = pictures(dtype=torch.float32), pipeline(1.0)
+    full = pipe(images)
+    torch.manual_seed(3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(pipe(images), full)
+
+
 @pytest.mark.parametrize("only", ["blit", "geometry", "colour"])
 def test_a_category_alone(only: str) -> None:
     images = pictures(64)
@@ -205,6 +213,25 @@ def test_scaling_and_stretching() -> None:
     ]:
         found = warp(smooth(), **changes)[0, 0]
         torch.testing.assert_close(found[inner, inner], expected[inner, inner], rtol=0, atol=3e-3)
+
+
+def test_all_of_the_geometry_is_one_affine_map() -> None:
+    """Scaled, rotated, stretched, rotated again and shifted, in this order: p becomes R S R p + t, about the centre."""
+    size, inner = 64, slice(20, -20)
+    first, stretch, second, scale, right, down = 0.6, 1.2, -0.3, 1.1, 2.6, -1.7
+
+    def turn(angle: float) -> torch.Tensor:
+        """Clockwise as seen, y pointing down."""
+        cos, sin = math.cos(angle), math.sin(angle)
+        return torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+
+    forth = turn(second) @ torch.diag(torch.tensor([stretch, 1 / stretch], dtype=torch.float64)) @ turn(first) * scale
+    place = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    y, x = torch.meshgrid(place - down, place - right, indexing="ij")
+    x, y = torch.einsum("ij,jhw->ihw", forth.inverse(), torch.stack([x, y])) / ((size - 1) / 2)
+    expected = torch.sin(3 * x + 1) * torch.cos(2 * y - 0.5) + 0.3 * y  # what `smooth` shows at these places
+    found = warp(smooth(size=size), scale=scale, first=first, stretch=stretch, second=second, right=right, down=down)
+    torch.testing.assert_close(found[0, 0, inner, inner], expected[inner, inner], rtol=0, atol=3e-3)
 
 
 @pytest.mark.parametrize("channels", CHANNELS)

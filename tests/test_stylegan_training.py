@@ -316,6 +316,16 @@ def test_adaptive_augmentation_rises_while_the_discriminator_is_sure() -> None:
     assert [name for name, _ in gan.modules()["state"].named_buffers() if name.endswith("augment.p")]
 
 
+def test_the_pictures_of_all_processes_decide_on_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each would augment as much as it thinks fit."""
+    gan = trainer(build("stylegan2", **SMALL_STYLE), augment="ada")
+    monkeypatch.setattr(gan.accelerator, "gather", lambda scores: torch.cat([scores, torch.full((24,), -1.0)]))
+    metrics = gan.step(batch(), 0)
+    assert gan.state.controller is not None
+    assert int(gan.state.controller.count) == 32
+    assert metrics["augment_r"] <= (8 - 24) / 32
+
+
 OBJECTIVES = pytest.mark.parametrize(
     ("name", "changes", "recipe"),
     [

@@ -203,6 +203,21 @@ def test_a_clip_of_any_length_begins_with_the_shorter_one() -> None:
         model.sample(1, frames=0)
 
 
+def test_no_more_frames_are_drawn_than_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a plugin that would go on."""
+    drawn = []
+
+    def walk(self: Walk, request: Any) -> Iterator[torch.Tensor]:
+        for t in range(100):
+            drawn.append(t)
+            yield torch.full((request.n, 3, 8, 8), t, dtype=torch.uint8)
+
+    monkeypatch.setattr(Walk, "walk", walk)
+    assert zoo.build("walk").sample(1, frames=3)[0, :, 0, 0, 0].tolist() == [0, 1, 2]
+    assert len(list(zoo.build("walk").stream(frames=3))) == 3
+    assert drawn == [0, 1, 2, 0, 1, 2]
+
+
 def test_streaming_changes_nothing_between_frames() -> None:
     model = zoo.build("walk").train()
     stream = model.stream()

@@ -466,6 +466,7 @@ def test_a_drawing_shows_the_top_level_and_then_the_details(tmp_path: Path) -> N
     assert frames.shape == (3, 16 + 32 + 1, 1, 16, 16)
     assert torch.equal(frames[:, -1], model.sample(3, seed=4))
     assert torch.equal(frames[0, 0], frames[1, 0])  # nothing is drawn yet
+    assert model.stages(0).ndim == frames.ndim
     coarse = model.stages(3, seed=4, detail_temperature=0)
     assert torch.equal(coarse[:, :17], frames[:, :17])  # no detail before the top level is whole
     assert not torch.equal(coarse[:, -1], frames[:, -1])
@@ -857,7 +858,7 @@ def test_pictures_codes_and_labels_of_another_model_are_one_line() -> None:
         )
     with pytest.raises(OptionError, match="must be of the same N on all levels, not of 2 and 3"):
         model.decode([torch.zeros(n, side, side, dtype=torch.int64) for n, side in ((2, 4), (3, 8))])
-    with pytest.raises(OptionError, match="takes a class from 0 to 2, not 3"):
+    with pytest.raises(OptionError, match="takes an integer from 0 to 2, not 3"):
         model.sample(2, label=3)
     with pytest.raises(OptionError, match="this model has no classes"):
         built().sample(2, label=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -30,6 +30,7 @@ class Sampled(Protocol):
     levels: int
     frames: int
     class_names: tuple[str, ...]
+    label_classes: int | None
     input_classes: Mapping[str, int]
     least_frames: int
     sample_batch_size: ClassVar[int]
@@ -80,8 +81,8 @@ def sample(
 ) -> torch.Tensor:
     """What `model.sample` does, or with `stages` what `model.stages` does; see `zoo.Model`."""
     n = _count(model, options) if n is None else n
-    n, seed, start = _integer("n", n, 0), _integer("seed", seed, 0), _integer("start", start, 0)
-    batch_size = None if batch_size is None else _integer("batch_size", batch_size, 1)
+    n, seed, start = check_integer("n", n, 0), check_integer("seed", seed, 0), check_integer("start", start, 0)
+    batch_size = None if batch_size is None else check_integer("batch_size", batch_size, 1)
     check_precision(precision)
     size = batch_size or model.sample_batch_size
     checked = _check_options(model, n, options)
@@ -110,7 +111,7 @@ def sample(
                     batches.append(_check_samples(model, images, request.n).cpu())
             request.progress(1.0)
     if not batches:
-        axes = (0, *([frames or 0] if model.spec.is_video else []), *model.image_shape)
+        axes = (0, *([frames or 0] if model.spec.is_video or stages else []), *model.image_shape)
         return torch.zeros(axes, dtype=torch.uint8 if model.levels <= 256 else torch.int64, device="cpu")
     return torch.cat(batches)
 
@@ -143,14 +144,14 @@ def request_for(
 ) -> SampleRequest:
     """A request for n clips in one batch, with options as the user gives them; arguments and errors as of `stream`."""
     n = _count(model, options) if n is None else n
-    n, seed, start = _integer("n", n, 1), _integer("seed", seed, 0), _integer("start", start, 0)
+    n, seed, start = check_integer("n", n, 1), check_integer("seed", seed, 0), check_integer("start", start, 0)
     checked = _check_options(model, n, dict(options))
     return SampleRequest(
         seed=seed,
         indices=range(start, start + n),
         device=model.device,
         options={name: _slice(model, name, value, range(n)) for name, value in checked.items()},
-        frames=None if frames is None else _integer("frames", frames, 1),
+        frames=None if frames is None else check_integer("frames", frames, 1),
     )
 
 
@@ -184,7 +185,7 @@ def _frames(model: Sampled, frames: int | None, options: Mapping[str, Any]) -> i
         raise OptionError(f"{model.spec.name} draws pictures, which have no frames")
     driving = [o.name for o in model.spec.sample_options if o.type == "video" and o.shape is not None]
     lengths = [options[name].shape[1] for name in driving if isinstance(options.get(name), torch.Tensor)]
-    return min(lengths, default=model.frames or None) if frames is None else _integer("frames", frames, 1)
+    return min(lengths, default=model.frames or None) if frames is None else check_integer("frames", frames, 1)
 
 
 def _stacked(drawn: Iterator[torch.Tensor], frames: int | None) -> torch.Tensor | None:
@@ -193,13 +194,11 @@ def _stacked(drawn: Iterator[torch.Tensor], frames: int | None) -> torch.Tensor 
     return torch.stack(parts, 1) if parts else None
 
 
-def _integer(name: str, value: Any, least: int) -> int:
-    """An integer of Python, NumPy or torch as one of Python: seeds are derived from its text."""
-    try:
+def check_integer(name: str, value: Any, least: int) -> int:
+    """An integer of Python, NumPy or torch as one of Python, as seeds are derived from its text; else OptionError."""
+    with suppress(TypeError, ValueError):
         if not isinstance(value, bool) and operator.index(value) >= least:
             return operator.index(value)
-    except (TypeError, ValueError):
-        pass
     raise OptionError(f"{name} takes an integer of at least {least}, not {told(value)}")
 
 
@@ -315,8 +314,10 @@ def _check_input(option: Option, value: torch.Tensor, shape: tuple[int | None, .
 
 
 def _class(model: Sampled, option: Option, value: Any) -> Any:
-    """The number of a class."""
+    """The number of a class; raises OptionError for one that the model does not have."""
     if not isinstance(value, str):
+        if (classes := model.label_classes) and value >= classes:
+            raise OptionError(f"option '{option.name}' takes an integer from 0 to {classes - 1}, not {value}")
         return value
     if value in model.class_names:
         return model.class_names.index(value)

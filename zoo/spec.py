@@ -228,12 +228,13 @@ class ModelSpec:
         return self.presets[name]
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All sampling options with their defaults, checked; raises UnknownNameError or OptionError."""
+        """All sampling options, checked; one that is None has its default. Raises UnknownNameError or OptionError."""
         options = {option.name: option for option in self.sample_options}
         for name in given:
             if name not in options:
                 raise unknown(f"option of {self.name}", name, options)
-        return {name: option.parse(given.get(name, option.default)) for name, option in options.items()}
+        known = {name: value for name, value in given.items() if value is not None}
+        return {name: option.parse(known.get(name, option.default)) for name, option in options.items()}
 
     def problems(self) -> list[str]:
         """What is wrong with this spec; empty if nothing is."""

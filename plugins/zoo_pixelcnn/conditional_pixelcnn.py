@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch.nn import functional as F
 
-from zoo.errors import OptionError
+from zoo.errors import OptionError, told
 from zoo.request import SampleRequest
 from zoo.seeds import derive_seed
 from zoo_pixelcnn.cached import CachedGatedPixelCNN
@@ -147,10 +147,10 @@ class ConditionalPixelCNN(GatedPixelCNN):
         return condition if condition is None or self.locate is None else self.locate(condition)
 
     def _one_hot(self, given: Any, n: int) -> torch.Tensor:
-        labels = given if isinstance(given, torch.Tensor) else torch.as_tensor(given, device="cpu")
+        labels = _numbers("label", given)
         labels = labels.expand(n) if labels.ndim == 0 or len(labels) == 1 else labels
         last = self.condition_size - 1
-        if labels.shape != (n,) or labels.is_floating_point():
+        if labels.shape != (n,) or labels.is_floating_point() or labels.dtype == torch.bool:
             found = f"{tuple(labels.shape)} of {labels.dtype}"
             raise OptionError(f"label must be one class, or one for each of the {n} pictures, not {found}")
         if labels.is_cpu:  # those of a training batch are on the device already: to read them would be to wait for it
@@ -172,7 +172,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
     def _features(self, given: Any, n: int) -> torch.Tensor:
         place = self.image_shape[1:] if self.condition == "map" else ()
         wanted = (n, self.condition_size, *place)
-        h = torch.as_tensor(given, dtype=self.dtype, device=self.device)
+        h = _numbers(self.condition, given).to(self.device, self.dtype)
         if tuple(h.shape) != wanted:
             raise OptionError(f"{self.condition} must be {wanted}, not {tuple(h.shape)}")
         return h if self.condition == "map" else h[:, :, None, None]
@@ -199,6 +199,14 @@ class ConditionalPixelCNN(GatedPixelCNN):
         classes = range(self.condition_size)
         columns = [super(ConditionalPixelCNN, self).log_prob(images, batch_size=batch_size, label=k) for k in classes]
         return torch.stack(columns, 1)
+
+
+def _numbers(name: str, given: Any) -> torch.Tensor:
+    """A tensor as it is, or numbers of Python or NumPy as one; raises OptionError for what is none of these."""
+    try:
+        return given if isinstance(given, torch.Tensor) else torch.as_tensor(given, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError(f"{name} must be numbers, not {told(given)}") from None
 
 
 class CachedConditionalPixelCNN(CachedGatedPixelCNN):

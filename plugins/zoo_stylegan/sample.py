@@ -30,12 +30,15 @@ def sample(model: GAN, request: SampleRequest) -> torch.Tensor:
 
 
 def _labels(model: GAN, request: SampleRequest) -> torch.Tensor | None:
-    """Classes (B,): those asked for, or for each sample one by its noise; None where there are none."""
+    """Classes (B,): those asked for, or for each sample one by its noise; None where there are none.
+
+    They have a stream of noise of their own: a picture whose class is drawn is the one of that class given.
+    """
     given = request.options.get("label")
     if given is None:
         if not model.classes:
             return None
-        return (request.uniform() * model.classes).long().clamp(max=model.classes - 1)
+        return (request.child("label").uniform() * model.classes).long().clamp(max=model.classes - 1)
     return check_labels(torch.as_tensor(given, device=request.device), model.classes)
 
 
@@ -71,9 +74,7 @@ def _styles(model: StyleBased, request: SampleRequest) -> torch.Tensor:
 def _label_of_walk(model: StyleBased, request: SampleRequest) -> torch.Tensor | None:
     """Classes (B,) of the frames of walks: without option `label` that of the sample which a walk begins with."""
     keys, steps = request.options["keys"], request.options["steps"]
-    begun = dataclasses.replace(request, indices=[i // (keys * steps) * keys for i in request.indices])
-    model.latent_of(begun)  # whose noise comes before the class's
-    return _labels(model, begun)
+    return _labels(model, dataclasses.replace(request, indices=[i // (keys * steps) * keys for i in request.indices]))
 
 
 def _latents(model: StyleBased, request: SampleRequest) -> tuple[torch.Tensor, torch.Tensor]:

@@ -46,7 +46,7 @@ CLAMP = 256.0  # of fp16 activations
 
 
 def clamped(x: torch.Tensor, limit: float, gain: float = 1.0) -> torch.Tensor:
-    """`x` within +-limit gain; without a limit, 0, only in fp16."""
+    """`x` within +-limit gain. A limit of 0 means none, except in fp16, where it means 256."""
     limit = (limit or (CLAMP if x.dtype == torch.float16 else math.inf)) * gain
     return x if limit == math.inf else x.clamp(-limit, limit)
 

@@ -260,7 +260,7 @@ class VQVAE2(Model):
             return drawn
         label = torch.as_tensor(given, device="cpu")
         if int(label.max()) >= self.classes or int(label.min()) < 0:
-            raise OptionError(f"option 'label' takes a class from 0 to {self.classes - 1}, not {int(label.max())}")
+            raise OptionError(f"option 'label' takes an integer from 0 to {self.classes - 1}, not {int(label.max())}")
         return label
 
     def _check_images(self, images: torch.Tensor, what: str = "images") -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from zoo.errors import OptionError
 from zoo.model import Model
 from zoo.precision import precision as computing
-from zoo.sampling import evaluating
+from zoo.sampling import check_integer, evaluating
 
 
 class CachedNetwork(Protocol):
@@ -127,9 +127,9 @@ class AutoregressiveModel(Model):
             (N,) nats; divide by -C H W ln 2 for bits per dimension.
 
         Raises:
-            OptionError: images of the wrong shape, type or range.
+            OptionError: images of the wrong shape, type or range, or a batch_size below 1.
         """
-        images = self.check_images(images)
+        images, batch_size = self.check_images(images), check_integer("batch_size", batch_size, 1)
         conditions = {name: v.cpu() if isinstance(v, torch.Tensor) else v for name, v in conditions.items()}
         given = self.conditions(conditions, len(images))
         batches = []
