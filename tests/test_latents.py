@@ -136,9 +136,13 @@ def test_latents_of_frames_give_clips_of_their_length(models: dict[str, Any]) ->
     whole = model.sample(2, seed=3, frames=12)
     assert torch.equal(z[:, :8], model.draw_z(2, seed=3))
     assert torch.equal(model.sample(z=z, frames=12), whole)
+    assert torch.equal(model.sample(z=z), whole)  # not cut to the model's own 8
+    assert torch.equal(model.sample(z=z[:, :5]), whole[:, :5])
     assert torch.equal(torch.stack(list(model.stream(z=z)), 1), whole)
     with pytest.raises(OptionError, match="12 frames, not for 13; take frames=12"):
         model.sample(z=z, frames=13)
+    with pytest.raises(OptionError, match=r"option 'z' takes \(N, T, 13\), .*, not torch.float32 \(2, 0, 13\)"):
+        model.sample(z=z[:, :0])
     for options in ({"label": 1}, {"motions": 1}):
         with pytest.raises(OptionError, match="exclude each other"):
             model.sample(z=z, **options)

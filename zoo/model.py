@@ -167,7 +167,8 @@ class Model(nn.Module):
             n: how many; None for as many as options have values (labels, latents, pictures), 1 if none has several.
             seed: together with a sample's index it determines the sample.
             start: index of the first sample; n samples from `start` continue an earlier call.
-            frames: of clips, how many; None takes those of the clip that is drawn from, or the model's own number.
+            frames: of clips, how many; None takes those of the clip or the latents that are drawn from, or the model's
+                own number.
             batch_size: samples per call of the sampling hook; a matter of memory and speed alone.
             precision: "fp32", without TF32 on CUDA either; "tf32", which allows it; "bf16" or "fp16", by autocast.
             progress: True for a bar, in a terminal or a notebook; or a function that is called with the share that is

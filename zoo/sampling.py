@@ -180,10 +180,11 @@ def _streamed(model: Sampled, request: SampleRequest, precision: str) -> Iterato
 
 
 def _frames(model: Sampled, frames: int | None, options: Mapping[str, Any]) -> int | None:
-    """How many frames a clip is to have: as many as the clip that it is drawn from, or else the model's own number."""
+    """How many frames a clip is to have: those of the clip or the latents that it is drawn from, or the model's own."""
     if frames is not None and not model.spec.is_video:
         raise OptionError(f"{model.spec.name} draws pictures, which have no frames")
     driving = [o.name for o in model.spec.sample_options if o.type == "video" and o.shape is not None]
+    driving += [name for name, shapes in model.latent_shapes.items() if all(shape[0] is None for shape in shapes)]
     lengths = [options[name].shape[1] for name in driving if isinstance(options.get(name), torch.Tensor)]
     return min(lengths, default=model.frames or None) if frames is None else check_integer("frames", frames, 1)
 
@@ -294,7 +295,7 @@ def _latents(model: Sampled, name: str, value: Any) -> torch.Tensor:
     except (TypeError, ValueError, RuntimeError):
         raise OptionError(f"{wanted}, not {type(value).__name__}") from None
     own = tuple(latents.shape[1:])
-    fits = (len(s) == len(own) and all(a in (None, b) for a, b in zip(s, own, strict=True)) for s in shapes)
+    fits = (len(s) == len(own) and all(b if a is None else a == b for a, b in zip(s, own, strict=True)) for s in shapes)
     if not latents.dtype.is_floating_point or not any(fits):
         raise OptionError(f"{wanted}, not {latents.dtype} {tuple(latents.shape)}")
     if not latents.isfinite().all():
