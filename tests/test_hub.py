@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -713,6 +714,30 @@ def test_the_card_of_a_third_party_names_its_package(tiny):
     theirs = card.render(tiny.spec, {**config, "plugin": {"distribution": "zoo-nade", "version": "1"}})
     assert "`pip install zoo-nade`:\n\n```python\nimport zoo\n\nmodel = zoo.load(" in theirs
     assert "torch.hub" not in theirs  # which has the models of this source alone
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "inputs"),
+    [
+        ("deep_video_portraits", {}, ("condition", "correspondence", "gaze")),
+        ("deep_video_portraits", {"conditions": ("gaze",)}, ("gaze",)),
+        ("everybody_dance_now", {}, ("condition",)),
+        ("everybody_dance_now", {"people": 0, "reference": True, "window": 3}, ("condition", "reference")),
+        ("dvdgan", {"given_frames": 2}, ("given",)),
+        ("dvdgan", {}, ()),
+        ("conditional_pixelcnn", {}, ()),
+    ],
+)
+def test_the_commands_of_a_card_say_all_that_these_weights_draw_nothing_without(name, config, inputs):
+    import zoo
+    from zoo.hub import card
+
+    model = zoo.build(name, preset="tiny", **config)
+    made = {"plugin": {"distribution": "pixelzoo", "version": "1"}, "zoo_version": "1"}
+    text = card.render(model.spec, {**made, "config": model.config})
+    [command] = re.findall(r"^zoo sample .*$", text, re.MULTILINE)
+    assert command == " ".join([f"zoo sample {name} --weights OWNER/NAME", *(f"--option {i}=FILE" for i in inputs)])
+    assert ("**model.examples(" in text) == bool(inputs)
 
 
 def test_what_a_card_shows_is_published_with_it(tmp_path, tiny):

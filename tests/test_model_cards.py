@@ -40,9 +40,10 @@ class TestEachPin:
         for receipt in config["metrics"]:
             assert f"| {receipt['name']} | {receipt['value']} |" in text
         assert "zoo eval" in text
-        if any(option.name == "condition" and option.type in ("image", "video") for option in spec.sample_options):
-            assert "**model.examples(" in text  # nothing is drawn without
-            assert "--option condition=FILE" in text
+        inputs = card.inputs(spec, config)
+        assert ("**model.examples(" in text) == bool(inputs)  # nothing is drawn without
+        files = [o.name for o in spec.sample_options if o.name in inputs and o.type in ("image", "video")]
+        assert all(f"--option {name}=FILE" in text for name in files)
         assert "samples.png" in card.pictures(text)
         assert all((folder / name).is_file() for name in card.pictures(text))
 

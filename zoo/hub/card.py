@@ -60,7 +60,7 @@ def render(
         f"# {spec.name}{data}",
         f"{spec.summary}.\n\nPaper: {spec.paper}.",
         *(f"![{name.partition('.')[0]}]({name})" for name in samples),
-        f"## Use\n\n{_usage(spec, config['plugin']['distribution'])}",
+        f"## Use\n\n{_usage(spec, config['plugin']['distribution'], inputs(spec, config))}",
         f"## Training\n\n{_training(config)}",
         f"## Metrics\n\n{_metrics(spec, config.get('metrics', ()))}",
         f"## Limitations\n\n{limitations}" if limitations else "",
@@ -136,11 +136,25 @@ def _result(task: str, receipt: Mapping[str, Any]) -> Any:
     )
 
 
-def _usage(spec: ModelSpec, package: str) -> str:
-    kinds = {option.name: option.type for option in spec.sample_options}
-    is_driven = kinds.get("condition") in ("image", "video")  # which nothing is drawn without
+def inputs(spec: ModelSpec, config: Mapping[str, Any]) -> list[str]:
+    """The options that the weights are shown with, and draw nothing without: those of the model's examples."""
+    from zoo import building
+    from zoo.hub.read import usual_defaults
+    from zoo.meta import on_meta
+
+    with usual_defaults("cpu"):
+        with on_meta():
+            model = building.build_from_config(spec, building.without_recipe(spec, config["config"]))
+        try:
+            return list(model.examples(1))
+        except Exception:  # of a plugin whose examples look at weights, which are not there
+            return [option.name for option in spec.sample_options if option.name == "condition"]
+
+
+def _usage(spec: ModelSpec, package: str, inputs: Sequence[str]) -> str:
+    files = [o.name for o in spec.sample_options if o.name in inputs and o.type in ("image", "video")]
     name, count = ("clips", 4) if spec.is_video else ("images", 16)
-    given = f", **model.examples({count})" if is_driven else ""
+    given = f", **model.examples({count})" if inputs else ""
     call = f"{name} = model.sample({count}, seed=0{given})"
     axes = ", ".join(("N", *spec.data_shape))
     source = f"[pixelzoo](https://github.com/{SOURCE})"
@@ -166,7 +180,7 @@ model = zoo.load("{spec.name}", weights="{PLACE}")
 On the command line:
 
 ```
-zoo sample {spec.name} --weights {PLACE}{" --option condition=FILE" if is_driven else ""}
+zoo sample {spec.name} --weights {PLACE}{"".join(f" --option {file}=FILE" for file in files)}
 ```"""
 
 
