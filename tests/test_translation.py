@@ -393,8 +393,11 @@ def test_a_unet_of_nested_blocks_calculates_the_same(depth: int, biases: bool, t
 
 def test_files_that_hold_no_unet_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
+    lacking = nested(5, 2, biases=True)
+    del lacking["model.model.3.weight"]
     for content, message in (
         ({"model.1.weight": torch.zeros(2)}, "holds no U-Net"),
+        (lacking, "holds no U-Net of pix2pix: a block of it has no '3.weight'"),
         ([1, 2], "holds no state dict"),
         (Path("x"), "is no file of weights alone"),
     ):

@@ -316,6 +316,20 @@ def test_the_flow_loss_is_least_for_the_true_flow() -> None:
     assert losses[-1] < 0.35 * min(losses[0], losses[1])
 
 
+def test_flicker_is_how_much_the_error_changes_from_frame_to_frame() -> None:
+    """Of clips that are not mirrored."""
+    model = built()
+    batch, trainer = made_up(model), make_trainer(model, mirror=True)
+    true = batch["video"] / 127.5 - 1
+    for signs, flicker in (([1, 1, 1, 1], 0.0), ([1, -1, 1, -1], 0.2), ([1, 1, -1, -1], 0.2 / 3)):
+        error = 0.1 * torch.tensor(signs).view(1, 4, 1, 1, 1)
+        trainer._draw = lambda real, *_, error=error: (true + error, None)
+        found = trainer.evaluate(batch)
+        assert found["l1"].item() == pytest.approx(0.1, rel=1e-4)
+        assert found["flicker"].item() == pytest.approx(flicker, abs=1e-5)
+    assert trainer.mirror
+
+
 def test_the_flow_of_the_data_is_the_reference_where_there_is_one() -> None:
     model = built()
     batch = {**made_up(model, 0), "flow": torch.randn(2, 4, 2, 16, 16)}

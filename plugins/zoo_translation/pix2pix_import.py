@@ -29,7 +29,10 @@ def read(source: str | Path) -> tuple[dict[str, Any], State]:
     blocks = _blocks(tensors)
     if len(blocks) < 5:
         raise WeightsError(f"'{source}' holds no U-Net: it has no nested blocks 'model.model.1.model.3. ...'")
-    return _config(blocks), _state(blocks)
+    try:
+        return _config(blocks), _state(blocks)
+    except KeyError as error:
+        raise WeightsError(f"'{source}' holds no U-Net of pix2pix: a block of it has no {error}") from None
 
 
 def _blocks(tensors: State) -> list[State]:
