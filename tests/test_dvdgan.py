@@ -332,6 +332,24 @@ def test_a_clips_spatial_score_is_the_sum_over_its_frames() -> None:
     assert not torch.allclose(judge(frames, torch.tensor([1, 2]))[0], single.sum(1)[0], atol=1e-4)
 
 
+def test_the_temporal_discriminator_sees_motion_at_half_the_size() -> None:
+    """Each clip with its own class, in its order of frames, without what four pixels average to nothing."""
+    model = built(classes=3).eval()
+    clips, label = torch.rand(2, 4, 3, 8, 8), torch.tensor([0, 2])
+    spatial, temporal = model.discriminators.spatial, model.discriminators.temporal
+    scores = temporal(clips, label)
+    for i in range(2):
+        assert torch.allclose(temporal(clips[i : i + 1], label[i : i + 1]), scores[i], atol=1e-4)
+    assert not torch.allclose(temporal(clips, label.flip(0)), scores, atol=1e-4)
+    assert not torch.allclose(temporal(clips[:, [1, 0, 2, 3]], label), scores, atol=1e-4)
+    checks = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)
+    assert torch.allclose(temporal(clips + checks, label), scores, atol=1e-4)
+    assert not torch.allclose(spatial(clips + checks, label), spatial(clips, label), atol=1e-2)
+    moved = clips.clone().requires_grad_()
+    temporal(moved, label).sum().backward()
+    assert (moved.grad.abs().amax((2, 3, 4)) > 0).all()
+
+
 def test_frames_are_picked_equally_often_and_each_once() -> None:
     torch.manual_seed(0)
     clips = torch.arange(6.0).view(1, 6, 1, 1, 1).expand(3000, 6, 1, 1, 1)

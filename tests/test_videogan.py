@@ -26,7 +26,7 @@ from zoo.train.accelerator import make_accelerator
 from zoo.train.state import MovingAverage, load_state, take_state
 
 zoo.models()  # puts plugins/ on the path
-from zoo_videogan.mocogan import MoCoGAN  # noqa: E402
+from zoo_videogan.mocogan import MoCoGAN, Noise  # noqa: E402
 from zoo_videogan.tgan import TGAN, clip_singular_values  # noqa: E402
 from zoo_videogan.train import pick_frames  # noqa: E402
 from zoo_videogan.vgan import VGAN, compose  # noqa: E402
@@ -346,6 +346,17 @@ def test_resume_equals_uninterrupted(name: str) -> None:
     run(resumed, 2, 4)
     theirs = resumed.model.state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in whole.model.state_dict().items())
+
+
+def test_discriminators_see_noise_in_training_alone() -> None:
+    noise, x = Noise(0.3), torch.randn(100, 100)
+    assert (noise(x) - x).std().item() == pytest.approx(0.3, rel=0.05)
+    assert torch.equal(noise.eval()(x), x)
+    model = built("mocogan")
+    kinds = [type(layer) for judge in (model.frame_discriminator, model.clip_discriminator) for layer in judge.layers]
+    convolutions = [i for i, kind in enumerate(kinds) if issubclass(kind, nn.Conv2d | nn.Conv3d)]
+    assert len(convolutions) == 4
+    assert all(kinds[i - 1] is Noise for i in convolutions[:-1])  # not before the last of the clips
 
 
 def test_each_frame_of_a_clip_is_shown_equally_often() -> None:
