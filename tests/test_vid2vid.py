@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -346,6 +347,9 @@ def test_the_flow_of_the_data_is_the_reference_where_there_is_one() -> None:
         wanted = batch["flow"][i, 1:]
         wanted = torch.stack([-wanted[:, 0], wanted[:, 1]], 1).flip(3) if turned else wanted
         assert torch.equal(flow[i], wanted)
+    trainer = make_trainer(model)
+    trainer.settings = dataclasses.replace(trainer.settings, frame_stride=2)  # over which the data's flow does not go
+    assert trainer._clips(batch, 4)[2] is None
     trainer = make_trainer(model, reference_flow="none")
     assert trainer._reference(*trainer._clips(batch, 4)[::2]) is None
 
