@@ -21,6 +21,7 @@ import zoo
 from zoo import building
 from zoo.errors import OptionError
 from zoo.media.video import write_clip
+from zoo.precision import tf32
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 from zoo.train.state import MovingAverage, load_state, take_state
@@ -151,6 +152,18 @@ def test_after_clipping_no_singular_value_is_beyond_one() -> None:
         nn.init.constant_(norm.weight, -1.0)
         clip_singular_values(norm)
         assert torch.allclose(norm.weight, 0.01 * deviation)
+
+
+def test_singular_values_are_found_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a run computes in, as spectral norms are."""
+    allowed, eigh = [], torch.linalg.eigh
+    monkeypatch.setattr(
+        torch.linalg, "eigh", lambda m: allowed.append(torch.backends.cuda.matmul.allow_tf32) or eigh(m)
+    )
+    with tf32(True):
+        clip_singular_values(built("tgan").discriminator)
+    assert allowed
+    assert not any(allowed)
 
 
 def test_tgan_clips_every_fifth_update() -> None:

@@ -17,6 +17,7 @@ import itertools
 import torch
 from torch import nn
 
+from zoo.precision import float32
 from zoo.request import SampleRequest
 from zoo_videogan.clips import SLOPE, FixedLength, check_sizes, initialise, levels_of, up
 
@@ -90,10 +91,11 @@ def clip_singular_values(network: nn.Module) -> None:
             matrix = layer.weight.flatten(1).float()
             # From the eigenvectors of the smaller Gram matrix, whose eigenvalues are the squares.
             tall = matrix.shape[0] > matrix.shape[1]
-            values, vectors = torch.linalg.eigh(matrix.T @ matrix if tall else matrix @ matrix.T)
-            shrink = values.clamp(min=1e-12).rsqrt().clamp(max=1.0)
-            project = (vectors * shrink) @ vectors.T
-            clipped = matrix @ project if tall else project @ matrix
+            with float32(matrix.device):
+                values, vectors = torch.linalg.eigh(matrix.T @ matrix if tall else matrix @ matrix.T)
+                shrink = values.clamp(min=1e-12).rsqrt().clamp(max=1.0)
+                project = (vectors * shrink) @ vectors.T
+                clipped = matrix @ project if tall else project @ matrix
             layer.weight.copy_(clipped.view_as(layer.weight))
         elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
             assert layer.running_var is not None
