@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -391,3 +394,23 @@ def test_the_card_of_weights_that_were_measured_on_captions_calls_them_text_to_i
     found = card.metadata(registry.model_spec("conditional_pixelcnn"), {"metrics": [receipt]})
     assert found["pipeline_tag"] == task
     assert found["model-index"][0]["results"][0]["task"] == {"type": task}
+
+
+def test_a_sample_is_judged_by_the_picture_that_it_is_nearest_to(tmp_path: Path) -> None:
+    """Who draws the very pictures of the captions is always right; who draws those of the next captions never is."""
+    judged = runpy.run_path(str(ROOT / "benchmarks" / "judge_captions.py"))["judged"]
+    emoji(40).to_parquet(tmp_path / "rows.parquet")
+    pictures = data.load(str(tmp_path / "rows.parquet"), "train", (3, 16, 16))
+    assert pictures.captions is not None
+    for step, right in ((0, 1.0), (1, 0.0)):
+
+        def sample(n: int, *, text: list[str], step: int = step, **_: int) -> torch.Tensor:
+            assert len(text) == n
+            places = [(pictures.captions.index(caption) + step) % len(pictures) for caption in text]
+            return media.quantise(pictures.batch(places)["image"], 16)
+
+        drawer = SimpleNamespace(image_shape=(3, 16, 16), levels=16, sample=sample)
+        where = {"data": str(tmp_path / "rows.parquet"), "split": "train"}
+        receipt = judged(drawer, ROOT / "benchmarks" / "features" / "cifar10.pt", n=10, **where)
+        assert (receipt["nearest"], receipt["samples"]) == (right, 10)
+        assert receipt["among the nearest 5"] >= right
