@@ -41,6 +41,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
         condition: "label", "vector", "map" or "text".
         condition_size: K for "label", else F.
         location_maps: S of s = m(h), which the gates read in place of h; 0 for h itself, the same at all pixels.
+        caption_words: for "text", rows of a table of word vectors beside the encoder of characters; 0 for none.
         sample_texts: for "text", the captions whose pictures `sample` draws in turn if it is given none.
         image_shape: (C, H, W).
         levels: L, values of a sub-pixel.
@@ -57,6 +58,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
         condition: Literal["label", "vector", "map", "text"] = "label",
         condition_size: int = 10,
         location_maps: int = 0,
+        caption_words: int = 0,
         sample_texts: tuple[str, ...] = (),
         image_shape: tuple[int, int, int] = (3, 32, 32),
         levels: int = 256,
@@ -68,8 +70,10 @@ class ConditionalPixelCNN(GatedPixelCNN):
     ) -> None:
         if condition_size < 1:
             raise ValueError(f"condition_size must be at least 1, not {condition_size}")
-        if sample_texts and condition != "text":
-            raise ValueError(f"sample_texts are for a model conditioned on a text, not on a {condition}")
+        if (sample_texts or caption_words) and condition != "text":
+            raise ValueError(f"sample_texts and caption_words are for a model of texts, not of a {condition}")
+        if caption_words < 0:
+            raise ValueError(f"caption_words must be at least 0, not {caption_words}")
         if location_maps < 0 or (location_maps and condition == "map"):
             raise ValueError(f"location_maps must be at least 0, and 0 with a condition of maps, not {location_maps}")
         encode(sample_texts)  # raises OptionError
@@ -87,7 +91,7 @@ class ConditionalPixelCNN(GatedPixelCNN):
         self.condition_names = ("caption",) if condition == "text" else (condition,)
         self.label_classes = condition_size if condition == "label" else None
         if condition == "text":
-            self.encoder = TextEncoder(condition_size)
+            self.encoder = TextEncoder(condition_size, caption_words)
         self.locate = LocationNetwork(condition_size, location_maps, image_shape[1:]) if location_maps else None
 
     @property
