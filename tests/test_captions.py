@@ -98,8 +98,9 @@ def test_the_longest_caption_that_is_read() -> None:
 # The model
 
 
-def test_other_captions_give_other_logits_and_the_batch_does_not_matter() -> None:
-    network, pictures = model().double(), some_images(1).expand(4, -1, -1, -1)
+@pytest.mark.parametrize("words", [0, 64])
+def test_other_captions_give_other_logits_and_the_batch_does_not_matter(words: int) -> None:
+    network, pictures = model(caption_words=words).double(), some_images(1).expand(4, -1, -1, -1)
     with torch.no_grad():
         together = network.log_prob(pictures, text=CAPTIONS)
         alone = torch.cat([network.log_prob(pictures[:1], text=caption) for caption in CAPTIONS])
@@ -122,8 +123,28 @@ def test_without_v_the_text_does_not_matter_and_the_model_is_the_unconditional_o
         assert torch.allclose(network.log_prob(pictures, text=CAPTIONS), plain.log_prob(pictures))
 
 
-def test_the_gradient_reaches_the_whole_encoder() -> None:
-    network, pictures = model(), some_images(4)
+def test_the_table_adds_the_mean_of_the_vectors_of_a_captions_words() -> None:
+    """Words end at what is no letter and no digit; capitals are none; characters that are not known are letters."""
+    torch.manual_seed(0)
+    network = TextEncoder(5, 512)
+    with torch.no_grad():
+        network.output.weight.zero_()
+        network.output.bias.zero_()
+        vectors = {word: network(encode([word]))[0] for word in ("red", "apple", "2nd", "caf\u00e9")}
+        texts = ["red apple", "Apple, red!", "red red apple", "2nd-red", "(caf\u00e9)", "?!"]
+        found = network(encode(texts))
+    assert (
+        len({tuple(vector.tolist()) for vector in vectors.values()} & set(map(tuple, network.words.weight.tolist())))
+        == 4
+    )
+    red, apple, second, cafe = vectors.values()
+    wanted = [(red + apple) / 2, (red + apple) / 2, (2 * red + apple) / 3, (second + red) / 2, cafe, torch.zeros(5)]
+    torch.testing.assert_close(found, torch.stack(wanted))
+
+
+@pytest.mark.parametrize("words", [0, 7])
+def test_the_gradient_reaches_the_whole_encoder(words: int) -> None:
+    network, pictures = model(caption_words=words), some_images(4)
     network.nats(pictures, network(pictures, **network.conditions({"text": CAPTIONS}, 4))).sum().backward()
     for name, parameter in network.encoder.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
@@ -203,9 +224,13 @@ def test_the_condition_of_another_model_is_refused(condition: str, given: dict[s
             call()
 
 
-def test_only_a_model_of_texts_has_sample_texts_and_they_are_checked() -> None:
+def test_only_a_model_of_texts_has_sample_texts_and_words_and_they_are_checked() -> None:
     with pytest.raises(OptionError, match="sample_texts"):
         model(condition="label", sample_texts=("a",))
+    with pytest.raises(OptionError, match="caption_words are for a model of texts"):
+        model(condition="label", caption_words=8)
+    with pytest.raises(OptionError, match="caption_words must be at least 0"):
+        model(caption_words=-1)
     with pytest.raises(OptionError, match="at most 100"):
         model(sample_texts=("b" * 101,))
 
