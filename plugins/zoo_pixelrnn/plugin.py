@@ -36,9 +36,9 @@ ROW_LSTM = ModelSpec(
         "binarized_mnist": Weights(
             repo="pixelzoo/row-lstm-binarized-mnist",
             revision=None,
-            sha256="68bc1a3218ac946281f585124ef6f848d1bfa3dbde1e556ed3f9d0c02275d4a2",
+            sha256="94ef2d6f41971e92289b5d71425906c7b531c5362f3ecaca0575b86cadf67b76",
             size=288872,
-            summary="fixed binarised MNIST, 150,000 examples on a CPU",
+            summary="fixed binarised MNIST, 200,000 examples on a CPU",
         )
     },
     figures=(
