@@ -152,6 +152,14 @@ def test_convolution_by_transforms_equals_the_plain_one(
     )
 
 
+def test_autocast_takes_the_plain_convolution() -> None:
+    """Transforms in bf16 would be off by a tenth of the largest value."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 256, 32, 32), torch.randn(256, 256, 3, 3) / 48
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(winograd.conv2d(x, weight), F.conv2d(x, weight, padding=1))
+
+
 def test_fp16_stays_finite_with_styles_times_1000() -> None:
     torch.manual_seed(0)
     layer = SynthesisLayer(64, 64, 16).requires_grad_(False)
@@ -174,6 +182,26 @@ def test_reduced_precision_draws_nearly_the_same_pictures(dtype: torch.dtype) ->
             reduced = model.generator.synthesis(model.styles(z), noise)
     assert reduced.dtype == torch.float32
     assert 0 < (full - reduced).abs().max() < 0.05 * full.abs().max()
+
+
+def test_only_the_four_highest_resolutions_are_in_reduced_precision() -> None:
+    """StyleGAN2-ADA, appendix D.1."""
+    sizes = {"resolution": 128, "latent_size": 4, "w_size": 4, "mapping_layers": 1, "width_base": 4, "width_max": 4}
+    model = build("stylegan2", **sizes)
+    seen: dict[tuple[str, int], set[torch.dtype]] = {}
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        x = output if isinstance(module, SynthesisLayer) else inputs[0]
+        seen.setdefault((type(module).__name__, x.shape[-1]), set()).add(x.dtype)
+
+    for module in model.modules():
+        if isinstance(module, SynthesisLayer | stylegan2.DiscriminatorBlock):
+            module.register_forward_hook(note)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        model.judge(model.draw(torch.randn(4, 4)))
+    assert len(seen) == 6 + 5
+    for (_, size), dtypes in seen.items():
+        assert dtypes == {torch.bfloat16 if size >= 16 else torch.float32}
 
 
 @pytest.mark.parametrize("norm", [layers.pixel_norm, layers.instance_norm])

@@ -198,6 +198,17 @@ def test_the_port_of_a_network_is_the_network(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], theirs[name]) for name in state)
 
 
+def test_a_network_of_grey_pictures(tmp_path: Path) -> None:
+    state = {
+        name: tensor[:, :1]
+        if name.startswith("to_rgb") and "modulation" not in name and "kernel" not in name
+        else tensor
+        for name, tensor in rosinality().items()
+    }
+    imports.import_weights("stylegan2", saved(tmp_path, g_ema=state), tmp_path / "out")
+    assert zoo.load("stylegan2", weights=str(tmp_path / "out")).sample(2).shape == (2, 1, 16, 16)
+
+
 def test_a_mean_w_that_is_not_there_is_measured(tmp_path: Path) -> None:
     imports.import_weights("stylegan2", saved(tmp_path, g_ema=rosinality()), tmp_path / "out")
     model: Any = zoo.load("stylegan2", weights=str(tmp_path / "out"))
@@ -294,6 +305,7 @@ def test_gains_of_other_layers_are_taken_too(tmp_path: Path) -> None:
         ("synthesis.b8.conv0", "activation", "sigmoid"),
         ("synthesis.b8.conv0", "act_gain", 1.0),
         ("synthesis.b8.conv0", "up", 1),
+        ("synthesis.b16.conv1", "up", 2),
         ("synthesis.b4.conv1", "use_noise", False),
         ("synthesis.b16.torgb.affine", "activation", "relu"),
         ("synthesis.b16.torgb", "conv_clamp", 128.0),

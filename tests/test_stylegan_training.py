@@ -206,6 +206,17 @@ def test_the_losses_are_those_of_the_papers() -> None:
         assert seen[-1] == pytest.approx(expected.mean().item(), rel=1e-3)
 
 
+def test_a_step_in_bf16_sees_the_weights_of_the_one_before() -> None:
+    """Lazy R1 follows the discriminator's step in the same block of autocast, which keeps casts of offsets."""
+    model = build("stylegan2", **SMALL_STYLE, growing=True, demodulation=False, start_resolution=16)
+    gan, real = trainer(model, {"precision": "bf16"}), torch.randn(8, 3, 16, 16)
+    with gan.accelerator.autocast():
+        gan._discriminator_step(real.clone(), None, 0.0)
+        found = gan._judge(real, None, 0.0)[0]
+    with gan.accelerator.autocast():
+        assert torch.equal(gan._judge(real, None, 0.0)[0], found)
+
+
 def test_style_mixing_takes_the_later_slots_from_another_latent() -> None:
     model = build("stylegan2", **SMALL_STYLE)
     z = torch.randn(4, 12)

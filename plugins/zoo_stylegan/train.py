@@ -266,6 +266,7 @@ class GANTrainer:
             share([*gradients(optimizer), *means], self.accelerator)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        torch.clear_autocast_cache()  # a block of autocast keeps casts of the weights as they were before this step
 
 
 def _check_batch(model: GAN, settings: Settings, accelerator: Accelerator) -> None:

@@ -52,6 +52,7 @@ def conv2d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
         and x.dtype == weight.dtype == torch.float32
         and weight.shape[2:] == (3, 3)
         and min(weight.shape[:2]) >= FEWEST
+        and not torch.is_autocast_enabled("cpu")  # which would take the transforms in its precision
         and not torch.compiler.is_compiling()  # an exported graph is for any device
         and all(size >= 32 and size % 4 == 0 for size in x.shape[2:])
         and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
