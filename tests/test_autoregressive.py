@@ -205,6 +205,14 @@ def test_no_samples_are_an_empty_batch(tiny: zoo.Model) -> None:
     assert tiny.sample(0).shape == (0, 1, 8, 8)
 
 
+def test_the_share_that_is_done_goes_on_from_batch_to_batch(tiny: zoo.Model) -> None:
+    shares: list[float] = []
+    tiny.sample(4, batch_size=2, progress=shares.append)
+    rows = [(row + 1) / 8 for row in range(8)]
+    done = [*rows, 1.0]  # each batch tells that it is done
+    assert shares == [share / 2 for share in done] + [0.5 + share / 2 for share in done]
+
+
 def test_start_continues_the_same_samples() -> None:
     model = build((1, 6, 6), 256)
     assert torch.equal(model.sample(8, seed=7)[5:], model.sample(3, seed=7, start=5))
@@ -304,6 +312,13 @@ def test_a_model_is_in_evaluation_mode_meanwhile_and_as_it_was_afterwards(tiny: 
 def test_log_prob_names_what_is_wrong_with_its_images(tiny: zoo.Model, images: torch.Tensor, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         tiny.log_prob(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint16, torch.uint32, torch.uint64, torch.int64], ids=str)
+def test_pictures_are_integers_of_any_type(tiny: zoo.Model, dtype: torch.dtype) -> None:
+    images = random_images((1, 8, 8), 4).to(torch.uint8)
+    assert torch.equal(tiny.log_prob(images.to(dtype)), tiny.log_prob(images))
+    assert torch.equal(tiny.sample(2, given=images.to(dtype), given_rows=3)[:, :, :3], images[:, :, :3])
 
 
 def test_log_prob_is_the_sum_of_the_chosen_log_softmax(tiny: zoo.Model) -> None:

@@ -74,6 +74,7 @@ def test_what_is_no_latent_is_one_line(models: dict[str, Any]) -> None:
         ("zero", "not str"),
         (z.long(), "not torch.int64"),
         (z / 0, "not finite"),
+        (z.double() * 1e300, "not finite"),  # as float32
         (z[:2], "one for each of the 3 samples, not 2"),
     ):
         with pytest.raises(OptionError, match=message):

@@ -231,6 +231,48 @@ def test_style_mixing_takes_the_later_slots_from_another_latent() -> None:
     assert torch.equal(model.mixed_styles(z, None, 0.0, lod=0.0), w)
 
 
+@pytest.mark.parametrize(("lod", "cuts"), [(0.5, {1, 2, 3, 4, 5}), (1.0, {1, 2, 3}), (2.0, {1})])
+def test_styles_are_mixed_within_the_layers_that_there_are(lod: float, cuts: set[int]) -> None:
+    model, z = build("stylegan", **SMALL_STYLE), torch.randn(4, 12)
+    w = model.styles(z)
+    mixed = [model.mixed_styles(z, None, 1.0, lod) for _ in range(40)]
+    assert {int((m == w).all(2).all(0).sum()) for m in mixed} == cuts
+
+
+def test_each_latent_has_the_class_of_its_picture() -> None:
+    model, label = build("stylegan2", **SMALL_STYLE, classes=3), torch.tensor([2, 0, 1, 1, 0, 2, 2, 1])
+    gan, seen = trainer(model), []
+    gan.mixing = 1.0
+    model.generator.mapping.register_forward_hook(lambda module, inputs, output: seen.append(inputs[1]))
+    gan._generator_step(8, label, 0.0)
+    gan._discriminator_step(torch.randn(8, 3, 16, 16), label, 0.0)
+    gan._path_length_step(4, label, 0.0)
+    assert [found.tolist() for found in seen] == [label.tolist()] * 4 + [label[:4].tolist()] * 2
+
+
+def test_an_auxiliary_classifier_learns_from_real_and_generated_pictures() -> None:
+    """And the generator from it, each with weight 1 beside WGAN-GP."""
+    config = {key: value for key, value in SMALL_STYLE.items() if key not in ("w_size", "mapping_layers")}
+    model, label = build("progan", **config, classes=3, start_resolution=16), torch.arange(8) % 3
+    gan, seen, real = trainer(model), [], torch.randn(8, 3, 16, 16)
+    gan._update = lambda optimizer, loss: seen.append(loss.item())  # type: ignore[method-assign]
+    gan._gradient_penalty = lambda *_: torch.tensor(0.0)  # type: ignore[method-assign]
+
+    def entropy(logits: torch.Tensor) -> torch.Tensor:
+        return -logits.log_softmax(1)[torch.arange(8), label].mean()
+
+    for step in (lambda: gan._generator_step(8, label, 0.0), lambda: gan._discriminator_step(real, label, 0.0)):
+        torch.manual_seed(3)
+        step()
+    torch.manual_seed(3)
+    with torch.no_grad():
+        fake, fake_logits = model.judge(gan._fake(8, label, 0.0))
+        scores, logits = model.judge(real)
+        wasserstein = (fake - scores + 1e-3 * scores.square()).mean()
+        expected = [entropy(fake_logits) - fake.mean(), wasserstein + entropy(fake_logits) + entropy(logits)]
+    assert seen == pytest.approx([float(loss) for loss in expected], rel=1e-4)
+
+
 def test_the_mean_w_follows_in_training() -> None:
     model = build("stylegan2", **SMALL_STYLE)
     z = torch.randn(64, 12)

@@ -298,9 +298,9 @@ def _latents(model: Sampled, name: str, value: Any) -> torch.Tensor:
     fits = (len(s) == len(own) and all(b if a is None else a == b for a, b in zip(s, own, strict=True)) for s in shapes)
     if not latents.dtype.is_floating_point or not any(fits):
         raise OptionError(f"{wanted}, not {latents.dtype} {tuple(latents.shape)}")
-    if not latents.isfinite().all():
+    if not (latents := latents.detach().float()).isfinite().all():
         raise OptionError(f"option '{name}' has numbers that are not finite")
-    return latents.detach().float()
+    return latents
 
 
 def _check_input(option: Option, value: torch.Tensor, shape: tuple[int | None, ...]) -> None:

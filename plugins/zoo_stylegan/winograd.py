@@ -1,4 +1,4 @@
-"""Convolution of 3x3 with a quarter of the multiplications, for drawing on a CPU.
+"""Convolution of 3x3 with a quarter of the multiplications, for drawing on a CPU in float32.
 
 Winograd's algorithm F(4x4, 3x3) takes 6x6 tiles of the features, which overlap by two pixels, to a place where a
 convolution of a tile is a product of 36 numbers with 36 others: Y = A'[(G g G') * (B' d B)]A for features d and weights

@@ -103,6 +103,8 @@ class AutoregressiveModel(Model):
             raise OptionError(f"{wanted}, not {images.dtype}")
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise OptionError(f"{wanted}, not {tuple(images.shape)}")
+        if images.dtype in (torch.uint16, torch.uint32, torch.uint64):  # which torch finds no largest number of
+            images = images.long()
         if images.numel() and (int(images.max()) >= self.levels or int(images.min()) < 0):
             raise OptionError(f"{wanted}, but values go from {int(images.min())} to {int(images.max())}")
         return images.to(self.device)
