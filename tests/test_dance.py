@@ -123,7 +123,7 @@ def test_bad_inputs_are_named() -> None:
         ({"condition": condition[:, :0]}, "option 'condition' has 0 frames"),
         ({"condition": condition[:, :, :1]}, r"option 'condition' takes uint8 \(N, T, 3, 16, 16\), not"),
         ({"condition": condition[..., :8]}, r"option 'condition' takes uint8 \(N, T, 3, 16, 16\), not"),
-        ({"condition": condition, "label": 2}, "option 'label' takes 0 to 1, not 2"),
+        ({"condition": condition, "label": 2}, "option 'label' takes an integer from 0 to 1, not 2"),
         ({"condition": condition, "label": object()}, "option 'label' takes a class"),
         ({"condition": condition, "label": [None]}, "option 'label' takes a class, .* one of its values is None"),
         ({"condition": condition, "joints": torch.zeros(1, 8, 5, 2)}, r"option 'joints' takes \(N, T, 3, 2\)"),

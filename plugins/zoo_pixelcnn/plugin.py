@@ -90,9 +90,9 @@ GATED_PIXELCNN = ModelSpec(
         "binarized_mnist": Weights(
             repo="pixelzoo/gated-pixelcnn-binarized-mnist",
             revision=None,
-            sha256="a88fa79bcd63c39493c79b69393518ec645a5c1c7bdccbc8780455dc5d72001a",
-            size=900848,
-            summary="fixed binarised MNIST, 250,000 examples on a CPU",
+            sha256="eb908cff33fea573466dcfdfc6ac679902788ff89c819a4ac2e042dd3a10969e",
+            size=1380024,
+            summary="fixed binarised MNIST, 300,000 examples on a CPU",
         ),
     },
     figures=(Figure(preset="cifar10", metric="bits per dimension", data="CIFAR-10, test", paper=3.03),),

@@ -25,17 +25,14 @@ def person_of(request: SampleRequest, people: int, name: str) -> torch.Tensor | 
     """Whom to draw, (B,): the first person where none is named, None of models of one; `name` is the model's.
 
     Raises:
-        OptionError: somebody whom the model does not know.
+        OptionError: somebody, for a model that knows one person alone.
     """
     label = request.options["label"]
     if not people:
         if label is not None:
             raise OptionError(f"these weights of {name} know one person and take no label")
         return None
-    values = [0] * request.n if label is None else label
-    if any(value >= people for value in values):
-        raise OptionError(f"option 'label' takes 0 to {people - 1}, not {max(values)}")
-    return torch.tensor(values, device=request.device)
+    return torch.tensor([0] * request.n if label is None else label, device=request.device)
 
 
 def picture_of(request: SampleRequest, name: str, shape: tuple[int, int, int]) -> torch.Tensor | None:
