@@ -321,6 +321,13 @@ def test_pictures_are_integers_of_any_type(tiny: zoo.Model, dtype: torch.dtype) 
     assert torch.equal(tiny.sample(2, given=images.to(dtype), given_rows=3)[:, :, :3], images[:, :, :3])
 
 
+def test_log_prob_of_a_model_without_conditions_takes_none(tiny: zoo.Model) -> None:
+    images = random_images((1, 8, 8), 2)
+    with pytest.raises(OptionError, match="conditioned on nothing; leave out label, map"):
+        tiny.log_prob(images, label=3, map=images)
+    assert torch.equal(tiny.log_prob(images, label=None), tiny.log_prob(images))
+
+
 def test_log_prob_is_the_sum_of_the_chosen_log_softmax(tiny: zoo.Model) -> None:
     images = random_images((1, 8, 8), 4, n=3)
     with torch.no_grad():

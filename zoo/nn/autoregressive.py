@@ -129,8 +129,11 @@ class AutoregressiveModel(Model):
             (N,) nats; divide by -C H W ln 2 for bits per dimension.
 
         Raises:
-            OptionError: images of the wrong shape, type or range, or a batch_size below 1.
+            OptionError: images of the wrong shape, type or range, a batch_size below 1, another model's condition.
         """
+        named = [name for name, value in conditions.items() if value is not None]
+        if named and type(self).conditions is AutoregressiveModel.conditions:
+            raise OptionError(f"this model is conditioned on nothing; leave out {', '.join(named)}")
         images, batch_size = self.check_images(images), check_integer("batch_size", batch_size, 1)
         conditions = {name: v.cpu() if isinstance(v, torch.Tensor) else v for name, v in conditions.items()}
         given = self.conditions(conditions, len(images))
