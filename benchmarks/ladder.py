@@ -6,10 +6,11 @@
 Prints one table in Markdown, as `docs/ladder.md` has it: the paper's FID (FFHQ, 1024 pixels) beside the `fd` of our
 row. Rows that are done are not trained again, a row that was stopped goes on: several short calls do as well as one.
 
-What follows the resolution and not the row: networks that grow pass a resolution every `examples`/8 pictures, half of
-them fading, so that most of the run is left for the last one; R1 has the weight `--r1-gamma` in every row that has it,
-since the papers' weights are for 1024 pixels; row F of StyleGAN2 has twice the `--width-base`, as in the paper, so
-that its highest resolution has twice the features. Row A of StyleGAN2 is row F of StyleGAN, to the last bit.
+What follows the resolution and the length of the runs and not the row: networks that grow pass a resolution every
+`examples`/8 pictures, half of them fading, so that most of the run is left for the last one; R1 has the weight
+`--r1-gamma` in every row that has it, since the papers' weights are for 1024 pixels; `--learning-rate` and
+`--mapping-layers` are those of all rows; row F of StyleGAN2 has twice the `--width-base`, as in the paper, so that its
+highest resolution has twice the features. Row A of StyleGAN2 is row F of StyleGAN, to the last bit.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings
         "stable_images": arguments.examples // 16,
         "fade_images": arguments.examples // 16,
     }
+    if preset.model.get("mapping_layers", 8):
+        overrides["mapping_layers"] = arguments.mapping_layers
     recipe = {"r1_gamma": arguments.r1_gamma} if preset.recipe.get("r1_gamma", 10.0) else {}
+    if arguments.learning_rate:
+        recipe["learning_rate"] = arguments.learning_rate
     return Settings(
         model=model,
         data=arguments.data,
@@ -93,6 +98,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--width-base", type=int, default=1024)
     parser.add_argument("--width-max", type=int, default=128)
+    parser.add_argument("--mapping-layers", type=int, default=8, help="of rows that have a mapping network")
+    parser.add_argument("--learning-rate", type=float, help="of all rows; default as in the papers")
     parser.add_argument("--r1-gamma", type=float, default=0.1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))

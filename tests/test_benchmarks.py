@@ -59,6 +59,22 @@ def ladder_arguments(**changes: Any) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(arguments), **changes})
 
 
+@pytest.mark.parametrize("model", ["stylegan", "stylegan2"])
+def test_rows_of_the_ladder_differ_in_nothing_but_what_the_paper_changes(model: str) -> None:
+    benchmark = script("ladder")
+    arguments = ladder_arguments(mapping_layers=2, learning_rate=0.003, r1_gamma=0.5)
+    presets = zoo.registry.model_spec(model).presets
+    for row in "ABCDEF":
+        settings = benchmark.settings_of(model, row, arguments)
+        built = zoo.build(model, row, **settings.overrides)
+        config = {**built.config, "mapping_layers": presets[row].model.get("mapping_layers", 8)}
+        changed = set(dict(config.items() - zoo.build(model, row, resolution=32).config.items()))
+        assert changed <= {"width_base", "width_max", "latent_size", "w_size", "stable_images", "fade_images"}
+        assert built.config["mapping_layers"] in (0, 2)
+        assert settings.recipe["learning_rate"] == 0.003
+        assert ("r1_gamma" in settings.recipe) == (presets[row].recipe.get("loss") != "wgan-gp")
+
+
 def test_row_f_of_the_ladder_is_wider_than_row_e() -> None:
     benchmark = script("ladder")
     counts = []
