@@ -45,6 +45,12 @@ TINY_STYLE = {**TINY, "w_size": 8, "mapping_layers": 2}
 # At the second step of a batch of 4 both resolutions are trained.
 TINY_GROWTH = {"start_resolution": 4, "stable_images": 2, "fade_images": 4}
 
+# Widths that make files of a MB, and growth for runs of minutes.
+NARROW = {"resolution": 32, "latent_size": 64, "width_base": 512, "width_max": 64}
+NARROW_STYLE = {**NARROW, "w_size": 64, "mapping_layers": 2}
+SHORT_GROWTH = {"stable_images": 5_000, "fade_images": 5_000}
+SPRITES = {"data": "lpc_sprites", "examples": 240_000, "batch_size": 16}
+
 PROGAN = ModelSpec(
     name="progan",
     summary="A GAN whose two networks grow from 4x4 pixels on, each new resolution faded in",
@@ -61,6 +67,9 @@ PROGAN = ModelSpec(
             settings={"examples": 19_000_000, "batch_size": 16},
         ),
         "cifar10": Preset(model={"resolution": 32}, settings={"data": "cifar10", "examples": 10_000_000}),
+        "lpc_sprites32": Preset(
+            model={**NARROW, **SHORT_GROWTH}, recipe={"learning_rate": 0.003, "mirror": True}, settings=SPRITES
+        ),
     },
     sample_options=(LABEL, LATENT),
 )
@@ -91,6 +100,10 @@ STYLEGAN = ModelSpec(
         "D": Preset(model=_D, recipe=_LOGISTIC, settings=_PAPER),
         "E": Preset(model=_E, recipe=_LOGISTIC, settings=_PAPER),
         "F": Preset(model=_E, recipe={"style_mixing_prob": 0.9}, settings=_PAPER),
+        # Ours: row F in widths that make files of a MB, with what the short runs of docs/ladder.md have shown.
+        "lpc_sprites32": Preset(
+            model={**NARROW_STYLE, **SHORT_GROWTH}, recipe={"learning_rate": 0.003, "r1_gamma": 0.5}, settings=SPRITES
+        ),
     },
     sample_options=STYLE_OPTIONS,
     figures=tuple(
@@ -133,14 +146,7 @@ STYLEGAN2 = ModelSpec(
             settings={"data": "cifar10", "examples": 5_000_000},
         ),
         "noto_emoji64": Preset(
-            model={
-                "resolution": 32,
-                "latent_size": 64,
-                "w_size": 64,
-                "mapping_layers": 2,
-                "width_base": 512,
-                "width_max": 64,
-            },
+            model=NARROW_STYLE,
             recipe={**_SMALL, "r1_gamma": 0.05},
             settings={"data": "noto_emoji64", "examples": 500_000, "batch_size": 16},
         ),
