@@ -3,14 +3,16 @@
     python benchmarks/ladder.py --data cifar10 --features benchmarks/features/cifar10.pt --out runs/ladder
     python benchmarks/ladder.py --rows stylegan:EF stylegan2:F --examples 100000
 
-Prints one table in Markdown, as `docs/ladder.md` has it: the paper's FID (FFHQ, 1024 pixels) beside the `fd` of our
-row. Rows that are done are not trained again, a row that was stopped goes on: several short calls do as well as one.
+Prints one table in Markdown, as `docs/ladder.md` has it: the paper's FID (FFHQ, 1024 pixels; with `--wgan-gp` of
+StyleGAN that of CelebA-HQ, where all of its rows have that loss) beside the `fd` of our row. Rows that are done are not
+trained again, a row that was stopped goes on: several short calls do as well as one.
 
 What follows the resolution and the length of the runs and not the row: networks that grow pass a resolution every
 `examples`/8 pictures, half of them fading, so that most of the run is left for the last one; R1 has the weight
 `--r1-gamma` in every row that has it, since the papers' weights are for 1024 pixels; `--learning-rate` and
 `--mapping-layers` are those of all rows; row F of StyleGAN2 has twice the `--width-base`, as in the paper, so that its
-highest resolution has twice the features. Row A of StyleGAN2 is row F of StyleGAN, to the last bit.
+highest resolution has twice the features. Row A of StyleGAN2 is row F of StyleGAN with
+the logistic loss, to the last bit.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import runs
 
@@ -39,7 +42,9 @@ def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings
     }
     if preset.model.get("mapping_layers", 8):
         overrides["mapping_layers"] = arguments.mapping_layers
-    recipe = {"r1_gamma": arguments.r1_gamma} if preset.recipe.get("r1_gamma", 10.0) else {}
+    recipe: dict[str, Any] = {"r1_gamma": arguments.r1_gamma} if preset.recipe.get("r1_gamma", 10.0) else {}
+    if wgan_gp(model, arguments):
+        recipe = {"loss": "wgan-gp"}
     if arguments.learning_rate:
         recipe["learning_rate"] = arguments.learning_rate
     return Settings(
@@ -56,6 +61,10 @@ def settings_of(model: str, row: str, arguments: argparse.Namespace) -> Settings
         checkpoint_every=20_000,
         sample_every=arguments.examples // 10,
     )
+
+
+def wgan_gp(model: str, arguments: argparse.Namespace) -> bool:
+    return model == "stylegan" and arguments.wgan_gp
 
 
 def measured(settings: Settings, arguments: argparse.Namespace) -> float:
@@ -101,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--mapping-layers", type=int, default=8, help="of rows that have a mapping network")
     parser.add_argument("--learning-rate", type=float, help="of all rows; default as in the papers")
     parser.add_argument("--r1-gamma", type=float, default=0.1)
+    parser.add_argument("--wgan-gp", action="store_true", help="in all rows of StyleGAN, as the paper's of CelebA-HQ")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--device", default="auto")
@@ -116,7 +126,8 @@ def main() -> None:
     print("|---|---|---|---|")
     for part in arguments.rows:
         model, _, rows = part.partition(":")
-        figures = [f for f in registry.model_spec(model).figures if f.metric == "FID" and f.data == "FFHQ 1024"]
+        data = "CelebA-HQ 1024" if wgan_gp(model, arguments) else "FFHQ 1024"
+        figures = [f for f in registry.model_spec(model).figures if f.metric == "FID" and f.data == data]
         paper = {figure.preset: figure.paper for figure in figures}
         for row in rows:
             value = measured(settings_of(model, row, arguments), arguments)

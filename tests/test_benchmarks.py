@@ -73,6 +73,9 @@ def test_rows_of_the_ladder_differ_in_nothing_but_what_the_paper_changes(model: 
         assert built.config["mapping_layers"] in (0, 2)
         assert settings.recipe["learning_rate"] == 0.003
         assert ("r1_gamma" in settings.recipe) == (presets[row].recipe.get("loss") != "wgan-gp")
+        arguments.wgan_gp = True  # as on CelebA-HQ
+        assert (benchmark.settings_of(model, row, arguments).recipe.get("loss") == "wgan-gp") == (model == "stylegan")
+        arguments.wgan_gp = False
 
 
 def test_row_f_of_the_ladder_is_wider_than_row_e() -> None:

@@ -102,7 +102,9 @@ STYLEGAN = ModelSpec(
         "F": Preset(model=_E, recipe={"style_mixing_prob": 0.9}, settings=_PAPER),
         # Ours: row F in widths that make files of a MB, with what the short runs of docs/ladder.md have shown.
         "lpc_sprites32": Preset(
-            model={**NARROW_STYLE, **SHORT_GROWTH}, recipe={"learning_rate": 0.003, "r1_gamma": 0.5}, settings=SPRITES
+            model={**NARROW_STYLE, **SHORT_GROWTH},
+            recipe={"loss": "wgan-gp", "learning_rate": 0.003, "style_mixing_prob": 0.9},
+            settings=SPRITES,
         ),
     },
     sample_options=STYLE_OPTIONS,
