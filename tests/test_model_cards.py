@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import zoo
 from zoo import hub
@@ -14,6 +15,7 @@ from zoo.hub import card
 from zoo.hub.config import read_config
 from zoo.hub.golden import check_golden
 from zoo.hub.resolve import resolve
+from zoo.metrics import features
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = [(spec, tag) for spec in zoo.models() for tag in spec.weights]
@@ -46,6 +48,14 @@ class TestEachPin:
         assert all(f"--option {name}=FILE" in text for name in files)
         assert "samples.png" in card.pictures(text)
         assert all((folder / name).is_file() for name in card.pictures(text))
+
+    def test_its_commands_find_the_networks_that_measured_it(
+        self, spec: zoo.ModelSpec, tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        receipts = read_config(ROOT / "model_cards" / spec.weights[tag].folder_name).raw["metrics"]
+        for name, digest in {(r["features"], r["features_sha256"]) for r in receipts if r.get("features_sha256")}:
+            assert features.load(name, torch.device("cpu")).sha256 == digest
 
     def test_the_table_of_the_readme_has_its_number(self, spec: zoo.ModelSpec, tag: str) -> None:
         folder = spec.weights[tag].folder_name

@@ -23,6 +23,7 @@ import torch
 from torch.nn import functional as F
 
 from zoo.errors import HubError, OptionError, one_line, unknown
+from zoo.plugins import checkout
 from zoo.precision import tf32
 
 SECONDS = 20.0  # without a byte, and a download has failed
@@ -148,7 +149,7 @@ def load(source: str, device: torch.device) -> Network:
 
     Args:
         source: a name out of `NETWORKS`, fetched if need be, or a TorchScript file that takes (N, 3, H, W) of 0 to 255,
-            uint8 of pictures and float32 of paths, and gives (N, F).
+            uint8 of pictures and float32 of paths, and gives (N, F); the name of one in `benchmarks/features` will do.
         device: where it is to run.
 
     Raises:
@@ -160,6 +161,8 @@ def load(source: str, device: torch.device) -> Network:
         content = fetch(source)
     else:
         path = Path(source).expanduser()
+        if not path.is_file() and path.name == source and (root := checkout()):
+            path = root / "benchmarks" / "features" / source
         if not path.is_file():
             raise unknown("feature network", source, NETWORKS, "(a TorchScript file will do too)")
         try:
