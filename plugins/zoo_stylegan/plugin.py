@@ -108,6 +108,15 @@ STYLEGAN = ModelSpec(
         ),
     },
     sample_options=STYLE_OPTIONS,
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/stylegan-lpc-sprites",
+            revision=None,
+            sha256="37443fec3cae872bbb6bd5608bfeaf1abee89762d41194b519c58c4933819e56",
+            size=1142324,
+            summary="LPC sprites at 32x32, 80,000 examples on a CPU",
+        )
+    },
     figures=tuple(
         Figure(preset=row, metric="FID", data=data, paper=fid)
         for data, fids in (
