@@ -11,8 +11,8 @@ What follows the resolution and the length of the runs and not the row: networks
 `examples`/8 pictures, half of them fading, so that most of the run is left for the last one; R1 has the weight
 `--r1-gamma` in every row that has it, since the papers' weights are for 1024 pixels; `--learning-rate` and
 `--mapping-layers` are those of all rows; row F of StyleGAN2 has twice the `--width-base`, as in the paper, so that its
-highest resolution has twice the features. Row A of StyleGAN2 is row F of StyleGAN with
-the logistic loss, to the last bit.
+highest resolution has twice the features. Row A of StyleGAN2 is row F of StyleGAN with the logistic loss, to the last
+bit.
 """
 
 from __future__ import annotations

@@ -72,6 +72,15 @@ PROGAN = ModelSpec(
         ),
     },
     sample_options=(LABEL, LATENT),
+    weights={
+        "lpc_sprites": Weights(
+            repo="pixelzoo/progan-lpc-sprites",
+            revision=None,
+            sha256="74b8eb248842b9b135a8bbc646ca9a2289f4d595147470d3859a3ef198383a8f",
+            size=1116852,
+            summary="LPC sprites at 32x32, 194,000 examples on a CPU",
+        )
+    },
 )
 
 # Table 1 of the paper, each row on top of the one before it.
