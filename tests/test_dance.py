@@ -319,6 +319,7 @@ def test_figures_are_drawn_where_the_joints_are() -> None:
         x, y = ((joints[0, pose.FIGURE.index(first)] + joints[0, pose.FIGURE.index(second)]) / 2).floor().long()
         near = figures[0, :, y - 1 : y + 2, x - 1 : x + 2].flatten(1).T
         assert (near == torch.tensor(colour)).all(1).any(), first
+    assert pose.draw(joints[:0], (64, 64)).shape == (0, 3, 64, 64)
     moved = pose.draw(joints + 3, (64, 64))
     assert torch.equal(moved[:, :, 3:, 3:], figures[:, :, :-3, :-3])
     outside = pose.draw(joints - 100, (64, 64))
@@ -353,6 +354,7 @@ def test_missing_joints_come_from_the_frames_around_or_stay_away() -> None:
 def test_smoothing_takes_out_jumps_and_keeps_motion() -> None:
     line = torch.arange(9.0)[:, None, None].expand(9, 2, 2).clone()
     assert torch.allclose(pose.smooth(line), line)
+    assert pose.smooth(line[:0]).shape == (0, *line.shape[1:])
     jump = line.clone()
     jump[4, 0] += 50
     assert torch.allclose(pose.smooth(jump)[:, 1], line[:, 1])

@@ -90,7 +90,8 @@ def draw(
         DataError: keypoints of another skeleton.
     """
     _check(joints, skeleton)
-    return torch.stack([_figure(frame, size, skeleton, thickness) for frame in joints.float().cpu()])
+    figures = [_figure(frame, size, skeleton, thickness) for frame in joints.float().cpu()]
+    return torch.stack(figures) if figures else torch.zeros(0, 3, *size, dtype=torch.uint8)
 
 
 def _figure(joints: torch.Tensor, size: tuple[int, int], skeleton: Skeleton, thickness: float) -> torch.Tensor:
@@ -157,7 +158,8 @@ def smooth(joints: torch.Tensor, *, median: int = 3, mean: int = 3) -> torch.Ten
 def _over_time(joints: torch.Tensor, frames: int, combine: object) -> torch.Tensor:
     count, reach = len(joints), frames // 2
     sides = [min(reach, t, count - 1 - t) for t in range(count)]
-    return torch.stack([combine(joints[t - side : t + side + 1]) for t, side in enumerate(sides)])  # type: ignore[operator]
+    combined = [combine(joints[t - side : t + side + 1]) for t, side in enumerate(sides)]  # type: ignore[operator]
+    return torch.stack(combined) if combined else joints
 
 
 @dataclass(frozen=True)
