@@ -405,6 +405,7 @@ def test_bad_constructor_arguments_are_named() -> None:
         ({"clip_norm": -1.0}, "clip_norm must be positive, not -1.0"),
         ({"warm_up": 1.0}, "warm_up must be at least 0 and less than 1, not 1.0"),
         ({"last_rate": 2.0}, "last_rate must be from 0 to 1, not 2.0"),
+        ({"corruption": 1.5}, "corruption must be from 0 to 1, not 1.5"),
     ],
 )
 def test_recipes_that_make_no_sense_are_named(tiny: zoo.Model, recipe: dict[str, float], message: str) -> None:

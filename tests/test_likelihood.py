@@ -12,7 +12,7 @@ import torch
 import zoo
 from zoo import building
 from zoo.media import quantise
-from zoo.nn.likelihood import LikelihoodTrainer
+from zoo.nn.likelihood import LikelihoodTrainer, corrupted
 from zoo.nn.soap import SOAP
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
@@ -62,3 +62,33 @@ def test_soap_is_made_of_the_same_recipe(tiny: zoo.Model) -> None:
     assert isinstance(optimizer, SOAP)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.02, (0.5, 0.7), 0.3)
+
+
+def test_corruption_shows_blocks_of_the_picture_before() -> None:
+    images = torch.arange(4)[:, None, None, None].expand(4, 3, 30, 33)
+    assert torch.equal(corrupted(images, 0.0), images)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        shown = corrupted(images, 1.0)
+        other = shown != images
+        assert torch.equal(shown[other], images.roll(1, 0)[other])
+        assert torch.equal(other, other[:, :1].expand_as(other))  # all channels of a pixel
+        whole = other[:, 0].long().diff(dim=1).ne(0).any(2).sum(1)  # rows at which a picture changes
+        assert whole.max() <= 8  # of 29: blocks have a side of 4 at least
+    torch.manual_seed(0)
+    shares = torch.stack([(corrupted(images, 0.5) != images).double().mean((1, 2, 3)) for _ in range(500)])
+    assert shares.mean().item() == pytest.approx(0.25, abs=0.02)  # the share of a picture is anything up to 0.5
+    assert shares.std() > 0.1
+
+
+def test_a_corrupted_picture_is_to_predict_its_own_pixels_and_less_is_corrupted_with_time(tiny: zoo.Model) -> None:
+    pixels = torch.randint(0, 256, (8, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = quantise(pixels, 4)
+    for seen, share in ((0, 0.8), (32, 0.4), (64, 0.0)):
+        made = trainer(tiny, corruption=0.8)
+        torch.manual_seed(seen)
+        shown = corrupted(images, share)
+        assert torch.equal(shown, images) == (seen == 64)
+        loss = -tiny(shown).log_softmax(1).gather(1, images[:, None].long()).mean() / math.log(2)
+        torch.manual_seed(seen)
+        assert float(made.step({"image": pixels}, seen)["bits_per_dim"]) == pytest.approx(float(loss.detach()))

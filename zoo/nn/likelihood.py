@@ -31,6 +31,8 @@ class LikelihoodTrainer:
         warm_up: share of the run in which the learning rate rises.
         last_rate: share of the peak at which the learning rate ends.
         clip_norm: gradients are clipped to this norm.
+        corruption: largest share of a picture that its network is shown from another picture instead, against samples
+            that follow their own mistakes rather than their condition (docs/training.md); less and less over the run.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class LikelihoodTrainer:
         warm_up: float = 0.01,
         last_rate: float = 0.02,
         clip_norm: float = 1.0,
+        corruption: float = 0.0,
     ) -> None:
         if not 0 < learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {learning_rate}")
@@ -55,7 +58,9 @@ class LikelihoodTrainer:
             raise ValueError(f"warm_up must be at least 0 and less than 1, not {warm_up}")
         if not 0 <= last_rate <= 1:
             raise ValueError(f"last_rate must be from 0 to 1, not {last_rate}")
-        self.accelerator, self.settings = accelerator, settings
+        if not 0 <= corruption <= 1:
+            raise ValueError(f"corruption must be from 0 to 1, not {corruption}")
+        self.accelerator, self.settings, self.corruption = accelerator, settings, corruption
         self.base_rate, self.warm_up, self.last_rate, self.clip_norm = learning_rate, warm_up, last_rate, clip_norm
         make = SOAP if optimizer == "soap" else torch.optim.AdamW
         made = make(model.parameters(), lr=learning_rate, betas=betas, weight_decay=weight_decay)
@@ -73,7 +78,9 @@ class LikelihoodTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.base_rate * warm_cosine(seen, self.settings.schedule, self.warm_up, self.last_rate)
         images = quantise(batch["image"], self.levels)
-        logits = self.model(images, **self.conditions(batch, len(images)))
+        share = self.corruption * max(0.0, 1 - seen / self.settings.schedule)
+        shown = corrupted(images, share) if share else images
+        logits = self.model(shown, **self.conditions(batch, len(images)))
         loss = self.nats(images, logits).mean() / (self.dims * math.log(2))  # bits per dimension
         self.accelerator.backward(loss)
         if self.accelerator.sync_gradients:
@@ -81,3 +88,19 @@ class LikelihoodTrainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return {"bits_per_dim": loss.detach()}
+
+
+def corrupted(images: torch.Tensor, share: float) -> torch.Tensor:
+    """Images (B, C, H, W), each with blocks of the one before it in the batch; a single one stays.
+
+    Args:
+        images: of any type.
+        share: from 0 to 1; of a picture, a number from 0 to this, drawn for each, is how much of it is replaced.
+    """
+    n, (height, width), device = len(images), images.shape[2:], images.device
+    side = 2 ** int(torch.randint(2, 5, (), device="cpu"))  # of a block, in pixels
+    top, left = torch.randint(side, (2,), device="cpu").tolist()
+    cells = torch.rand(n, 1, height // side + 2, width // side + 2, device=device)
+    chosen = cells < share * torch.rand(n, 1, 1, 1, device=device)
+    mask = chosen.repeat_interleave(side, 2).repeat_interleave(side, 3)
+    return torch.where(mask[:, :, top : top + height, left : left + width], images.roll(1, 0), images)
