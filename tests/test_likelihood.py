@@ -73,8 +73,6 @@ def test_corruption_shows_blocks_of_the_picture_before() -> None:
         other = shown != images
         assert torch.equal(shown[other], images.roll(1, 0)[other])
         assert torch.equal(other, other[:, :1].expand_as(other))  # all channels of a pixel
-        whole = other[:, 0].long().diff(dim=1).ne(0).any(2).sum(1)  # rows at which a picture changes
-        assert whole.max() <= 8  # of 29: blocks have a side of 4 at least
     torch.manual_seed(0)
     shares = torch.stack([(corrupted(images, 0.5) != images).double().mean((1, 2, 3)) for _ in range(500)])
     assert shares.mean().item() == pytest.approx(0.25, abs=0.02)  # the share of a picture is anything up to 0.5

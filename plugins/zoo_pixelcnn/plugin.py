@@ -144,8 +144,8 @@ CONDITIONAL_PIXELCNN = ModelSpec(
                     "yellow heart",
                 ),
             },
-            recipe={"learning_rate": 0.003, "optimizer": "soap", "weight_decay": 0.05},
-            settings={"data": "noto_emoji64", "batch_size": 16},
+            recipe={"learning_rate": 0.003, "optimizer": "soap", "weight_decay": 0.05, "corruption": 0.7},
+            settings={"data": "noto_emoji64", "batch_size": 16, "examples": 150_000},
         ),
     },
     sample_options=(
@@ -166,9 +166,9 @@ CONDITIONAL_PIXELCNN = ModelSpec(
         "emoji": Weights(
             repo="pixelzoo/conditional-pixelcnn-emoji",
             revision=None,
-            sha256="bf3bc41ce018d9e1b1cbce2add1cfe3d95c94008cb3974ab95fa363d69ddc62a",
+            sha256="b346f2472a2c3ea008baa3529fa082aa9ae76780d2eb3a05890c717845ed5a8a",
             size=2581456,
-            summary="Noto emoji in 32x32 and 16 levels with their captions, 90,000 examples on a CPU",
+            summary="Noto emoji in 32x32 and 16 levels with their captions, 150,000 examples on a CPU",
         ),
     },
 )

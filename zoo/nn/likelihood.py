@@ -98,9 +98,9 @@ def corrupted(images: torch.Tensor, share: float) -> torch.Tensor:
         share: from 0 to 1; of a picture, a number from 0 to this, drawn for each, is how much of it is replaced.
     """
     n, (height, width), device = len(images), images.shape[2:], images.device
-    side = 2 ** int(torch.randint(2, 5, (), device="cpu"))  # of a block, in pixels
-    top, left = torch.randint(side, (2,), device="cpu").tolist()
-    cells = torch.rand(n, 1, height // side + 2, width // side + 2, device=device)
-    chosen = cells < share * torch.rand(n, 1, 1, 1, device=device)
+    side = 2 ** int(torch.randint(4, (), device="cpu"))  # of a block, in pixels
+    most = share * torch.rand(n, 1, 1, 1, device=device)
+    chosen = torch.rand(n, 1, -(-height // side) + 1, -(-width // side) + 1, device=device) < most
+    top, left = (int(torch.randint(side, (), device="cpu")) for _ in range(2))
     mask = chosen.repeat_interleave(side, 2).repeat_interleave(side, 3)
     return torch.where(mask[:, :, top : top + height, left : left + width], images.roll(1, 0), images)
