@@ -79,7 +79,7 @@ def test_a_preset_alone_says_everything_but_what_is_given(
     assert main(["train", "stylegan2", "--preset", "noto_emoji64", "--batch-size", "8", "--dry-run"]) == 0
     [settings] = plans
     assert (settings.data, settings.examples, settings.batch_size) == ("noto_emoji64", 500_000, 8)
-    assert planning.recipe(settings)["r1_gamma"] == 0.05
+    assert planning.recipe(settings)["r1_gamma"] == 0.5
     assert main(["train", "stylegan2", "--preset", "F", "--dry-run"]) == 2
     assert "needs --data" in capsys.readouterr().err
 

@@ -84,9 +84,9 @@ GATED_PIXELCNN = ModelSpec(
         "mnist": Weights(
             repo="pixelzoo/gated-pixelcnn-mnist",
             revision=None,
-            sha256="f30610f664dbc915ec82d66f0ea7901d5a90cd513080a0421081b19e090c0ab6",
+            sha256="a4c8424df9c88e8453be0206748512ee84c397ae57bebbd07ce85b43c015479f",
             size=1520064,
-            summary="MNIST in 256 levels, 350,000 examples on a CPU",
+            summary="MNIST in 256 levels, 530,000 examples on a CPU",
         ),
         "binarized_mnist": Weights(
             repo="pixelzoo/gated-pixelcnn-binarized-mnist",
