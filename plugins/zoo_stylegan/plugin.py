@@ -121,9 +121,9 @@ STYLEGAN = ModelSpec(
         "lpc_sprites": Weights(
             repo="pixelzoo/stylegan-lpc-sprites",
             revision=None,
-            sha256="37443fec3cae872bbb6bd5608bfeaf1abee89762d41194b519c58c4933819e56",
+            sha256="620a21e958688ace0d2486936ca4bce81108b5323cb06737be941698ef1dfcaa",
             size=1142324,
-            summary="LPC sprites at 32x32, 80,000 examples on a CPU",
+            summary="LPC sprites at 32x32, 190,000 examples on a CPU",
         )
     },
     figures=tuple(
