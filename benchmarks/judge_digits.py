@@ -34,7 +34,8 @@ def shape_nats(model: AutoregressiveModel, pictures: torch.Tensor) -> float:
     """Mean nats of the darker or the lighter half of the levels, over all pixels of pictures (N, 1, H, W)."""
     found = []
     for part in pictures.split(100):
-        dark, light = (half.logsumexp(1) for half in model(part).float().log_softmax(1).chunk(2, 1))
+        logs = model(part.to(model.device)).float().cpu().log_softmax(1)
+        dark, light = (half.logsumexp(1) for half in logs.tensor_split([model.levels // 2], 1))
         found.append(-torch.where(part < model.levels // 2, dark, light).sum((1, 2, 3)))
     return float(torch.cat(found).mean())
 
