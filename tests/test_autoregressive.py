@@ -241,7 +241,7 @@ def test_all_rows_given_come_back_as_they_are() -> None:
         ({"given_rows": 2}, "needs pictures"),
         ({"given": torch.zeros(1, 1, 8, 8, dtype=torch.uint8)}, "'given' needs given_rows=N"),
         ({"given_rows": 9, "given": torch.zeros(1, 1, 8, 8, dtype=torch.uint8)}, "have 8 rows"),
-        ({"given_rows": 2, "given": torch.zeros(1, 1, 8, 7, dtype=torch.uint8)}, r"not \(2, 1, 8, 7\)"),
+        ({"given_rows": 2, "given": torch.zeros(1, 1, 8, 7, dtype=torch.uint8)}, r"not \(1, 1, 8, 7\)"),
         ({"given_rows": 2, "given": torch.full((1, 1, 8, 8), 4)}, "values go from 4 to 4"),
         ({"given_rows": 2, "given": torch.zeros(3, 1, 8, 8, dtype=torch.uint8)}, "one for each of the 2 samples"),
         ({"given_rows": 2, "given": torch.zeros(1, 1, 8, 8)}, "float32"),
@@ -261,6 +261,15 @@ def test_all_rows_given_come_back_as_they_are() -> None:
 def test_bad_sampling_arguments_are_named(tiny: zoo.Model, options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         tiny.sample(**{"n": 2, **options})
+
+
+def test_a_given_picture_that_is_wrong_is_named_before_the_first_batch(
+    tiny: zoo.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "draw_batch", lambda request: pytest.fail("a batch was drawn"))
+    given = torch.tensor([0, 4]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
+    with pytest.raises(OptionError, match="values go from 0 to 4"):
+        tiny.sample(2, batch_size=1, given=given, given_rows=2)
 
 
 @pytest.mark.parametrize("integer", [np.int64, np.uint8, torch.tensor], ids=("int64", "uint8", "tensor"))

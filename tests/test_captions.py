@@ -212,6 +212,13 @@ def test_a_wrong_text_to_sample_is_named(text: object, message: str) -> None:
         model().sample(2, text=text)
 
 
+def test_a_wrong_text_is_named_before_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = model()
+    monkeypatch.setattr(network, "draw_batch", lambda request: pytest.fail("a batch was drawn"))
+    with pytest.raises(OptionError, match="at most 100"):
+        network.sample(2, batch_size=1, text=["a", "b" * 101])
+
+
 @pytest.mark.parametrize(
     ("condition", "given"),
     [("label", {"text": "a"}), ("text", {"text": "a", "label": 1}), ("label", {"vector": torch.zeros(1, 3)})],

@@ -908,6 +908,7 @@ def test_the_command_on_the_card_measures_the_same_choice(
         ("--metric fid --option label=3", "unknown option of pixelcnn 'label'"),
         ("--metric fid --option given=x.png", "zoo eval takes no pictures"),
         ("--metric fd --features nothing.pt --count 9", "unknown feature network 'nothing.pt'"),
+        ("--metric fd --features cifar1O.pt --count 9", "did you mean 'cifar10.pt'?"),
         ("--metric fid --count 0", "0 is not in the range x>=1"),
     ],
 )

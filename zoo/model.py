@@ -98,6 +98,13 @@ class Model(nn.Module):
     def check_captions(self, captions: Sequence[str | None]) -> None:
         """Raise OptionError for captions of the data that training could not read; only for models that read them."""
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise OptionError for options of `sample`, by name and of all samples, that this model can't draw with.
+
+        The core has checked types, ranges and shapes as the spec gives them; this is called once, before the first of
+        many batches is drawn.
+        """
+
     def input_shape(self, option: Option) -> tuple[int | None, ...]:
         """The shape of an input for one sample, (C, H, W), or (T, C, H, W) of a clip, whose T None leaves open."""
         own = (None, *self.image_shape) if option.type == "video" else self.image_shape

@@ -41,6 +41,8 @@ class Sampled(Protocol):
 
     def train(self, mode: bool = True) -> Any: ...
 
+    def check_options(self, options: Mapping[str, Any]) -> None: ...
+
     def input_shape(self, option: Option) -> tuple[int | None, ...]: ...
 
     @property
@@ -247,6 +249,7 @@ def _check_options(model: Sampled, n: int, options: dict[str, Any]) -> dict[str,
         elif option.type not in INPUTS:
             value = option.parse(value)
         checked[name] = _of_model(model, option, value)
+    model.check_options(checked)
     return checked
 
 

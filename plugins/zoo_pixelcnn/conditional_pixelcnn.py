@@ -114,6 +114,12 @@ class ConditionalPixelCNN(GatedPixelCNN):
             for caption in captions:
                 check_text("" if caption is None else caption)
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        super().check_options(options)
+        self.check_names(name for name in CONDITIONS if options[name] is not None)
+        text = options["text"]
+        self.check_captions([text] if isinstance(text, str) else text or ())
+
     def conditions(self, source: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
         """What n pictures are conditioned on, as `forward` takes it: h, or the codes of texts.
 
@@ -225,10 +231,9 @@ class CachedConditionalPixelCNN(CachedGatedPixelCNN):
 
 
 def complete(model: ConditionalPixelCNN, request: SampleRequest) -> None:
-    """Check the request's conditions. Without a label, draw a class for each sample, from its own noise: the picture is
-    that of the label given. Without a text, take the model's own in turn."""
+    """Without a label, draw a class for each sample, from its own noise: the picture is that of the label given.
+    Without a text, take the model's own in turn."""
     options = request.options
-    model.check_names(name for name in CONDITIONS if options[name] is not None)
     if model.condition == "text" and options["text"] is None and model.sample_texts:
         options["text"] = [model.sample_texts[i % len(model.sample_texts)] for i in request.indices]
     if model.condition != "label":

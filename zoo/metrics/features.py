@@ -160,11 +160,13 @@ def load(source: str, device: torch.device) -> Network:
     if source in NETWORKS:
         content = fetch(source)
     else:
+        root = checkout()
+        bundled = {file.name: file for file in (root / "benchmarks" / "features").glob("*.pt")} if root else {}
         path = Path(source).expanduser()
-        if not path.is_file() and path.name == source and (root := checkout()):
-            path = root / "benchmarks" / "features" / source
         if not path.is_file():
-            raise unknown("feature network", source, NETWORKS, "(a TorchScript file will do too)")
+            path = bundled.get(source, path)
+        if not path.is_file():
+            raise unknown("feature network", source, (*NETWORKS, *bundled), "(a TorchScript file will do too)")
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -79,6 +79,17 @@ class AutoregressiveModel(Model):
         """
         return {}
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        given, rows, height = options.get("given"), options.get("given_rows", 0), self.image_shape[1]
+        if rows > height:
+            raise OptionError(f"option 'given_rows' is {rows}, but the pictures have {height} rows")
+        if rows and given is None:
+            raise OptionError("option 'given_rows' needs pictures in option 'given'")
+        if given is not None and not rows:
+            raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
+        if given is not None:
+            self.check_images(given, "option 'given'")
+
     def scale(self, images: torch.Tensor) -> torch.Tensor:
         """Levels 0 to L - 1 as floats from -1 to 1."""
         exact = torch.promote_types(self.dtype, torch.float32)  # in half precision levels would collide

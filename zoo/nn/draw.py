@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from zoo.errors import OptionError
 from zoo.nn.autoregressive import AutoregressiveModel, CachedNetwork
 from zoo.request import SampleRequest
 
@@ -43,14 +42,8 @@ def draw(model: AutoregressiveModel, request: SampleRequest) -> torch.Tensor:
     uniform = request.uniform(channels, height, width)
     rows = request.options["given_rows"]
     images = torch.zeros(request.n, channels, height, width, dtype=torch.int64, device=request.device)
-    if rows > height:
-        raise OptionError(f"option 'given_rows' is {rows}, but the pictures have {height} rows")
-    if rows and request.options["given"] is None:
-        raise OptionError("option 'given_rows' needs pictures in option 'given'")
-    if request.options["given"] is not None and not rows:
-        raise OptionError("option 'given' needs given_rows=N, how many of its rows to keep")
     if rows:
-        images[:, :, :rows] = model.check_images(request.options["given"], "option 'given'")[:, :, :rows]
+        images[:, :, :rows] = request.options["given"][:, :, :rows]
     conditions = model.conditions(request.options, request.n)
     run = draw_naive if request.options["method"] == "naive" else draw_cached
     images = run(model, images, uniform, rows, conditions, request)
