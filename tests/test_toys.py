@@ -6,6 +6,7 @@ They hold the interfaces to what a stranger's model needs, whatever the models o
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import types
 from collections.abc import Iterator
@@ -315,6 +316,12 @@ def test_a_run_begins_with_existing_weights(pictures: Path, tmp_path: Path) -> N
     begun = planning.build(settings, device="cpu")[1].state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in begun.items())
     assert loop.train(settings)["reason"] == "finished"
+    sha256 = zoo.load("pixelcnn", weights=tmp_path / "first").weights_sha256
+    training = json.loads((tmp_path / "second" / "config.json").read_text())["training"]
+    assert (training["examples"], training["begun_with"]) == (8, {"sha256": sha256, "examples": 16})
+    assert f"| begun with | `sha256='{sha256}', examples=16` |" in (tmp_path / "second" / "README.md").read_text()
+    third = dataclasses.replace(settings, out=str(tmp_path / "third"), init=str(tmp_path / "second"))
+    assert planning.begun_with(third)["examples"] == 24
     other = Settings(**first, out=str(tmp_path / "third"), init=str(tmp_path / "first"), overrides={"width": 16})
     with pytest.raises(zoo.ZooError, match="do not fit this pixelcnn"):
         loop.train(other)
@@ -323,6 +330,7 @@ def test_a_run_begins_with_existing_weights(pictures: Path, tmp_path: Path) -> N
 def test_a_gan_goes_on_from_released_weights_with_a_fresh_discriminator() -> None:
     settings = Settings(model="stylegan2", data="-", out="-", init="emoji", preset="noto_emoji64")
     begun = planning.build(settings, device="cpu")[1]
+    assert planning.begun_with(settings)["weights"] == "pixelzoo/stylegan2-emoji"
     released = zoo.load("stylegan2", weights="emoji").state_dict()
     assert begun.discriminator is not None
     assert all(torch.equal(begun.state_dict()[name], value) for name, value in released.items())

@@ -448,6 +448,9 @@ def test_a_run_from_weights_that_are_gone_goes_on(finished: Path, tmp_path: Path
     loop.train(config)
     shutil.rmtree(tmp_path / "first")
     assert loop.train(dataclasses.replace(config, examples=64), resume=True)["seen"] == 64
+    training = json.loads((tmp_path / "run" / "config.json").read_text())["training"]
+    first = json.loads((finished / "run" / "config.json").read_text())
+    assert training["begun_with"]["sha256"] == first["weights"]["sha256"]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from zoo.train.checkpoints import Checkpoints
 from zoo.train.evaluation import HeldOut, to_device
 from zoo.train.events import Events
 from zoo.train.planning import (
+    begun_with,
     build,
     check_batch,
     check_captions,
@@ -110,6 +111,7 @@ class Run:
                 f"times {settings.accumulate} accumulated parts"
             )
         self.spec, self.model = rebuild(settings) if resume else build(settings, device="cpu")
+        self.begun_with = begun_with(settings)
         channels_last(self.model, self.accelerator.device)
         feed, self.held_out = self._load_data()
         self.feed = Ahead(feed, step=settings.batch_size, pin=self.accelerator.device.type == "cuda")
@@ -166,8 +168,9 @@ class Run:
             if resume:
                 self._restore()
             if self.is_main:
-                model = {"config": dict(self.model.config), "recipe": self.recipe}
-                self.files.begin({"settings": asdict(self.settings), **model, "data": self.data}, self.seen)
+                noted = {"recipe": self.recipe, "data": self.data, "begun_with": self.begun_with}
+                run = {"settings": asdict(self.settings), "config": dict(self.model.config), **noted}
+                self.files.begin(run, self.seen)
         except BaseException:
             self.files.release()
             raise
@@ -343,7 +346,9 @@ class Run:
                 self.average,
                 self.folder,
                 data=self.settings.data,
-                training=receipt(self.view(), self.accelerator, self.minutes, self.recipe, self.data["licence"]),
+                training=receipt(
+                    self.view(), self.accelerator, self.minutes, self.recipe, self.data["licence"], self.begun_with
+                ),
                 metrics=receipts,
             )
             self.files.close()

@@ -13,6 +13,7 @@ from zoo.data.examples import Examples
 from zoo.data.order import Shuffled, Stream
 from zoo.data.tables import load
 from zoo.errors import DataError, OptionError, TrainingError
+from zoo.hub.config import read_config
 from zoo.model import Model
 from zoo.precision import fast_precision
 from zoo.seeds import derive_seed
@@ -66,6 +67,24 @@ def rebuild(settings: Settings) -> tuple[ModelSpec, Model]:
         return build(settings, "cpu")
     spec = registry.model_spec(settings.model)  # the weights that it began with may be gone by now
     return spec, building.build_from_config(spec, Settings.described(folder)["config"])
+
+
+def begun_with(settings: Settings) -> dict[str, Any] | None:
+    """What a run notes of the weights that it begins with, or noted of them when it began: their repository unless they
+    are a folder, their sha256, and the examples that they have seen."""
+    if settings.init is None:
+        return None
+    folder = Path(settings.out)
+    if Checkpoints(folder / "checkpoints").last is not None:
+        noted: dict[str, Any] | None = Settings.described(folder).get("begun_with")
+        return noted
+    spec = registry.model_spec(settings.model)
+    config = read_config(hub.download(spec, settings.init))
+    before = config.raw.get("training", {})
+    seen = before.get("examples", 0) + before.get("begun_with", {}).get("examples", 0)
+    place = spec.weights[settings.init].repo if settings.init in spec.weights else settings.init
+    named = {} if Path(place).expanduser().is_dir() else {"weights": place}
+    return {**named, "sha256": config.sha256, "examples": seen}
 
 
 def _initial(spec: ModelSpec, settings: Settings) -> Model:

@@ -15,9 +15,14 @@ KEPT = ("preset", "overrides", "batch_size", "seed", "precision", "ema_images")
 
 
 def receipt(
-    run: RunView, accelerator: Accelerator, minutes: float, recipe: dict[str, Any], licence: str | None
+    run: RunView,
+    accelerator: Accelerator,
+    minutes: float,
+    recipe: dict[str, Any],
+    licence: str | None,
+    begun_with: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """What a run was, from its settings, the device, and the licence of its data."""
+    """What a run was, from its settings, the device, the licence of its data, and the weights it began with."""
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return {
@@ -28,6 +33,7 @@ def receipt(
         "torch": torch.__version__,
         "data_licence": licence,
         "recipe": recipe,
+        **({"begun_with": begun_with} if begun_with else {}),
         **({"resize": True} if run.settings.resize else {}),
         **{name: getattr(run.settings, name) for name in KEPT},
     }
