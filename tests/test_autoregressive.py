@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -16,10 +18,11 @@ from torch.nn import functional as F
 
 import zoo
 from zoo import building
-from zoo.errors import OptionError
+from zoo.errors import OptionError, TrainingError
 from zoo.nn.draw import pick
 from zoo.nn.masked import MaskedConv2d, group_bounds
 from zoo.settings import Settings
+from zoo.train import planning
 from zoo.train.accelerator import make_accelerator
 
 MODELS = [spec.name for spec in zoo.models() if spec.kind == "autoregressive"]
@@ -211,6 +214,29 @@ def test_the_share_that_is_done_goes_on_from_batch_to_batch(tiny: zoo.Model) -> 
     rows = [(row + 1) / 8 for row in range(8)]
     done = [*rows, 1.0]  # each batch tells that it is done
     assert shares == [share / 2 for share in done] + [0.5 + share / 2 for share in done]
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize(("n_layers", "after"), [(3, True), (5, False), (5, True)])
+@pytest.mark.parametrize("model", ["gated_pixelcnn", "conditional_pixelcnn"])
+def test_a_deeper_gated_pixelcnn_begins_as_the_function_of_its_weights(
+    model: str, n_layers: int, before: bool, after: bool, tmp_path: Path
+) -> None:
+    image_shape, levels = (3, 5, 4), 16
+    weights = build(image_shape, levels, model, skip_connections=before)
+    zoo.save(weights, tmp_path / "weights")
+    overrides = {"n_layers": n_layers, "skip_connections": after}
+    settings = Settings(model=model, data="-", out="-", init=str(tmp_path / "weights"), overrides=overrides)
+    if before and not after:  # a sum over all layers is no residual sum
+        with pytest.raises(TrainingError, match="'layers.0.skip.weight' differs"):
+            planning.build(settings, device="cpu")
+        return
+    grown = planning.build(settings, device="cpu")[1].eval()
+    images = random_images(image_shape, levels)
+    torch.testing.assert_close(grown(images, **given(grown, 2)), weights(images, **given(weights, 2)))
+    settings = dataclasses.replace(settings, overrides={**overrides, "n_layers": 2})
+    with pytest.raises(TrainingError, match="do not fit this"):
+        planning.build(settings, device="cpu")
 
 
 def test_start_continues_the_same_samples() -> None:

@@ -141,6 +141,14 @@ class Model(nn.Module):
         """
         return sampling.draw_z(self, n, seed=seed, start=start, frames=frames)
 
+    def grown(self, weights: Model) -> dict[str, torch.Tensor]:
+        """The state that training begins with from existing weights of this model, made with other settings perhaps.
+
+        Where it lacks something that only training needs, that stays as it is; what does not fit is refused by the
+        core. A model whose network may be larger than that of its weights gives one that computes the same.
+        """
+        return weights.state_dict()
+
     def released(self) -> Model:
         """A copy as it is evaluated, sampled and published: without what only training needs, if there is such."""
         return copy.deepcopy(self)

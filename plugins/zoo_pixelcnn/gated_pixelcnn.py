@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from zoo.model import Model
 from zoo.nn.autoregressive import AutoregressiveModel
 from zoo.nn.masked import MaskedConv2d
 from zoo_pixelcnn.cached import CachedGatedPixelCNN
@@ -169,6 +170,20 @@ class GatedPixelCNN(AutoregressiveModel):
         )
         self.head = MaskedConv2d(width, head_width, 1, mask="B", groups=channels)
         self.output = MaskedConv2d(head_width, channels * levels, 1, mask="B", groups=channels)
+
+    def grown(self, weights: Model) -> dict[str, torch.Tensor]:
+        """Weights of fewer layers, or without skip connections, as those of this network, which computes the same then
+        (Chen, Goodfellow, Shlens, Net2Net, ICLR 2016, arXiv 1511.05641): what new layers add is zero at first, and the
+        skip connections are the residual ones, whose sum they replace."""
+        given, own = weights.state_dict(), self.state_dict()
+        for name in own.keys() - given.keys():
+            layer, _, rest = name.partition(".skip.")
+            if rest and not weights.config["skip_connections"]:
+                given[name] = given.get(f"{layer}.project.{rest}", torch.zeros_like(own[name]))
+            elif rest or ".project." in name:
+                given[name] = torch.zeros_like(own[name])
+        last = f"layers.{len(self.layers) - 1}.project."
+        return {name: value for name, value in given.items() if name in own or not name.startswith(last)}
 
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of every sub-pixel given those before it.

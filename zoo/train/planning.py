@@ -94,7 +94,7 @@ def _initial(spec: ModelSpec, settings: Settings) -> Model:
     chosen = {**spec.preset(settings.preset).model, **settings.overrides}
     missing = {name: True for name in _left_out(spec, weights.config) if name not in chosen}
     fresh = building.build_from_config(spec, {**weights.config, **chosen, **missing})
-    given, wanted = weights.state_dict(), fresh.state_dict()
+    given, wanted = fresh.grown(weights), fresh.state_dict()
     for name, value in given.items():
         if name not in wanted or wanted[name].shape != value.shape:
             raise TrainingError(f"the weights in '{settings.init}' do not fit this {spec.name}: '{name}' differs")
