@@ -809,6 +809,26 @@ def test_the_command_on_a_card_quotes_names_with_blanks(tiny, tmp_path):
     assert f"zoo eval pixelcnn {command}\n" in (folder / "README.md").read_text()
 
 
+def test_the_command_on_a_card_keeps_values_with_commas_whole(tiny, tmp_path):
+    from zoo import hub
+
+    folder = hub.save(tiny, tmp_path / "weights", samples=0)
+    shared = {"data": "photos", "split": "test", "count": 9}
+    nats = {"name": "nats", "value": 1.0, **shared, "columns": "label=a, b, caption=c"}
+    fd = {
+        "name": "fd",
+        "value": 1.0,
+        **shared,
+        "features": "x.pt",
+        "seed": 0,
+        "options": "text=red, round, method=naive",
+    }
+    hub.record(folder, [nats, fd])
+    card = (folder / "README.md").read_text()
+    assert " --column 'label=a, b' --column caption=c\n" in card
+    assert " --option 'text=red, round' --option method=naive " in card
+
+
 def test_recording_a_figure_keeps_the_limitations_and_the_pictures(tiny, tmp_path):
     """A picture that the card shows is published with it, so that it must not vanish; one that is not there is left
     out."""

@@ -213,18 +213,23 @@ def _metrics(spec: ModelSpec, receipts: Sequence[Mapping[str, Any]]) -> str:
     return f"{_table((*RECEIPT, 'how'), rows)}\n\nMeasured from these files by\n\n```\n{chr(10).join(lines)}\n```"
 
 
+def _pairs(text: str) -> list[str]:
+    """The parts NAME=VALUE of a receipt's "NAME=VALUE, NAME=VALUE"; a value may have commas."""
+    return re.split(r", (?=\w+=)", text) if text else []
+
+
 def _command(spec: ModelSpec, receipt: Mapping[str, Any]) -> str:
     """The command that measures a receipt's figure again; of a metric of samples it ends before the metric's name."""
     found = re.fullmatch(CHOICE, str(receipt["split"]))
     split, limit, seed = found.groups() if found else (receipt["split"], None, None)
     split, few = shlex.quote(split), f" --limit {limit}" if limit else ""
-    columns = "".join(f" --column {shlex.quote(column)}" for column in receipt.get("columns", "").split(", ") if column)
+    columns = "".join(f" --column {shlex.quote(column)}" for column in _pairs(receipt.get("columns", "")))
     resize = " --resize" if "antialiased" in receipt.get("resizer", "") else ""  # boxes are for sets that say so
     measured = f"zoo eval {spec.name} --weights {PLACE} --data {shlex.quote(receipt['data'])}{resize}"
     if "features" not in receipt:
         return f"{measured} --split {split}{few}{f' --seed {seed}' if int(seed or 0) else ''}{columns}"
     columns += f" --pairs {receipt['pairs']}" if receipt.get("pairs") else ""
-    options = "".join(f" --option {shlex.quote(option)}" for option in receipt.get("options", "").split(", ") if option)
+    options = "".join(f" --option {shlex.quote(option)}" for option in _pairs(receipt.get("options", "")))
     options += f" --precision {receipt['precision']}" if receipt.get("precision") else ""
     stride = f" --frame-stride {receipt['stride']}" if receipt.get("stride", 1) != 1 else ""
     control = f" --control {receipt['samples'].split()[-1]}" if receipt.get("samples") else ""
