@@ -2,8 +2,8 @@
 PixelCNN Decoders, NeurIPS 2016, arXiv 1606.05328, sections 2.1 and 2.2, figure 2.
 
 Against PixelCNN: gates tanh x sigmoid in place of ReLU (eq. 2), and two stacks, so that no past pixel within reach is
-out of sight. The first layer reaches 3 rows and columns, each further one adds 1: 17 of 28 in MNIST's presets, 17 of 32
-in `cifar10`.
+out of sight. The first layer reaches 3 rows and columns, each further one adds 1: 26 of 28 in preset `mnist`, 17 of 28
+in `binarized_mnist`, 17 of 32 in `cifar10`.
 
 The vertical stack sees the rows above, over their full width; the horizontal one the pixels to the left, and the
 vertical stack through a 1x1 link. The own row is left out of the vertical stack once, in its first layer; leaving it
