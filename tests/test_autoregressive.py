@@ -117,7 +117,7 @@ def test_gated_pixelcnn_has_no_blind_spot(row: int, column: int) -> None:
 
 @pytest.mark.parametrize("n_layers", [1, 3])
 def test_gated_pixelcnn_sees_all_within_reach_and_nothing_beyond(n_layers: int) -> None:
-    """3 rows and columns by the first layer, 1 more by each further one; the presets as the docstring of the module says."""
+    """3 rows and columns by the first layer, 1 more by each further one; the presets as the module says."""
     model = build((1, 13, 13), 2, "gated_pixelcnn", n_layers=n_layers, width=4, head_width=4)
     seen = dependence(model, random_images((1, 13, 13), 2, n=1), 7, 6, 0)[0]
     reach = 3 + n_layers - 1

@@ -207,7 +207,7 @@ def test_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.Monkey
     exec(code.replace("sample(16", "sample(2"), scope)
     assert (tuple(scope["images"].shape), scope["nats"].shape) == ((2, 1, 28, 28), (2,))
     assert torch.equal(scope["half"][:, :, :14], scope["images"][:, :, :14])
-    ends = scope["emoji"].sample(2, seed=3, noise="constant")  # in another batch, so that a level may be rounded otherwise
+    ends = scope["emoji"].sample(2, seed=3, noise="constant")  # another batch may round otherwise
     assert (scope["frames"][[0, -1]].int() - ends.int()).abs().max() <= 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["between.gif", "digits.png"]
 
