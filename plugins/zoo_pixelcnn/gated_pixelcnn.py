@@ -182,7 +182,7 @@ class GatedPixelCNN(AutoregressiveModel):
                 given[name] = given.get(f"{layer}.project.{rest}", torch.zeros_like(own[name]))
             elif rest or ".project." in name:
                 given[name] = torch.zeros_like(own[name])
-        last = f"layers.{len(self.layers) - 1}.project."
+        last = f"layers.{len(self.layers) - 1}.project."  # which a last layer with a skip connection does not have
         return {name: value for name, value in given.items() if name in own or not name.startswith(last)}
 
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:

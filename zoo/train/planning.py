@@ -14,6 +14,7 @@ from zoo.data.order import Shuffled, Stream
 from zoo.data.tables import load
 from zoo.errors import DataError, OptionError, TrainingError
 from zoo.hub.config import read_config
+from zoo.hub.resolve import resolve
 from zoo.model import Model
 from zoo.precision import fast_precision
 from zoo.seeds import derive_seed
@@ -79,7 +80,7 @@ def begun_with(settings: Settings) -> dict[str, Any] | None:
         noted: dict[str, Any] | None = Settings.described(folder).get("begun_with")
         return noted
     spec = registry.model_spec(settings.model)
-    config = read_config(hub.download(spec, settings.init))
+    config = read_config(resolve(spec, settings.init)[0])  # verified when they were loaded
     before = config.raw.get("training", {})
     seen = before.get("examples", 0) + before.get("begun_with", {}).get("examples", 0)
     place = spec.weights[settings.init].repo if settings.init in spec.weights else settings.init
