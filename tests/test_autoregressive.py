@@ -217,15 +217,16 @@ def test_the_share_that_is_done_goes_on_from_batch_to_batch(tiny: zoo.Model) -> 
 
 
 @pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("wider", [{}, {"width": 18}, {"head_width": 31}, {"width": 15, "head_width": 24}])
 @pytest.mark.parametrize(("n_layers", "after"), [(3, True), (5, False), (5, True)])
 @pytest.mark.parametrize("model", ["gated_pixelcnn", "conditional_pixelcnn"])
-def test_a_deeper_gated_pixelcnn_begins_as_the_function_of_its_weights(
-    model: str, n_layers: int, before: bool, after: bool, tmp_path: Path
+def test_a_larger_gated_pixelcnn_begins_as_the_function_of_its_weights(
+    model: str, n_layers: int, before: bool, after: bool, wider: dict[str, int], tmp_path: Path
 ) -> None:
     image_shape, levels = (3, 5, 4), 16
     weights = build(image_shape, levels, model, skip_connections=before)
     zoo.save(weights, tmp_path / "weights")
-    overrides = {"n_layers": n_layers, "skip_connections": after}
+    overrides = {"n_layers": n_layers, "skip_connections": after, **wider}
     settings = Settings(model=model, data="-", out="-", init=str(tmp_path / "weights"), overrides=overrides)
     if before and not after:  # a sum over all layers is no residual sum
         with pytest.raises(TrainingError, match="'layers.0.skip.weight' differs"):
@@ -234,9 +235,27 @@ def test_a_deeper_gated_pixelcnn_begins_as_the_function_of_its_weights(
     grown = planning.build(settings, device="cpu")[1].eval()
     images = random_images(image_shape, levels)
     torch.testing.assert_close(grown(images, **given(grown, 2)), weights(images, **given(weights, 2)))
-    settings = dataclasses.replace(settings, overrides={**overrides, "n_layers": 2})
-    with pytest.raises(TrainingError, match="do not fit this"):
-        planning.build(settings, device="cpu")
+    for smaller in ({"n_layers": 2}, {"width": 9}, {"head_width": 22}, {"levels": 32}, {"kernel_size": 5}):
+        settings = dataclasses.replace(settings, overrides={**overrides, **smaller})
+        with pytest.raises(TrainingError, match="do not fit this"):
+            planning.build(settings, device="cpu")
+
+
+def test_new_features_of_a_wider_gated_pixelcnn_learn_from_the_first_step_on() -> None:
+    sizes = {"image_shape": (3, 6, 6), "levels": 16, "n_layers": 3}
+    weights = zoo.build("gated_pixelcnn", width=6, head_width=9, **sizes)
+    wider = zoo.build("gated_pixelcnn", width=12, head_width=18, **sizes)
+    wider.load_state_dict(wider.grown(weights))
+    images = random_images((3, 6, 6), 16)
+    with mock.patch.object(F, "relu", F.leaky_relu):  # a feature that happens to be off would learn nothing
+        F.cross_entropy(wider(images), images).backward()
+    masks = {f"{name}.weight": m.mask for name, m in wider.named_modules() if isinstance(m, MaskedConv2d)}
+    unread = 0
+    for name, parameter in wider.named_parameters():
+        zeros = (parameter == 0) & (masks.get(name, torch.tensor(1)) != 0)  # which the pixels behind the mask are not
+        assert (parameter.grad[zeros] != 0).all(), name
+        unread += int(zeros.sum())
+    assert unread
 
 
 def test_start_continues_the_same_samples() -> None:

@@ -19,6 +19,7 @@ groups: all channels of the rows above are past for everybody.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -27,7 +28,7 @@ from torch.nn import functional as F
 
 from zoo.model import Model
 from zoo.nn.autoregressive import AutoregressiveModel
-from zoo.nn.masked import MaskedConv2d
+from zoo.nn.masked import MaskedConv2d, group_bounds
 from zoo_pixelcnn.cached import CachedGatedPixelCNN
 
 
@@ -35,6 +36,13 @@ def gate(x: torch.Tensor, groups: int = 1) -> torch.Tensor:
     """Eq. 2: tanh of the first half of each group times sigmoid of the second, (B, 2p, H, W) -> (B, p, H, W)."""
     tanh, sigmoid = x.unflatten(1, (groups, 2, -1)).unbind(2)  # B C p/C H W each
     return (tanh.tanh() * sigmoid.sigmoid()).flatten(1, 2)
+
+
+def places(old: int, new: int, parts: int) -> torch.Tensor:
+    """Where `old` features are among `new` ones, both in contiguous parts, (old,): the first of each part."""
+    starts = group_bounds(new, parts)
+    sizes = (end - start for start, end in itertools.pairwise(group_bounds(old, parts)))
+    return torch.cat([start + torch.arange(size) for start, size in zip(starts, sizes, strict=False)])
 
 
 class VerticalConv2d(nn.Module):
@@ -172,9 +180,13 @@ class GatedPixelCNN(AutoregressiveModel):
         self.output = MaskedConv2d(head_width, channels * levels, 1, mask="B", groups=channels)
 
     def grown(self, weights: Model) -> dict[str, torch.Tensor]:
-        """Weights of fewer layers, or without skip connections, as those of this network, which computes the same then
-        (Chen, Goodfellow, Shlens, Net2Net, ICLR 2016, arXiv 1511.05641): what new layers add is zero at first, and the
-        skip connections are the residual ones, whose sum they replace."""
+        """Weights of a smaller network as those of this one, which computes the same then (after Chen, Goodfellow,
+        Shlens, Net2Net, ICLR 2016, arXiv 1511.05641).
+
+        What new layers add is zero at first, and skip connections that were not there are the residual ones, whose sum
+        they replace. Features of a greater width or head_width are new ones, with fresh weights, which no old feature
+        reads yet, where the paper has copies of old ones: those would need noise to learn anything of their own.
+        """
         given, own = weights.state_dict(), self.state_dict()
         for name in own.keys() - given.keys():
             layer, _, rest = name.partition(".skip.")
@@ -183,7 +195,30 @@ class GatedPixelCNN(AutoregressiveModel):
             elif rest or ".project." in name:
                 given[name] = torch.zeros_like(own[name])
         last = f"layers.{len(self.layers) - 1}.project."  # which a last layer with a skip connection does not have
-        return {name: value for name, value in given.items() if name in own or not name.startswith(last)}
+        kept = {name: value for name, value in given.items() if name in own or not name.startswith(last)}
+        if (self.image_shape[0], self.levels) != (weights.image_shape[0], weights.levels):
+            return kept  # more of these is no greater width: the core refuses them
+        return {name: self._widened(name, value, own[name]) if name in own else value for name, value in kept.items()}
+
+    def _widened(self, name: str, value: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """A parameter with the features of this network, or as it is where it has more of them, or another kernel."""
+        c = self.image_shape[0]
+        parts = {  # in how many parts, side by side, lie the features that a layer gives and those that it reads
+            "vertical": (2, 1),
+            "link": (2 * c, 2),
+            "horizontal": (2 * c, c),
+            "condition_vertical": (2, 1),
+            "condition_horizontal": (2 * c, 1),
+            **dict.fromkeys(("project", "skip", "head", "output"), (c, c)),
+        }.get(name.split(".")[-2])
+        sizes = list(zip(value.shape[:2], own.shape[:2], strict=True))
+        if not parts or value.shape[2:] != own.shape[2:] or any(old > new for old, new in sizes):
+            return value
+        outputs, *inputs = (places(*both, count) for both, count in zip(sizes, parts, strict=False))
+        grown = own.clone()
+        grown[outputs] = 0  # what no new feature changes
+        grown[(outputs[:, None], *inputs) if inputs else outputs] = value
+        return grown
 
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of every sub-pixel given those before it.
