@@ -33,9 +33,12 @@ from zoo_pixelcnn.cached import CachedGatedPixelCNN
 
 
 def gate(x: torch.Tensor, groups: int = 1) -> torch.Tensor:
-    """Eq. 2: tanh of the first half of each group times sigmoid of the second, (B, 2p, H, W) -> (B, p, H, W)."""
-    tanh, sigmoid = x.unflatten(1, (groups, 2, -1)).unbind(2)  # B C p/C H W each
-    return (tanh.tanh() * sigmoid.sigmoid()).flatten(1, 2)
+    """Eq. 2: tanh of the first half of each group times sigmoid of the second, (B, 2p, H, W) -> (B, p, H, W).
+
+    With features last, for backward joins the halves in this layout, and training has its maps in channels-last.
+    """
+    tanh, sigmoid = x.permute(0, 2, 3, 1).unflatten(3, (groups, 2, -1)).unbind(4)  # B H W C p/C each
+    return (tanh.tanh() * sigmoid.sigmoid()).flatten(3, 4).permute(0, 3, 1, 2)
 
 
 def places(old: int, new: int, parts: int) -> torch.Tensor:
