@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from zoo import data
-from zoo.data import ahead
+from zoo.data import ahead, examples
 from zoo.errors import DataError
 
 CLIP = {"video": (4, 1, 8, 8)}
@@ -256,6 +257,32 @@ class Counted:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.read = state["read"]
+
+
+def test_threads_that_read_take_no_others_from_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their operations use one thread; those of this one, and of those that begin afterwards, as many as before."""
+
+    class Counting:
+        def take(self, first: int, count: int) -> dict[str, int]:
+            return {"threads": torch.get_num_threads()}
+
+        def state_dict(self) -> dict[str, int]:
+            return {}
+
+    usual = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        feed = ahead.Ahead(Counting(), step=1)
+        assert [feed.take(i, 1)["threads"] for i in range(4)] == [1, 1, 1, 1]
+        feed.close()
+        monkeypatch.setattr(examples, "THREADED_FROM", 1)
+        frames(tmp_path / "clip", 4)
+        clips = data.load(str(tmp_path), "train", CLIP, threads=2)
+        assert list(clips._map(lambda row: torch.get_num_threads(), range(4))) == [1, 1, 1, 1]
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(usual)
 
 
 def test_reading_ahead_changes_neither_batches_nor_state() -> None:

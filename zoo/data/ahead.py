@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from zoo.data.examples import Batch
+from zoo.data.threads import alone
 
 AHEAD = 2  # batches that are ready or being read
 
@@ -35,7 +36,7 @@ class Ahead:
 
     def __init__(self, feed: Feed, *, step: int, pin: bool = False) -> None:
         self.feed, self.step, self.pin = feed, step, pin
-        self._pool = ThreadPoolExecutor(1, "zoo-data")
+        self._pool = ThreadPoolExecutor(1, "zoo-data", initializer=alone)
         self._coming: dict[tuple[int, int], Future[tuple[Batch, dict[str, Any]]]] = {}
         self._state = feed.state_dict()
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from zoo.data.reader import Reader, UnreadableError
+from zoo.data.threads import alone
 from zoo.errors import DataError, one_line
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of decoded pictures and clips kept
@@ -39,7 +40,7 @@ class Examples:
 
     def __init__(self, table: Any, reader: Reader, split: str, threads: int) -> None:
         self.reader, self.source, self.split = reader, reader.source, split
-        self._pool = ThreadPoolExecutor(max(1, threads))
+        self._pool = ThreadPoolExecutor(max(1, threads), initializer=alone)
         self._table, self._decoded = _load(table, reader, self._map)
         labels, captions = (reader.cells.get(key) for key in ("label", "caption"))
         column = labels.column if labels else None
