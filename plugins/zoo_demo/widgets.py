@@ -93,8 +93,7 @@ def values(
                 continue
             background = np.zeros_like(layers[0])
         path = place / f"upload-{field.name}.png"
-        with shelf.lock:
-            model = shelf.get(entry)
+        model = shelf.use(entry, lambda model: model)
         classes = model.input_classes.get(field.name, 0)
         if classes and not field.option.rows:
             picture = _label_map(np.asarray(background), layers, model.input_shape(field.option), classes)
