@@ -4,6 +4,7 @@
     python benchmarks/training.py --precision fp32 bf16  # side by side
     python benchmarks/training.py --device cuda --batch 128 --precision bf16
     python benchmarks/training.py --decoding             # JPEG files of 64x64, read ahead of the step or in it
+    python benchmarks/training.py --beside --models gated_pixelcnn --preset mnist  # a thread that has read, and waits
 
 A step is all that training does: forward, backward, clipping, Adam. In the plain loop, as the paper tells it, each
 direction is skewed into a padded map of W + H - 1 columns, and a 2x1 convolution goes from column to column; the
@@ -20,6 +21,7 @@ import statistics
 import tempfile
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
@@ -32,6 +34,7 @@ import zoo
 from zoo import building, registry
 from zoo.data import Shuffled, load
 from zoo.data.ahead import Ahead
+from zoo.data.threads import alone
 from zoo.settings import Settings
 from zoo.train.accelerator import make_accelerator
 
@@ -130,6 +133,27 @@ def decoding(batch: int, rounds: int) -> None:
         print(f"pictures decoded {name}: {10 * batch / statistics.median(times):.1f} images/s")
 
 
+def beside(run: Run, steps: int) -> None:
+    """Steps beside a thread that has computed and now waits, with and without OpenMP threads of its own."""
+    large = torch.ones(2**20)
+    begin = {"no thread": None, "a thread with its team": torch.get_num_threads, "a thread alone": alone}
+    seconds = {name: [] for name in begin}
+    for _ in range(3):
+        for name, initializer in begin.items():
+            with ThreadPoolExecutor(1, initializer=initializer) as pool:
+                if initializer is not None:
+                    pool.submit(large.add, 1).result()
+                run.step()
+                run.seconds.clear()
+                for _ in range(steps):
+                    run.step()
+            seconds[name] += run.seconds
+    for name, times in seconds.items():
+        slower = statistics.median(times) / statistics.median(seconds["no thread"])
+        print(f"{run.name} beside {name}: {slower:.2f} times the time")
+        print(json.dumps({"model": run.name, "beside": name, "times": slower}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", help="default: all that have the preset")
@@ -138,6 +162,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--precision", nargs="+", default=["fp32"])
     parser.add_argument("--decoding", action="store_true", help="only what reading ahead brings")
+    parser.add_argument("--beside", action="store_true", help="only what a thread that waits costs")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
 
@@ -156,6 +181,9 @@ def main() -> None:
         f"preset {arguments.preset}, batch {arguments.batch}, {platform.machine()}, {where}, torch {torch.__version__}"
     )
     for name in names:
+        if arguments.beside:
+            beside(Run(name, arguments.precision[0], arguments), arguments.steps)
+            continue
         runs = [Run(name, precision, arguments) for precision in arguments.precision]
         if name == "diagonal_bilstm":
             runs.insert(1, Run(PLAIN, arguments.precision[0], arguments))

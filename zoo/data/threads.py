@@ -11,8 +11,8 @@ def alone() -> None:
     """Let the operations of this thread use no other: the initializer of threads that read.
 
     With a team of its own, even one that only waits, a process has more OpenMP threads than there are processors.
-    GNU's OpenMP then lets the team of a training step fall asleep between operations, and a step on two cores takes up
-    to twice as long.
+    GNU's OpenMP then lets the team of a training step fall asleep between operations, and a step on two cores takes
+    1.2 times as long, or twice where waking is slow (`benchmarks/training.py --beside`).
     """
     usual = torch.get_num_threads()
     torch.set_num_threads(1)  # of this thread and, unless told otherwise, of those that begin to compute from now on
