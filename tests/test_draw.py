@@ -346,3 +346,13 @@ def test_a_row_convolution_equals_conv2d(mask: str, kernel_size: int) -> None:
     x = torch.randn(2, 6, 4, 5, dtype=torch.float64)
     reference = F.conv2d(x, conv.masked_weight(), conv.bias, padding=(0, kernel_size // 2))
     torch.testing.assert_close(conv(x), reference, rtol=0, atol=1e-12)
+    features = torch.randn(2, 4, 4, 5, dtype=torch.float64)
+    for bias in (True, False):
+        link = torch.nn.Conv2d(4, 9, 1, bias=bias).double()
+        torch.testing.assert_close(conv.linked(x, features, link), reference + link(features), rtol=0, atol=1e-12)
+
+
+def test_a_convolution_of_several_rows_takes_a_link_too() -> None:
+    conv, link = MaskedConv2d(3, 6, 3, mask="A"), torch.nn.Conv2d(2, 6, 1)
+    x, features = torch.randn(2, 3, 4, 5), torch.randn(2, 2, 4, 5)
+    assert torch.equal(conv.linked(x, features, link), conv(x) + link(features))

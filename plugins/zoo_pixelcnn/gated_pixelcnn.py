@@ -121,7 +121,7 @@ class GatedLayer(nn.Module):
         The condition is (B, F, H, W), or (B, F, 1, 1) if it is the same everywhere.
         """
         v = self.vertical(v)  # B 2p H W
-        mixed = self.horizontal(h) + self.link(v)  # the link takes the vertical features before the gate
+        mixed = self.horizontal.linked(h, v, self.link)  # the link takes the vertical features before the gate
         if condition is not None:
             mixed = mixed + self.condition_horizontal(condition)
         gated = gate(mixed, self.groups)

@@ -145,7 +145,7 @@ class PriorLayer(nn.Module):
             to_v, to_h = self.condition(condition).chunk(2, 1)
         x = self.vertical(v)
         v = v + self.vertical_out(self._drop(gate(x if to_v is None else x + to_v)))
-        x = self.horizontal(h) + self.link(v)
+        x = self.horizontal.linked(h, v, self.link)
         h = h + self.horizontal_out(self._drop(gate(x if to_h is None else x + to_h)))
         if self.attention is not None:
             h = h + self.attention(h, codes)
