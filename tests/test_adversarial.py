@@ -15,10 +15,32 @@ from zoo.nn.adversarial import (
     frozen,
     generator_loss,
     measuring,
+    noise_like,
     r1_penalty,
     share,
     to_pixels,
 )
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.zeros(4, 3, 50, 60),
+        torch.zeros(4, 3, 50, 60).to(memory_format=torch.channels_last),
+        torch.zeros(4, 3, 5, 20, 30, dtype=torch.float64).to(memory_format=torch.channels_last_3d),
+        torch.zeros(4, 1, 50, 60).expand(4, 3, 50, 60)[:, :, ::2, 1:],
+        torch.zeros(()),
+    ],
+)
+def test_noise_is_standard_normal_and_laid_out_as_what_it_is_added_to(x: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    noise = noise_like(x)
+    like = torch.empty_like(x)
+    assert (noise.shape, noise.dtype, noise.stride()) == (x.shape, x.dtype, like.stride())
+    if x.ndim:
+        assert abs(noise.mean().item()) < 0.03
+        assert noise.std().item() == pytest.approx(1, abs=0.03)
+        assert len(noise.unique()) > 0.99 * noise.numel()  # each number is its own
 
 
 def sure(score: float) -> float:

@@ -28,7 +28,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.errors import OptionError
-from zoo.nn.adversarial import discriminator_loss, from_pixels, generator_loss, gradients, r1_penalty, share
+from zoo.nn.adversarial import (
+    discriminator_loss,
+    from_pixels,
+    generator_loss,
+    gradients,
+    noise_like,
+    r1_penalty,
+    share,
+)
 from zoo.settings import Settings
 from zoo_stylegan.augment import SMALLEST, Augment, AugmentController
 from zoo_stylegan.gan import GAN
@@ -244,7 +252,7 @@ class GANTrainer:
         w = self.model.mixed_styles(z, None if label is None else label[:n], self.mixing, lod)
         w = w if w.requires_grad else w.requires_grad_()  # without a mapping network w is z
         images = self.model.generator.synthesis(w, self.model.fresh_noise(n), lod)
-        noise = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
+        noise = noise_like(images) / math.sqrt(images.shape[2] * images.shape[3])
         (slope,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)  # B S D
         lengths = slope.square().sum(2).mean(1).sqrt()
         self.state.path_length.copy_(self.accelerator.reduce(lengths.detach().mean(), "mean"))

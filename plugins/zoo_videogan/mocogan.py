@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from zoo.errors import OptionError
-from zoo.nn.adversarial import AdversarialModel, to_pixels
+from zoo.nn.adversarial import AdversarialModel, noise_like, to_pixels
 from zoo.request import SampleRequest
 from zoo_videogan.clips import SLOPE, check_sizes, labels_of, levels_of, up
 
@@ -52,7 +52,7 @@ class Noise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not (self.training and self.deviation):
             return x
-        return torch.add(x, torch.randn_like(x), alpha=self.deviation)
+        return torch.add(x, noise_like(x), alpha=self.deviation)
 
 
 class FrameDiscriminator(nn.Module):
