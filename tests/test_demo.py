@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import importlib.util
 import os
 import shlex
@@ -10,11 +9,9 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -256,34 +253,11 @@ def test_gradio_is_imported_without_writing_stubs_for_editors():
 
 def test_a_model_is_loaded_in_the_background_once(digits):
     shelf = Shelf("cpu")
-    shelf.warm(digits).result()
-    first = shelf.get(digits)
-    shelf.warm(digits).result()
-    assert shelf.use(digits, lambda model: model) is first
-
-
-def test_one_thread_draws_for_all_in_turns_and_passes_errors_on(digits):
-    shelf, number = Shelf("cpu"), contextvars.ContextVar("number")
-
-    def draw(i):
-        number.set(i)  # gradio keeps a visitor's progress bar in such a variable
-        return shelf.run(lambda: (threading.get_ident(), number.get()))
-
-    with ThreadPoolExecutor(8) as visitors:
-        drawn = list(visitors.map(draw, range(8)))
-    assert len({thread for thread, _ in drawn} - {threading.get_ident()}) == 1
-    assert [i for _, i in drawn] == list(range(8))
-    with pytest.raises(ZeroDivisionError):
-        shelf.run(lambda: 1 / 0)
-    assert shelf.run(lambda: "still there") == "still there"
-
-
-def test_the_thread_of_a_shelf_ends_with_it():
-    shelf = Shelf("cpu")
-    [thread] = [thread for thread in threading.enumerate() if thread.ident == shelf.run(threading.get_ident)]
-    del shelf
-    thread.join(10)
-    assert not thread.is_alive()
+    shelf.warm(digits).join()
+    with shelf.lock:
+        first = shelf.get(digits)
+    shelf.warm(digits).join()
+    assert shelf.get(digits) is first
 
 
 def test_the_last_models_stay_loaded_and_those_that_were_put_there_always(found):

@@ -141,20 +141,18 @@ def draw(
     table = table_columns(entry.spec, options)
     size = (n * table[1] if table else n, seed, frames)
     assignments = [f"{name}={text(value)}" for name, value in options.items()]
-
-    def in_turn() -> Drawing:
-        if cancelled():  # before the model is loaded
+    with shelf.lock:
+        if cancelled():
             raise Cancelled
-        return _draw(entry, shelf.get(entry), assignments, uploads, folder, size, progress, cancelled)
-
-    try:
-        return shelf.run(in_turn)
-    except ZooError as error:
-        raise FormError({field_of(entry, str(error)): one_line(error)}) from None
-    except (RuntimeError, MemoryError) as error:
-        if not is_shortage(error):
-            raise
-        raise FormError({GENERAL: "the device has too little memory for that; take fewer samples"}) from None
+        try:
+            model = shelf.get(entry)
+            return _draw(entry, model, assignments, uploads, folder, size, progress, cancelled)
+        except ZooError as error:
+            raise FormError({field_of(entry, str(error)): one_line(error)}) from None
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error):
+                raise
+            raise FormError({GENERAL: "the device has too little memory for that; take fewer samples"}) from None
 
 
 def _has(values: Mapping[str, Any], field: Any) -> bool:

@@ -30,7 +30,9 @@ class Bench:
     def __init__(self, entry: Entry, shelf: Shelf, visitors: Visitors) -> None:
         self.entry, self.shelf, self.visitors = entry, shelf, visitors
         try:
-            model, shown = shelf.use(entry, lambda model: (model, examples(entry, model, 0)))
+            with shelf.lock:
+                model = shelf.get(entry)
+                shown = examples(entry, model, 0)
         except ZooError as error:
             gr.Markdown(one_line(error), elem_classes="wrong")
             return
@@ -128,7 +130,8 @@ class Bench:
             values = widgets.values(self.form, given, frozenset(), place, self.entry, self.shelf)
             number = drawing.integer("seed", seed, 0, 2**31 - 1)
             options = drawing.checked(self.entry, values)
-            session = self.shelf.run(lambda: self._session(number, options, values, place))
+            with self.shelf.lock:
+                session = self._session(number, options, values, place)
         except FormError as error:
             messages = dict(error.messages)
             wrongs = [messages.pop(field.name, "") for field in self.form]
@@ -191,7 +194,8 @@ class Bench:
         if session is None:
             return [gr.skip()] * (7 + len(self.sliders) + 4)
         place = self.visitors.place(str(request.session_hash))
-        self.shelf.run(lambda: change(session))
+        with self.shelf.lock:
+            change(session)
         return [*self._shown(session, t, point), *self._clip(session, place, t)]
 
     def _shown(self, session: Session, t: int, point: str | None) -> list[Any]:

@@ -150,16 +150,17 @@ class Studio:
         if field.kind != "picture" or field.option.rows:
             return 0
         try:
-            return self.shelf.use(self.entry, lambda model: model.input_classes.get(field.name, 0))
+            with self.shelf.lock:
+                return self.shelf.get(self.entry).input_classes.get(field.name, 0)
         except ZooError:  # the drawing will say so
             return 0
 
     def _example(self, field: Field, seed: Any) -> tuple[Any, str]:
         """A picture or clip to begin with: one that the model gives as an example, or has drawn itself."""
         try:
-            model, shown = self.shelf.use(
-                self.entry, lambda model: (model, example(self.entry, model, field.name, int(seed or 0)))
-            )
+            with self.shelf.lock:
+                model = self.shelf.get(self.entry)
+                shown = example(self.entry, model, field.name, int(seed or 0))
         except ZooError:
             return gr.skip(), f"There is no example of {field.name}."
         said = f"An example of {field.name}."

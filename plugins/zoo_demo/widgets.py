@@ -93,7 +93,8 @@ def values(
                 continue
             background = np.zeros_like(layers[0])
         path = place / f"upload-{field.name}.png"
-        model = shelf.use(entry, lambda model: model)
+        with shelf.lock:
+            model = shelf.get(entry)
         classes = model.input_classes.get(field.name, 0)
         if classes and not field.option.rows:
             picture = _label_map(np.asarray(background), layers, model.input_shape(field.option), classes)
