@@ -14,6 +14,7 @@ from PIL import Image
 
 from zoo import data
 from zoo.data import ahead, examples
+from zoo.data.threads import alone
 from zoo.errors import DataError
 
 CLIP = {"video": (4, 1, 8, 8)}
@@ -281,6 +282,19 @@ def test_threads_that_read_take_no_others_from_the_step(tmp_path: Path, monkeypa
         assert list(clips._map(lambda row: torch.get_num_threads(), range(4))) == [1, 1, 1, 1]
         with ThreadPoolExecutor(1) as later:
             assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_many_threads_that_begin_to_read_at_once_leave_the_others_theirs() -> None:
+    usual = torch.get_num_threads()
+    try:
+        for _ in range(20):
+            torch.set_num_threads(2)
+            with ThreadPoolExecutor(8, initializer=alone) as pool:
+                assert set(pool.map(lambda _: torch.get_num_threads(), range(16))) == {1}
+            with ThreadPoolExecutor(1) as later:
+                assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(usual)
 

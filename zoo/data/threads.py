@@ -6,6 +6,8 @@ import threading
 
 import torch
 
+_LOCK = threading.Lock()
+
 
 def alone() -> None:
     """Let the operations of this thread use no other: the initializer of threads that read.
@@ -14,8 +16,11 @@ def alone() -> None:
     GNU's OpenMP then lets the team of a training step fall asleep between operations, and a step on two cores takes
     1.2 times as long, or twice where waking is slow (`benchmarks/training.py --beside`).
     """
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)  # of this thread and, unless told otherwise, of those that begin to compute from now on
-    other = threading.Thread(target=torch.set_num_threads, args=(usual,))
-    other.start()
-    other.join()
+    with _LOCK:  # two at once would take each other's 1 for the usual
+        usual = torch.get_num_threads()
+        torch.set_num_threads(
+            1
+        )  # of this thread and, unless told otherwise, of those that begin to compute from now on
+        other = threading.Thread(target=torch.set_num_threads, args=(usual,))
+        other.start()
+        other.join()
