@@ -383,6 +383,7 @@ def visit(address, browser):
 def choose(page, name: str) -> None:
     """Open a model of the gallery."""
     page.locator("#pick input").click()
+    page.locator("#pick input").fill(name)  # the list of all may be longer than the window
     page.locator(f"[role=option][aria-label='{name}']").click()
     page.locator("#open").click()
     page.wait_for_selector(f"h2:text-is('{name}')", timeout=120_000)
