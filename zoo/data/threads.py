@@ -18,9 +18,7 @@ def alone() -> None:
     """
     with _LOCK:  # two at once would take each other's 1 for the usual
         usual = torch.get_num_threads()
-        torch.set_num_threads(
-            1
-        )  # of this thread and, unless told otherwise, of those that begin to compute from now on
+        torch.set_num_threads(1)  # of this thread, and of those that begin later, but for what follows
         other = threading.Thread(target=torch.set_num_threads, args=(usual,))
         other.start()
         other.join()
